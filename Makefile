@@ -1,0 +1,25 @@
+# Sets everything up, then runs: `make repro` the experiment, `make test` the tests, `make check` what CI checks besides.
+# uv does the work. Where it is missing, it is put into .tools/ with its cache; nothing outside this folder is touched.
+UV_VERSION := 0.13.9
+ifeq ($(shell command -v uv),)
+UV := PYTHONPATH=$(CURDIR)/.tools UV_CACHE_DIR=$(CURDIR)/.tools/cache $(CURDIR)/.tools/bin/uv
+SETUP := .tools/bin/uv
+else
+UV := uv
+endif
+export UV_PYTHON_DOWNLOADS ?= never
+
+.PHONY: repro test check ui pins
+repro: $(SETUP)
+	$(UV) run dvc repro
+test: $(SETUP)
+	$(UV) run pytest
+check: $(SETUP)
+	$(UV) run ruff check . && $(UV) run ruff format --check . && $(UV) run mypy
+ui: $(SETUP)
+	MLFLOW_DISABLE_TELEMETRY=true DO_NOT_TRACK=true $(UV) run mlflow ui --workers 1
+pins: $(SETUP)
+	$(UV) run --no-project python .ci/pins.py
+
+.tools/bin/uv:
+	python3 -m pip install --quiet --no-cache-dir --disable-pip-version-check --target .tools uv==$(UV_VERSION)

@@ -1,0 +1,226 @@
+"""Speed of the clustering step against the straightforward dense way, and how its time and memory grow.
+
+    python -m benchmarks.clustering                  the ratio at N = 13,000, then growth from 5,000 up
+    python -m benchmarks.clustering --msmt17         N = 32,621, 2,048-d: memory of the whole step
+    python -m benchmarks.clustering --million        N = 1,000,000, 256-d, neighbours: ivf (about 10 minutes)
+
+Ratio: both start from the same neighbours, search left out. The dense way is written here, by the definition, with
+numpy rows of length N, a loop over images, and scikit-learn's DBSCAN on the N x N matrix. Exits with 1 where labels
+differ, or the ratio or the memory misses its target. Every size of the growth runs in a process of its own.
+"""
+
+import json
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import faiss
+import numpy as np
+import typer
+from numpy.typing import NDArray
+from sklearn.cluster import DBSCAN
+
+from pipeline.clustering import dbscan, jaccard_distance, nearest_neighbours, recall
+
+K1, K2, EPS, MIN_SAMPLES = 30, 6, 0.6, 4
+TARGET_RATIO = 60.0
+MSMT17, MSMT17_BYTES = 32_621, 1.5e9
+MILLION, MILLION_BYTES = 1_000_000, 24e9
+GROWTH = (5_000, 10_000, 20_000, 40_000)
+GROWTH_WIDTH = 256
+
+Floats = NDArray[np.float32]
+
+
+def synthetic_embeddings(num_images: int, width: int, *, noise: float = 0.6, seed: int = 0) -> Floats:
+    """Embeddings like those of re-identification in mid-training, in catalogue order: identity after identity.
+
+    17 images an identity, 6 cameras. An image is its identity, its camera's bias, what this camera makes of this
+    identity, and noise, in 64 dimensions, projected to `width`, cut at 0 as a ReLU does, and normalised.
+    """
+    rng = np.random.default_rng(seed)
+    latent, cameras, num_ids = 64, 6, num_images // 17 + 1
+    identity = np.sort(rng.integers(0, num_ids, num_images))
+    camera = rng.integers(0, cameras, num_images)
+    centres = rng.standard_normal((num_ids, latent), np.float32)
+    bias = rng.standard_normal((cameras, latent), np.float32)
+    view = rng.standard_normal((num_ids, cameras, latent), np.float32)
+    projection = rng.standard_normal((latent, width), np.float32)
+    embeddings = np.empty((num_images, width), np.float32)
+    for start in range(0, num_images, 4096):
+        rows = slice(start, start + 4096)
+        i, c = identity[rows], camera[rows]
+        hidden = centres[i] + 0.5 * bias[c] + 0.5 * view[i, c]
+        hidden += noise * rng.standard_normal(hidden.shape, np.float32)
+        np.maximum(hidden @ projection, 0, out=embeddings[rows])
+        embeddings[rows] /= np.linalg.norm(embeddings[rows], axis=1, keepdims=True)
+    return embeddings
+
+
+def dense_jaccard(embeddings: Floats, rank: NDArray[np.int64], *, k1: int, k2: int) -> Floats:
+    """The definition of `jaccard_distance`, by rows of length N: the usual way."""
+    num_images = len(embeddings)
+    num_half = round(k1 / 2) + 1
+
+    def reciprocal(i: int, k: int) -> NDArray[np.int64]:
+        forward = rank[i, :k]
+        return forward[(rank[forward, :k] == i).any(axis=1)]
+
+    full = [reciprocal(i, k1) for i in range(num_images)]
+    half = [reciprocal(i, num_half) for i in range(num_images)]
+    V = np.zeros((num_images, num_images), np.float32)
+    for i in range(num_images):
+        expanded = [full[i]]
+        for c in full[i]:
+            if len(np.intersect1d(half[c], full[i])) > 2 / 3 * len(half[c]):
+                expanded.append(half[c])
+        members = np.unique(np.concatenate(expanded))
+        weights = np.exp(2 * embeddings[members] @ embeddings[i] - 2)
+        V[i, members] = weights / weights.sum()
+    if k2 > 1:
+        averaged = np.empty_like(V)
+        for i in range(num_images):
+            averaged[i] = V[rank[i, :k2]].mean(axis=0)
+        V = averaged
+    holders = [np.flatnonzero(V[:, n]) for n in range(num_images)]
+    distance = np.empty((num_images, num_images), np.float32)
+    for i in range(num_images):
+        shared = np.zeros(num_images, np.float32)
+        for n in np.flatnonzero(V[i]):
+            shared[holders[n]] += np.minimum(V[i, n], V[holders[n], n])
+        distance[i] = np.maximum(0, 1 - shared / (2 - shared))
+    return distance
+
+
+def timed(function: Callable[[], Any], *, repeats: int = 1) -> tuple[float, Any]:
+    """Seconds of the quickest of some calls, and what the last one returned."""
+    seconds = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        result = function()
+        seconds.append(time.perf_counter() - start)
+    return min(seconds), result
+
+
+def compare(num_images: int, width: int, noise: float, repeats: int) -> bool:
+    """Prints the ratio; whether it reaches the target."""
+    embeddings = synthetic_embeddings(num_images, width, noise=noise)
+    measure(embeddings[:2000])  # compiles
+    print(f"{num_images:,} images, {width}-d, k1 {K1}, k2 {K2}, eps {EPS}")
+    print(f"{'':44}{'seconds':>9}")
+    product, _ = timed(lambda: whole_product(embeddings), repeats=repeats)
+    search, rank = timed(lambda: nearest_neighbours(embeddings, K1), repeats=repeats)
+    print(f"{'one matrix product N x D x N':44}{product:9.2f}")
+    flat = faiss.IndexFlatIP(width)
+    flat.add(embeddings)
+    faiss_search, _ = timed(lambda: flat.search(embeddings, K1))
+    print(f"{'faiss IndexFlatIP':44}{faiss_search:9.2f}")
+    print(f"{'exact neighbour search':44}{search:9.2f}   {product / search:.2f} times as fast as the product")
+
+    def ours_once() -> NDArray[np.int64]:
+        distance = jaccard_distance(embeddings, k1=K1, k2=K2, max_distance=EPS, neighbours=rank)
+        return dbscan(distance, eps=EPS, min_samples=MIN_SAMPLES)
+
+    ours, labels = timed(ours_once, repeats=repeats)
+    seconds, distance = timed(lambda: dense_jaccard(embeddings, rank, k1=K1, k2=K2))
+    print(f"{'dense: Jaccard distance':44}{seconds:9.2f}")
+    clustering = DBSCAN(eps=EPS, min_samples=MIN_SAMPLES, metric="precomputed", n_jobs=-1)
+    more, dense_labels = timed(lambda: clustering.fit_predict(distance))
+    print(f"{'dense: DBSCAN':44}{more:9.2f}")
+    print(f"{'ours: Jaccard distance and DBSCAN':44}{ours:9.3f}")
+    np.testing.assert_array_equal(labels, dense_labels)
+    ratio = (seconds + more) / ours
+    print(f"ratio {ratio:.0f} (target {TARGET_RATIO:.0f}), Jaccard distance alone against all of ours ", end="")
+    print(f"{seconds / ours:.0f}; labels identical, {labels.max() + 1} clusters, {(labels < 0).sum()} outliers\n")
+    return bool(seconds / ours >= TARGET_RATIO)
+
+
+def whole_product(embeddings: Floats) -> None:
+    """All N x N products by the machine's BLAS, in chunks that are thrown away."""
+    out = np.empty((1024, len(embeddings)), np.float32)
+    for start in range(0, len(embeddings), 1024):
+        rows = embeddings[start : start + 1024]
+        np.matmul(rows, embeddings.T, out=out[: len(rows)])
+
+
+def measure(embeddings: Floats, *, method: str = "exact") -> dict[str, float]:
+    """Seconds of each part, bytes of memory beyond the embeddings, and what came out."""
+    before = peak_bytes(reset=True)
+    search, rank = timed(lambda: nearest_neighbours(embeddings, K1, method=method))
+    jaccard, distance = timed(lambda: jaccard_distance(embeddings, k1=K1, k2=K2, max_distance=EPS, neighbours=rank))
+    cluster, labels = timed(lambda: dbscan(distance, eps=EPS, min_samples=MIN_SAMPLES))
+    extra = peak_bytes() - before
+    return {
+        "search": search,
+        "jaccard": jaccard,
+        "dbscan": cluster,
+        "bytes": extra,
+        "entries": distance.nnz,
+        "clusters": int(labels.max()) + 1,
+        "recall": recall(embeddings, rank, sample=500) if method == "ivf" else 1.0,
+    }
+
+
+def peak_bytes(*, reset: bool = False) -> int:
+    """The most memory that this process has held (Linux); `reset` begins anew from what it holds now."""
+    if reset:
+        Path("/proc/self/clear_refs").write_text("5")
+    found = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
+    assert found, "no VmHWM in /proc/self/status"
+    return int(found.group(1)) * 1024
+
+
+def apart(num_images: int, width: int, noise: float, method: str) -> dict[str, float]:
+    """`measure` in a process of its own."""
+    call = f"from benchmarks.clustering import report; report({num_images}, {width}, {noise}, {method!r})"
+    done = subprocess.run([sys.executable, "-c", call], stdout=subprocess.PIPE, text=True, check=True)
+    return json.loads(done.stdout)
+
+
+def report(num_images: int, width: int, noise: float, method: str) -> None:
+    """What `apart` runs."""
+    embeddings = synthetic_embeddings(num_images, width, noise=noise)
+    measure(embeddings[:2000], method=method)  # compiles
+    print(json.dumps(measure(embeddings, method=method)))
+
+
+def table(sizes: tuple[int, ...], width: int, noise: float, method: str) -> float:
+    """Prints a line for each size; the bytes of the last."""
+    print(f"{width}-d, neighbours: {method}")
+    print(f"{'images':>10}{'search s':>10}{'jaccard s':>11}{'dbscan s':>10}{'MiB':>8}{'B an image':>12}", end="")
+    print(f"{'us an image':>13}{'clusters':>10}{'recall':>8}")
+    for num_images in sizes:
+        row = apart(num_images, width, noise, method)
+        rest = (row["jaccard"] + row["dbscan"]) / num_images * 1e6
+        print(f"{num_images:10,}{row['search']:10.2f}{row['jaccard']:11.3f}{row['dbscan']:10.4f}", end="")
+        print(f"{row['bytes'] / 2**20:8.0f}{row['bytes'] / num_images:12.0f}{rest:13.1f}", end="")
+        print(f"{row['clusters']:10,}{row['recall']:8.3f}", flush=True)
+    print()
+    return row["bytes"]
+
+
+def main(
+    n: Annotated[int, typer.Option(help="images of the comparison with the dense way")] = 13_000,
+    width: Annotated[int, typer.Option(help="of their embeddings")] = 2048,
+    noise: Annotated[float, typer.Option(help="of the embeddings: more is an earlier epoch")] = 0.6,
+    repeats: Annotated[int, typer.Option(help="timed runs of ours; the quickest counts")] = 5,
+    msmt17: Annotated[bool, typer.Option("--msmt17", help="only N = 32,621, 2,048-d")] = False,
+    million: Annotated[bool, typer.Option("--million", help="only N = 1,000,000, 256-d, ivf")] = False,
+) -> None:
+    """Prints the ratio and the growth, or one of the large sizes."""
+    if msmt17:
+        good = table((MSMT17,), width, noise, "exact") < MSMT17_BYTES
+    elif million:
+        good = table((MILLION,), 256, noise, "ivf") + MILLION * 256 * 4 < MILLION_BYTES
+    else:
+        good = compare(n, width, noise, repeats)
+        table(GROWTH, GROWTH_WIDTH, noise, "exact")
+    raise typer.Exit(int(not good))
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,1 @@
+"""Unsupervised object re-identification: dynamic clustering and cluster contrastive learning (DCCC)."""

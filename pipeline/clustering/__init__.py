@@ -1,0 +1,18 @@
+"""From embeddings to pseudo labels: nearest neighbours, Jaccard distance, DBSCAN, and the schedule of its eps."""
+
+from pipeline.clustering.centroids import centroids
+from pipeline.clustering.dbscan import OUTLIER, dbscan
+from pipeline.clustering.jaccard import jaccard_distance
+from pipeline.clustering.neighbours import nearest_neighbours, recall
+from pipeline.clustering.schedule import SCHEDULES, eps_at
+
+__all__ = [
+    "OUTLIER",
+    "SCHEDULES",
+    "centroids",
+    "dbscan",
+    "eps_at",
+    "jaccard_distance",
+    "nearest_neighbours",
+    "recall",
+]

@@ -1,0 +1,73 @@
+"""The loss of DCCC: cluster contrast with targets that the teacher softens (L_ss, Eq. 8-10 of the paper).
+
+    L_c  = CE(q Cᵀ / t, y)
+    T    = (1 - σ) onehot(y) + σ softmax(p Cᵀ / t)          no gradient
+    L_ss = -mean_i sum_c T[i, c] log softmax(q Cᵀ / t)[i, c]
+    L    = (1 - w) L_c + w L_ss
+
+He et al., "Dynamic Clustering and Cluster Contrastive Learning for Unsupervised Person Re-ID with Feature
+Distribution Alignment", ICASSP 2024 (arXiv 2303.06810).
+
+B: images in the global batch · K: clusters · D: width of the embedding.
+"""
+
+import torch
+import torch.nn.functional as F
+
+from pipeline.errors import UserError
+
+
+def contrastive_loss(
+    student: torch.Tensor,
+    teacher: torch.Tensor | None,
+    centroids: torch.Tensor,
+    labels: torch.Tensor,
+    *,
+    temperature: float,
+    smoothing: float,
+    weight: float,
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Cluster contrast of a batch against the centroids, in single (or double) precision whatever autocast says.
+
+    Args:
+        student: q, L2-normalised embeddings of view 1, of shape (B, D). The gradient flows into these alone.
+        teacher: p, L2-normalised embeddings of view 2, of shape (B, D). None only where `smoothing` is 0.
+        centroids: C, L2-normalised, of shape (K, D), as they were before this step's update.
+        labels: y, pseudo labels in [0, K), of shape (B,).
+        temperature: t > 0.
+        smoothing: σ in [0, 1], the teacher's share of the soft target.
+        weight: w in [0, 1], the share of L_ss in the total.
+
+    Returns:
+        L, L_c and L_ss, three scalars. Only L carries what should be differentiated; all three are differentiable.
+
+    Raises:
+        UserError: `temperature`, `smoothing` or `weight` is out of range, or the teacher is missing.
+    """
+    _check(temperature, smoothing, weight)
+    with torch.autocast(student.device.type, enabled=False):
+        student, centroids = _at_least_float32(student), _at_least_float32(centroids.detach())
+        log_probability = F.log_softmax(student @ centroids.T / temperature, dim=1)  # (B, K)
+        hard = F.nll_loss(log_probability, labels)
+        if smoothing == 0:
+            soft = hard
+        else:
+            if teacher is None:
+                raise UserError(f"loss.smoothing is {smoothing}: the loss needs the teacher's embeddings")
+            with torch.no_grad():
+                softened = F.softmax(_at_least_float32(teacher) @ centroids.T / temperature, dim=1)  # (B, K)
+            soft = (1 - smoothing) * hard - smoothing * (softened * log_probability).sum(dim=1).mean()
+        return (1 - weight) * hard + weight * soft, hard, soft
+
+
+def _at_least_float32(tensor: torch.Tensor) -> torch.Tensor:
+    return tensor if tensor.dtype in (torch.float32, torch.float64) else tensor.float()
+
+
+def _check(temperature: float, smoothing: float, weight: float) -> None:
+    if not temperature > 0:
+        raise UserError(f"loss.temperature must be above 0, got {temperature}")
+    if not 0 <= smoothing <= 1:
+        raise UserError(f"loss.smoothing must be in [0, 1], got {smoothing}")
+    if not 0 <= weight <= 1:
+        raise UserError(f"loss.weight must be in [0, 1], got {weight}")

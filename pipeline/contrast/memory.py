@@ -1,0 +1,94 @@
+"""The memory of cluster centroids and its momentum update (DyCL, Eq. 5-7 of the paper).
+
+For each cluster c of the global batch with its student embeddings q_i (i = 1..M):
+
+    w_i = softmax_i(-<q_i, C_c> / τ)                     the farthest instance weighs most
+    C_c <- normalise(m C_c + (1 - m) sum_i w_i q_i)
+
+He et al., ICASSP 2024 (arXiv 2303.06810). τ -> 0 is `hard` (only the least similar instance), τ -> ∞ is `mean`;
+`instance` is Cluster Contrast's rule (Dai et al., ACCV 2022): one instance after another, in batch order.
+
+B: images in the global batch · K: clusters · P: clusters in the batch · D: width of the embedding.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from pipeline.errors import UserError
+
+UPDATES = ("dynamic", "hard", "mean", "instance")
+
+
+class ClusterMemory(nn.Module):
+    """One L2-normalised row a cluster, moved towards the instances of each batch.
+
+    Args:
+        centroids: of shape (K, D); kept in float32 (float64 stays), normalised, copied.
+        momentum: m in [0, 1], the share of the old row that is kept.
+        update: one of `UPDATES`.
+        tau: τ > 0 of `dynamic`; not used by the others.
+
+    Raises:
+        UserError: `momentum`, `update` or `tau` is out of range, or there is no row.
+    """
+
+    centroids: torch.Tensor
+
+    def __init__(self, centroids: torch.Tensor, *, momentum: float, update: str, tau: float = 0.05) -> None:
+        super().__init__()
+        if centroids.ndim != 2 or len(centroids) == 0:
+            raise UserError(f"the memory needs centroids of shape (K, D) with K > 0, got {tuple(centroids.shape)}")
+        if not 0 <= momentum <= 1:
+            raise UserError(f"memory.momentum must be in [0, 1], got {momentum}")
+        if update not in UPDATES:
+            raise UserError(f"memory.update must be one of {', '.join(UPDATES)}, got {update!r}")
+        if not tau > 0:
+            raise UserError(f"memory.tau must be above 0, got {tau}")
+        self.momentum, self.update_rule, self.tau = momentum, update, tau
+        wide = centroids if centroids.dtype == torch.float64 else centroids.float()
+        self.register_buffer("centroids", F.normalize(wide.detach(), dim=1))
+
+    @torch.no_grad()
+    def update_(self, features: torch.Tensor, labels: torch.Tensor) -> None:
+        """Moves the rows of the clusters that occur in the batch.
+
+        Args:
+            features: student embeddings of the whole global batch, of shape (B, D).
+            labels: their clusters in [0, K), of shape (B,).
+        """
+        with torch.autocast(features.device.type, enabled=False):
+            features = features.detach().to(self.centroids.dtype)
+            if self.update_rule == "instance":
+                self._update_in_order_(features, labels)
+                return
+            clusters = labels.unique()  # (P,), ascending
+            belongs = clusters[:, None] == labels[None, :]  # (P, B)
+            weights = self._weights(features, labels, belongs)  # (P, B), every row sums to 1
+            # A matrix product instead of a scatter: the order of its sums is fixed, on CUDA too.
+            self._move_(clusters, weights @ features)
+
+    def _weights(self, features: torch.Tensor, labels: torch.Tensor, belongs: torch.Tensor) -> torch.Tensor:
+        if self.update_rule == "mean":
+            share = belongs.to(features.dtype)
+            return share / share.sum(dim=1, keepdim=True)
+        similarity = (features * self.centroids[labels]).sum(dim=1)  # (B,) <q_i, C_y(i)>
+        nothing = torch.full((), float("-inf"), dtype=features.dtype, device=features.device)
+        score = torch.where(belongs, -similarity[None, :], nothing)  # (P, B)
+        if self.update_rule == "hard":
+            return F.one_hot(score.argmax(dim=1), len(labels)).to(features.dtype)
+        return F.softmax(score / self.tau, dim=1)
+
+    def _update_in_order_(self, features: torch.Tensor, labels: torch.Tensor) -> None:
+        # The n-th instance of every cluster can move at once: clusters do not touch each other. M rounds, not B.
+        order = labels.argsort(stable=True)
+        ordered = labels[order]
+        position = torch.arange(len(labels), device=labels.device)
+        occurrence = position - torch.searchsorted(ordered, ordered)  # how many of its cluster came before
+        for turn in range(int(occurrence.max()) + 1):
+            chosen = order[occurrence == turn]
+            self._move_(labels[chosen], features[chosen])
+
+    def _move_(self, clusters: torch.Tensor, towards: torch.Tensor) -> None:
+        moved = self.momentum * self.centroids[clusters] + (1 - self.momentum) * towards
+        self.centroids[clusters] = F.normalize(moved, dim=1)

@@ -1,0 +1,178 @@
+"""The catalogue: one row an image, the contract between `prepare` and everything that comes after it.
+
+A catalogue is a pandas.DataFrame with the columns
+
+- `path`   str, posix, relative to the data set's folder
+- `pid`    Int64, the identity, or <NA> for all images of a split; 0 is a distractor where a protocol has them
+- `camid`  Int64, the camera, or <NA> for all images of a split
+- `split`  "train", "query" or "gallery"
+
+sorted by split (in this order), then path: a split is one contiguous run of rows. A `pid` stands for one identity
+among the training images and for one among query and gallery; whether the two numberings are connected is the data
+set's business. Identities serve evaluation only.
+"""
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+import pandas as pd
+
+from pipeline.errors import UserError
+from pipeline.files import replacing
+
+COLUMNS = ("path", "pid", "camid", "split")
+SPLITS = ("train", "query", "gallery")
+
+
+def from_rows(rows: Iterable[tuple[str, int | None, int | None, str]]) -> pd.DataFrame:
+    """Builds a valid catalogue from (path, pid, camid, split) in any order.
+
+    Raises:
+        UserError: see `validate`.
+    """
+    rows = list(rows)
+    for path, *_ in rows:
+        if not _is_utf8(path):  # pandas cannot hold it
+            raise UserError(f"the name of the image {path!a} is not UTF-8: rename it")
+    table = pd.DataFrame(rows, columns=list(COLUMNS))
+    table = table.astype({"path": "str", "pid": "Int64", "camid": "Int64", "split": "str"})
+    order = _sort_order(table)
+    return validate(table.iloc[order].reset_index(drop=True))
+
+
+def validate(catalogue: pd.DataFrame, *, source: str = "catalogue") -> pd.DataFrame:
+    """Returns `catalogue` unchanged if it fulfils the contract above.
+
+    Args:
+        catalogue: the table to check.
+        source: what to call it in a message, usually its file.
+
+    Raises:
+        UserError: a column, a type, a value or the order is wrong; the message names the row (1 = first image).
+    """
+    if tuple(catalogue.columns) != COLUMNS:
+        raise UserError(f"{source}: columns must be {', '.join(COLUMNS)}, got {', '.join(map(str, catalogue.columns))}")
+    for name in ("pid", "camid"):
+        if catalogue[name].dtype != "Int64":
+            raise UserError(f"{source}: column {name} must be whole numbers (Int64), got {catalogue[name].dtype}")
+    if len(catalogue) == 0:
+        raise UserError(f"{source}: there are no images in it")
+    _reject(catalogue, ~catalogue["split"].isin(SPLITS), source, f"split must be one of {', '.join(SPLITS)}", "split")
+    bad_path = np.array([not _is_relative_posix(path) for path in catalogue["path"]])
+    _reject(catalogue, bad_path, source, "path must be relative, UTF-8, with / between folders and no ..", "path")
+    _reject(
+        catalogue, catalogue.duplicated(["path", "split"]), source, "the image is listed twice in one split", "path"
+    )
+    for name in ("pid", "camid"):
+        negative = (catalogue[name] < 0).fillna(False).to_numpy(dtype=bool)
+        _reject(catalogue, negative, source, f"{name} must be 0 or more", name)
+        for split in SPLITS:
+            missing = (catalogue["split"] == split) & catalogue[name].isna()
+            if 0 < missing.sum() < (catalogue["split"] == split).sum():
+                _reject(catalogue, missing, source, f"{name} is missing here, but given for other {split} images", name)
+    untold = catalogue["pid"].isna() & (catalogue["split"] != "train")
+    _reject(catalogue, untold, source, "query and gallery images need a pid", "pid")
+    if not np.array_equal(_sort_order(catalogue), np.arange(len(catalogue))):
+        raise UserError(f"{source}: rows must be sorted by split ({', '.join(SPLITS)}), then path")
+    return catalogue
+
+
+def write_catalogue(catalogue: pd.DataFrame, path: Path) -> None:
+    """Writes `catalogue` as CSV (UTF-8, a missing value is an empty field) in one step.
+
+    Raises:
+        UserError: see `validate`.
+    """
+    validate(catalogue, source=str(path))
+    with replacing(path) as temporary:
+        catalogue.to_csv(temporary, index=False, lineterminator="\n", encoding="utf-8")
+
+
+def read_catalogue(path: Path) -> pd.DataFrame:
+    """Reads what `write_catalogue` wrote.
+
+    Raises:
+        UserError: the file is missing, is not a table, or see `validate`.
+    """
+    if not Path(path).is_file():
+        raise UserError(f"{path} is missing: run the prepare stage first")
+    try:
+        table = pd.read_csv(
+            path, dtype=str, keep_default_na=False, na_values={"pid": [""], "camid": [""]}, encoding="utf-8"
+        )
+        numbers = {name: pd.to_numeric(table[name]).astype("Int64") for name in ("pid", "camid") if name in table}
+    except (ValueError, TypeError) as error:  # pandas' ParserError and UnicodeDecodeError are ValueErrors too
+        raise UserError(f"{path} is not a catalogue: {str(error).splitlines()[0]}") from error
+    return validate(table.assign(**numbers), source=str(path))
+
+
+def digest(catalogue: pd.DataFrame, images: np.ndarray | None = None) -> str:
+    """Returns the version of a data set: a SHA-256 over the rows and, where given, the pixels.
+
+    Args:
+        catalogue: N rows.
+        images: (N, H, W, 3) uint8, or None for the rows alone.
+
+    Returns:
+        64 hexadecimal digits.
+    """
+    hashes = None if images is None else [image_hash(image) for image in images]
+    return combine_digest(catalogue, hashes)
+
+
+def combine_digest(catalogue: pd.DataFrame, image_hashes: Sequence[bytes] | None) -> str:
+    """`digest` from the `image_hash` of each image, which whoever makes the images can compute in passing."""
+    total = hashlib.sha256()
+    columns = [catalogue[name].astype(object).where(catalogue[name].notna(), "") for name in COLUMNS]
+    for row in zip(*columns, strict=True):
+        total.update("\0".join(map(str, row)).encode("utf-8") + b"\n")
+    if image_hashes is not None:
+        assert len(image_hashes) == len(catalogue)
+        total.update(b"images\n")
+        for value in image_hashes:
+            total.update(value)
+    return total.hexdigest()
+
+
+def image_hash(image: np.ndarray) -> bytes:
+    """SHA-256 (32 bytes) of one image's shape and pixels."""
+    value = hashlib.sha256(repr(image.shape).encode())
+    value.update(np.ascontiguousarray(image).data)
+    return value.digest()
+
+
+def one_line(name: object) -> str:
+    """A file name as a message can show it: one with line breaks or broken characters is quoted and escaped."""
+    text = str(name)
+    return text if text.isprintable() else ascii(text)
+
+
+def _sort_order(catalogue: pd.DataFrame) -> np.ndarray:
+    """Row numbers by split, then path (by code point, whatever the locale)."""
+    rank = {split: position for position, split in enumerate(SPLITS)}
+    keys = zip(catalogue["split"], catalogue["path"], strict=True)
+    keyed = [(rank.get(split, len(SPLITS)), str(path)) for split, path in keys]
+    return np.array(sorted(range(len(keyed)), key=keyed.__getitem__), dtype=np.int64)
+
+
+def _is_relative_posix(path: object) -> bool:
+    if not isinstance(path, str) or not path or "\\" in path or not _is_utf8(path) or any(c < " " for c in path):
+        return False
+    pure = PurePosixPath(path)
+    return not pure.is_absolute() and ".." not in pure.parts and str(pure) == path
+
+
+def _is_utf8(path: str) -> bool:
+    """Whether a file name is text; Python stands lone surrogates in for bytes that are not."""
+    return not any("\ud800" <= character <= "\udfff" for character in path)
+
+
+def _reject(catalogue: pd.DataFrame, bad: "np.ndarray | pd.Series", source: str, rule: str, column: str) -> None:
+    rows = np.flatnonzero(np.asarray(bad, dtype=bool))
+    if len(rows):
+        row = catalogue.iloc[rows[0]]
+        given = repr(row[column]) if isinstance(row[column], str) else str(row[column])
+        more = f" (and {len(rows) - 1} more)" if len(rows) > 1 else ""
+        raise UserError(f"{source}: row {rows[0] + 1} ({one_line(row['path'])}): {rule}, got {given}{more}")

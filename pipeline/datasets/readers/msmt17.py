@@ -1,0 +1,71 @@
+"""MSMT17 (Wei et al., CVPR 2018), V1 and V2: four lists of "path identity", images below a folder an identity.
+
+0000_000_01_0303morning_0008_0.jpg is identity 0, image 0, camera 1. The 32,621 training images of the literature are
+list_train.txt and list_val.txt together; query and gallery lie in the test folder. V2 has the same lists and names,
+with faces masked, in folders of other names. Both identity numberings start at 0: identity 5 of the training images
+and identity 5 of query and gallery are two people.
+"""
+
+import re
+from pathlib import Path
+
+import pandas as pd
+
+from pipeline.datasets.catalogue import from_rows
+from pipeline.datasets.readers.layout import NUM_NAMES_SHOWN, require
+from pipeline.errors import UserError
+
+COUNTS = {"train": 32_621, "query": 11_659, "gallery": 82_161}
+LISTS = {
+    "list_train.txt": "train",
+    "list_val.txt": "train",
+    "list_query.txt": "query",
+    "list_gallery.txt": "gallery",
+}
+V1_FOLDERS = ("train", "test")
+V2_FOLDERS = ("mask_train_v2", "mask_test_v2")
+
+_LINE = re.compile(r"(?P<path>\S.*)\s+(?P<pid>\d+)")
+_NAME = re.compile(r"\d+_\d+_(?P<camid>\d+)_.*\.jpg", re.IGNORECASE)
+
+
+def read(folder: Path) -> pd.DataFrame:
+    """Reads the catalogue of MSMT17_V1 or MSMT17_V2 from its lists.
+
+    Whether every listed image is there is found out when it is decoded, where all that are missing are named at once.
+
+    Raises:
+        UserError: a list or folder is missing or empty, or a line is not understood.
+    """
+    is_v2 = (folder / V2_FOLDERS[0]).is_dir()
+    train, test = V2_FOLDERS if is_v2 else V1_FOLDERS
+    require(folder, (*LISTS, train, test), name="MSMT17_V2" if is_v2 else "MSMT17_V1 (or MSMT17_V2)")
+    rows = []
+    for list_name, split in LISTS.items():
+        part = train if split == "train" else test
+        rows += [(f"{part}/{path}", pid, camid, split) for path, pid, camid in _read_list(folder / list_name)]
+    if not rows:
+        raise UserError(f"{folder}: {', '.join(LISTS)} name no images")
+    return from_rows(rows)
+
+
+def _read_list(path: Path) -> list[tuple[str, int, int]]:
+    """(path, pid, camid) of every line that is not empty."""
+    rows, strange = [], []
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} is not a text file: {error}") from error
+    for number, line in enumerate(text.splitlines(), start=1):
+        if not line.strip():
+            continue
+        fields = _LINE.fullmatch(line.strip())
+        name = _NAME.fullmatch(fields["path"].rpartition("/")[2]) if fields else None
+        if fields is None or name is None:
+            strange.append(f"line {number} ({line.strip()})")
+        else:
+            rows.append((fields["path"], int(fields["pid"]), int(name["camid"])))
+    if strange:
+        shown = ", ".join(strange[:NUM_NAMES_SHOWN]) + (", ..." if len(strange) > NUM_NAMES_SHOWN else "")
+        raise UserError(f"{path}: {len(strange)} lines are not like 0000/0000_000_01_0303morning_0008_0.jpg 0: {shown}")
+    return rows

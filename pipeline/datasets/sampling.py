@@ -1,0 +1,129 @@
+"""Which images make the batches of an epoch: clusters at random, several images of each, cameras mixed.
+
+Shuffle the clusters; from each take a random anchor image and `instances` - 1 more, from other cameras than the
+anchor's, or from the rest of the cluster if it has one camera only. Consecutive clusters form batches, an incomplete
+last batch is dropped, and a new shuffle begins. The plan of an epoch is a function of (seed, epoch) and the labels
+alone. (The identity sampler of Hermans et al. 2017 with the camera rule of the unsupervised re-ID literature.)
+
+Legend: N training images, K clusters, B images a batch, M `instances` of a cluster.
+"""
+
+import numpy as np
+
+from pipeline.errors import UserError
+
+OUTLIER = -1
+
+
+def epoch_batches(
+    labels: np.ndarray,
+    camids: np.ndarray | None,
+    *,
+    batch: int,
+    instances: int,
+    iters: int,
+    camera_aware: bool,
+    seed: int,
+    epoch: int,
+) -> np.ndarray:
+    """Plans the batches of one epoch.
+
+    The images beside the anchor are drawn without replacement where there are at least M to choose from, else with
+    replacement; a cluster of one image repeats it. Published samplers skip such a cluster, which misaligns the batch.
+
+    Args:
+        labels: (N,) int cluster of each image; -1 = outlier, in no batch.
+        camids: (N,) int camera of each image; may be None if `camera_aware` is False, and is not looked at then.
+        batch: B, a multiple of `instances`.
+        instances: M.
+        iters: number of batches.
+        camera_aware: prefer other cameras than the anchor's.
+        seed: 0 or more; not one that draws other things as well.
+        epoch: from 0.
+
+    Returns:
+        (iters, B) int64 image indices; the M images of a cluster are neighbours, the anchor first.
+
+    Raises:
+        UserError: B is no multiple of M, there are no clusters or fewer than B/M, or cameras are wanted and unknown.
+    """
+    labels = np.asarray(labels)
+    if batch % instances:
+        raise UserError(f"sampler.batch must be a multiple of sampler.instances, got {batch} and {instances}")
+    if camera_aware and camids is None:
+        raise UserError("the training images have no cameras: set sampler.camera_aware to false")
+    members, starts, block_starts, block_stops = _clusters(labels, camids if camera_aware else None)
+    num_clusters, clusters_a_batch = len(starts) - 1, batch // instances
+    _require_clusters(num_clusters, clusters_a_batch, len(labels), batch=batch, instances=instances)
+
+    generator = np.random.default_rng([seed, epoch])
+    order = _cluster_order(num_clusters, clusters_a_batch, iters, generator)
+    sizes = np.diff(starts)[order]
+    anchors = starts[order] + generator.integers(sizes)
+    chosen = np.empty((len(order), instances), dtype=np.int64)
+    for row, (cluster, anchor) in enumerate(zip(order.tolist(), anchors.tolist(), strict=True)):
+        start, stop = int(starts[cluster]), int(starts[cluster + 1])
+        left_out = (int(block_starts[anchor]), int(block_stops[anchor]))
+        if left_out == (start, stop):  # one camera only
+            left_out = (anchor, anchor + 1) if stop - start > 1 else (stop, stop)
+        chosen[row, 0] = anchor
+        chosen[row, 1:] = _choose_others(start, stop, left_out, instances, generator)
+    return members[chosen].reshape(iters, batch)
+
+
+def _choose_others(
+    start: int, stop: int, left_out: tuple[int, int], instances: int, generator: np.random.Generator
+) -> np.ndarray:
+    """(M - 1,) positions in [start, stop), except those in [left_out)."""
+    width = left_out[1] - left_out[0]
+    pool = stop - start - width
+    if pool >= instances:
+        picks = start + generator.choice(pool, size=instances - 1, replace=False)
+    else:
+        picks = start + generator.integers(pool, size=instances - 1)
+    return picks + width * (picks >= left_out[0])
+
+
+def _clusters(labels: np.ndarray, camids: np.ndarray | None) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Sorts the images by cluster, within it by camera.
+
+    Returns:
+        members: (n,) image indices, outliers left out.
+        starts: (K + 1,) where each cluster starts in `members`.
+        block_starts, block_stops: (n,) the run of images of the same cluster and camera around each position;
+            without cameras each image is a run of its own.
+    """
+    images = np.flatnonzero(labels != OUTLIER)
+    keys = labels[images]
+    cameras = np.arange(len(images)) if camids is None else np.asarray(camids)[images]
+    order = np.lexsort((images, cameras, keys))
+    members, keys, cameras = images[order], keys[order], cameras[order]
+    new_cluster = np.flatnonzero(np.diff(keys, prepend=keys[:1] - 1))
+    starts = np.append(new_cluster, len(members))
+    new_block = np.flatnonzero((np.diff(keys, prepend=keys[:1] - 1) != 0) | (np.diff(cameras, prepend=-1) != 0))
+    lengths = np.diff(np.append(new_block, len(members)))
+    block_starts = np.repeat(new_block, lengths)
+    return members, starts, block_starts, block_starts + np.repeat(lengths, lengths)
+
+
+def _cluster_order(num_clusters: int, clusters_a_batch: int, iters: int, generator: np.random.Generator) -> np.ndarray:
+    """(iters * clusters_a_batch,) clusters: shuffles one after another, each cut to whole batches."""
+    batches_a_shuffle = num_clusters // clusters_a_batch
+    num_shuffles = -(-iters // batches_a_shuffle)
+    shuffles = [
+        generator.permutation(num_clusters)[: batches_a_shuffle * clusters_a_batch] for _ in range(num_shuffles)
+    ]
+    return np.concatenate(shuffles)[: iters * clusters_a_batch]
+
+
+def _require_clusters(num_clusters: int, needed: int, num_images: int, *, batch: int, instances: int) -> None:
+    if num_clusters == 0:
+        raise UserError(
+            f"no cluster among {num_images} images, all are outliers: raise clustering.eps or lower "
+            "clustering.min_samples"
+        )
+    if num_clusters < needed:
+        raise UserError(
+            f"{num_clusters} clusters are too few: a batch needs {needed} (sampler.batch {batch} / sampler.instances "
+            f"{instances}): lower sampler.batch, raise sampler.instances, or change clustering.eps"
+        )

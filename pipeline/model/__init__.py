@@ -1,0 +1,19 @@
+"""Backbones, pooling, grouped BatchNorm, weights: from images to embeddings of unit length."""
+
+from pipeline.model.backbones import BACKBONES
+from pipeline.model.batchnorm import commit_statistics_
+from pipeline.model.fetch import fetch_weights
+from pipeline.model.network import Network, build
+from pipeline.model.pooling import POOLINGS
+from pipeline.model.weights import LoadedWeights, load_weights_
+
+__all__ = [
+    "BACKBONES",
+    "POOLINGS",
+    "LoadedWeights",
+    "Network",
+    "build",
+    "commit_statistics_",
+    "fetch_weights",
+    "load_weights_",
+]

@@ -1,0 +1,146 @@
+"""Batch normalisation in groups of images, so that a result does not depend on how many processes made it.
+
+The published DCCC runs spread a batch of 256 over 4 GPUs with DataParallel: every BatchNorm saw 64 images, while the
+loss and the memory saw all 256. The same batch on one GPU is another algorithm (statistics over 256 images), and the
+scores of this field are known to move with it. So the group is a setting here, `group_size`: one process normalises
+its 256 images as 4 groups of 64, four processes have one group each, and both compute the same.
+
+The running statistics have to agree as well. Torch moves them during the forward pass, once for each call, so one
+process with 4 groups would move them 4 times and four processes would each hold their own. Here the forward pass only
+keeps the statistics of its groups, and `commit_statistics_` moves the running ones once a step, by the mean over all
+groups of all processes. Statistics are those of `torch.nn.BatchNorm2d`: biased variance to normalise, unbiased
+variance for the running one.
+
+Source: Ioffe & Szegedy, "Batch Normalization", ICML 2015; groups as in "ghost" batch normalisation (Hoffer et al.,
+"Train longer, generalize better", NeurIPS 2017).
+
+Shapes: B images of this process, C channels, g images a group (`group_size`), G = B / g groups, S = sum of 2 C over
+all layers.
+"""
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from pipeline.errors import UserError
+
+MOMENTUM = 0.1  # share of the new statistics, torch's default
+
+
+@torch.no_grad()
+def commit_statistics_(model: nn.Module, *, reduce: Callable[[Tensor], Tensor] | None = None) -> None:
+    """Moves the running statistics of every grouped BatchNorm of `model`, once, by those of its last forward pass.
+
+    Call it once a step, after a forward pass in train mode, for the student and for the teacher. Both running
+    statistics become (1 - 0.1) old + 0.1 x mean over all groups. The mean is summed group by group in the order of
+    the rows, so the same rows give the same bits whatever the number of processes and threads.
+
+    Args:
+        model: holds `GroupedBatchNorm1d` and `GroupedBatchNorm2d` layers.
+        reduce: collects the rows of all processes, (G, S) -> (G of all processes, S), in the order of the ranks; it
+            is called once. None: this process is the only one.
+    """
+    layers = [layer for layer in model.modules() if isinstance(layer, _Grouped)]
+    kept = [layer.take_statistics_() for layer in layers]
+    if not kept:
+        return
+    rows = torch.cat(kept, dim=1)  # (G, S)
+    if reduce is not None:
+        rows = reduce(rows)
+    mean = _mean_of_rows(rows)  # (S,)
+    sizes = [layer.num_features for layer in layers for _ in range(2)]
+    parts = iter(mean.split(sizes))
+    for layer in layers:
+        layer.update_(mean=next(parts), variance=next(parts))
+
+
+class _Grouped(nn.modules.batchnorm._BatchNorm):
+    """What the layers for (B, C) and for (B, C, H, W) share; parameters, buffers and their names are torch's."""
+
+    running_mean: Tensor
+    running_var: Tensor
+    num_batches_tracked: Tensor
+
+    def __init__(self, num_features: int, *, group_size: int | None = None) -> None:
+        """
+        Args:
+            num_features: C.
+            group_size: g, images a group; None = the whole batch of this process is one group.
+        """
+        super().__init__(num_features, momentum=MOMENTUM)
+        self.group_size = group_size
+        # (G, 2 C): mean and unbiased variance of each group of the last forward pass in train mode.
+        self.group_statistics: Tensor | None = None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalises each group by its own statistics (train), or everything by the running ones (eval).
+
+        Args:
+            x: (B, C) or (B, C, H, W), float.
+
+        Returns:
+            The shape and memory format of `x`.
+
+        Raises:
+            UserError: in train mode, if B is not a multiple of the group size or a group has one value a channel.
+        """
+        self._check_input_dim(x)
+        if not self.training:
+            return F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, False, 0.0, self.eps)
+        size = self._checked_group_size(x)
+        num_groups = x.shape[0] // size
+        # With momentum 1 torch leaves in these "running" buffers exactly the statistics of the group.
+        statistics = self.running_mean.new_zeros(num_groups, 2, self.num_features)
+        outputs = [
+            F.batch_norm(group, mean, variance, self.weight, self.bias, True, 1.0, self.eps)
+            for group, (mean, variance) in zip(x.split(size), statistics, strict=True)
+        ]
+        self.group_statistics = statistics.flatten(1)
+        return outputs[0] if num_groups == 1 else torch.cat(outputs)
+
+    def take_statistics_(self) -> Tensor:
+        """Gives the (G, 2 C) statistics of the last forward pass away, so that no step counts them twice."""
+        statistics, self.group_statistics = self.group_statistics, None
+        assert statistics is not None, "commit_statistics_ needs a forward pass in train mode before each call"
+        return statistics
+
+    def update_(self, *, mean: Tensor, variance: Tensor) -> None:
+        """Moves the running statistics by one step of momentum; `mean` and `variance` are (C,)."""
+        self.running_mean.mul_(1 - MOMENTUM).add_(mean, alpha=MOMENTUM)
+        self.running_var.mul_(1 - MOMENTUM).add_(variance, alpha=MOMENTUM)
+        self.num_batches_tracked.add_(1)
+
+    def extra_repr(self) -> str:
+        return f"{super().extra_repr()}, group_size={self.group_size}"
+
+    def _checked_group_size(self, x: Tensor) -> int:
+        batch = x.shape[0]
+        size = batch if self.group_size is None else self.group_size
+        if batch == 0 or batch % size:
+            raise UserError(
+                f"the batch of a process must be a multiple of bn_group, got {batch} images and bn_group {size}: "
+                "change the batch size, the number of processes or bn_group"
+            )
+        if size * x[0, 0].numel() < 2:
+            raise UserError(
+                "BatchNorm cannot normalise a group of one image: use at least 2 images a process and bn_group >= 2"
+            )
+        return size
+
+
+class GroupedBatchNorm1d(_Grouped, nn.BatchNorm1d):
+    """`torch.nn.BatchNorm1d` in groups of images, for (B, C)."""
+
+
+class GroupedBatchNorm2d(_Grouped, nn.BatchNorm2d):
+    """`torch.nn.BatchNorm2d` in groups of images, for (B, C, H, W)."""
+
+
+def _mean_of_rows(rows: Tensor) -> Tensor:
+    # Not rows.mean(0): the order in which that adds up depends on the number of threads.
+    total = rows[0].clone()
+    for row in rows[1:]:
+        total += row
+    return total / len(rows)

@@ -1,0 +1,88 @@
+"""The network that student and teacher share: backbone, pooling, embedding, neck, unit length.
+
+Source: He et al., "Dynamic Clustering and Cluster Contrastive Learning for Unsupervised Person Re-ID with Feature
+Distribution Alignment", ICASSP 2024; the neck is that of Luo et al., "Bag of Tricks and a Strong Baseline for Deep
+Person Re-identification", CVPR Workshops 2019.
+
+Shapes: B images, D = `num_features`, the width of the output.
+"""
+
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from pipeline.errors import UserError
+from pipeline.model.backbones import BACKBONES, Backbone, Trunk
+from pipeline.model.batchnorm import GroupedBatchNorm1d, GroupedBatchNorm2d
+from pipeline.model.pooling import POOLINGS
+from pipeline.model.weights import load_weights_
+
+
+def build(
+    backbone: str,
+    *,
+    pooling: str = "avg",
+    features: int = 0,
+    weights: Mapping[str, Tensor] | Path | str | None = None,
+    bn_group: int | None = None,
+) -> "Network":
+    """Builds a network, by torch's global generator, and loads weights into it.
+
+    Args:
+        backbone: a name of `BACKBONES`.
+        pooling: avg, gem, max or avg+max.
+        features: width of the linear embedding, 0 = none.
+        weights: a state dict or a file of one (see `weights.load_weights_`): of the backbone alone, or of a whole
+            network of this project. None = random.
+        bn_group: images that share the statistics of BatchNorm in train mode; None = the batch of the process.
+
+    Raises:
+        UserError: for an unknown name, a size out of range, or weights that do not fit.
+    """
+    if backbone not in BACKBONES:
+        raise UserError(f"backbone must be one of {', '.join(BACKBONES)}, got {backbone!r}")
+    if pooling not in POOLINGS:
+        raise UserError(f"pooling must be one of {', '.join(POOLINGS)}, got {pooling!r}")
+    if features < 0:
+        raise UserError(f"features must be 0 (no embedding) or the width of the embedding, got {features}")
+    if bn_group is not None and bn_group < 2:
+        raise UserError(f"bn_group must be at least 2 images, got {bn_group}")
+    network = Network(BACKBONES[backbone], pooling=pooling, features=features, bn_group=bn_group)
+    if weights is not None:
+        load_weights_(network, weights)
+    return network
+
+
+class Network(nn.Module):
+    """Images to embeddings of unit length, in training and in evaluation."""
+
+    def __init__(self, backbone: Backbone, *, pooling: str, features: int, bn_group: int | None) -> None:
+        super().__init__()
+        self.backbone = Trunk(backbone, norm_layer=partial(GroupedBatchNorm2d, group_size=bn_group))
+        self.pool = POOLINGS[pooling]()
+        self.num_features: int = features or self.backbone.num_features
+        self.embedding: nn.Linear | None = None
+        if features:
+            # No bias: the neck takes the mean away again.
+            self.embedding = nn.Linear(self.backbone.num_features, features, bias=False)
+            nn.init.kaiming_normal_(self.embedding.weight, mode="fan_out")
+        self.neck = GroupedBatchNorm1d(self.num_features, group_size=bn_group)
+        self.neck.bias.requires_grad_(False)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """
+        Args:
+            images: (B, 3, H, W) float, normalised by the ImageNet statistics.
+
+        Returns:
+            (B, D), rows of length 1, float32 also under autocast.
+        """
+        pooled = self.pool(self.backbone(images))  # (B, C)
+        if self.embedding is not None:
+            with torch.autocast(pooled.device.type, enabled=False):
+                pooled = self.embedding(pooled)  # (B, D)
+        return F.normalize(self.neck(pooled), dim=1)

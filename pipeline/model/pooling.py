@@ -1,0 +1,67 @@
+"""Global pooling of feature maps to one vector an image.
+
+The result is float32 or wider whatever autocast made of the maps: an average kept in bfloat16 would have three
+significant digits.
+
+Source: generalised mean: Radenović, Tolias & Chum, "Fine-tuning CNN Image Retrieval with No Human Annotation",
+TPAMI 2019.
+
+Shapes: (B, C, H, W) -> (B, C).
+"""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+
+class AveragePool(nn.Module):
+    """Mean over all positions."""
+
+    def forward(self, maps: Tensor) -> Tensor:
+        return maps.mean(dim=(2, 3), dtype=torch.promote_types(maps.dtype, torch.float32))
+
+
+class MaxPool(nn.Module):
+    """Maximum over all positions."""
+
+    def forward(self, maps: Tensor) -> Tensor:
+        return maps.amax(dim=(2, 3)).to(torch.promote_types(maps.dtype, torch.float32))
+
+
+class AverageMaxPool(nn.Module):
+    """Mean plus maximum over all positions."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.average = AveragePool()
+        self.maximum = MaxPool()
+
+    def forward(self, maps: Tensor) -> Tensor:
+        return self.average(maps) + self.maximum(maps)
+
+
+class GeneralisedMeanPool(nn.Module):
+    """(mean of x^p)^(1/p) with one learned p: 1 is the mean, infinity the maximum; it starts at 3."""
+
+    def __init__(self, *, p: float = 3.0, floor: float = 1e-6) -> None:
+        """
+        Args:
+            p: exponent to start from.
+            floor: smaller activations count as this one, so that the power and its gradient are finite.
+        """
+        super().__init__()
+        self.p = nn.Parameter(torch.full((1,), p))
+        self.floor = floor
+
+    def forward(self, maps: Tensor) -> Tensor:
+        powers = maps.to(self.p.dtype).clamp(min=self.floor).pow(self.p)
+        return powers.mean(dim=(2, 3)).pow(1 / self.p)
+
+
+POOLINGS: dict[str, Callable[[], nn.Module]] = {
+    "avg": AveragePool,
+    "gem": GeneralisedMeanPool,
+    "max": MaxPool,
+    "avg+max": AverageMaxPool,
+}

@@ -1,0 +1,74 @@
+"""A trained model on disk: student and teacher in one .safetensors file, with the settings that made them.
+
+Keys are `student.<key of the network>` and `teacher.<key of the network>`; the settings are JSON in the file's header,
+so a model is never rebuilt with others. Such a file is also valid as `pretrained`.
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import safetensors.torch
+from torch import Tensor, nn
+
+from pipeline.errors import UserError
+from pipeline.files import replacing
+from pipeline.model.network import Network, build
+
+MODEL_FILE = "model.safetensors"
+
+
+def save_model(path: Path, student: nn.Module, teacher: nn.Module, *, settings: Mapping[str, Any]) -> None:
+    """Writes both networks, and `settings` (backbone and model among them) in the header, in one step."""
+    tensors = {
+        f"{role}.{key}": tensor.detach().cpu().contiguous()
+        for role, network in (("student", student), ("teacher", teacher))
+        for key, tensor in network.state_dict().items()
+    }
+    with replacing(path) as temporary:
+        # Not save_file, which makes a file that nobody else may read.
+        temporary.write_bytes(safetensors.torch.save(tensors, metadata={"settings": json.dumps(settings)}))
+
+
+def model_settings(path: Path) -> dict[str, Any]:
+    """The settings in the header of a file that `save_model` wrote.
+
+    Raises:
+        UserError: there is no such file, it is damaged, or it is no model of this project.
+    """
+    return _read(path, tensors=False)[0]
+
+
+def load_model(path: Path) -> tuple[Network, Network, dict[str, Any]]:
+    """Student, teacher (both in eval mode, on the CPU) and the settings that `save_model` wrote.
+
+    Raises:
+        UserError: as `model_settings`, or the tensors do not fit those settings.
+    """
+    settings, tensors = _read(path, tensors=True)
+    networks = []
+    for role in ("student", "teacher"):
+        network = build(settings["backbone"], **settings["model"])
+        own = {key.removeprefix(f"{role}."): value for key, value in tensors.items() if key.startswith(f"{role}.")}
+        try:
+            network.load_state_dict(own)
+        except RuntimeError as error:
+            raise UserError(f"{path} does not fit its own settings: {str(error).splitlines()[-1].strip()}") from error
+        networks.append(network.eval())
+    return networks[0], networks[1], settings
+
+
+def _read(path: Path, *, tensors: bool) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    if not path.is_file():
+        raise UserError(f"{path} is missing: run `dvc repro train` first")
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            header = file.metadata() or {}
+            content = {key: file.get_tensor(key) for key in file.keys()} if tensors else {}  # noqa: SIM118
+    except safetensors.SafetensorError as error:
+        raise UserError(f"{path} is damaged: {error}") from error
+    if "settings" not in header:
+        raise UserError(f"{path} was not written by the train stage: its header holds no settings")
+    return json.loads(header["settings"]), content

@@ -1,0 +1,74 @@
+"""The weights that a training starts from, in one folder: published ones, a file of the user's, or none."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+from pipeline.errors import UserError
+from pipeline.files import read_json, replacing, write_json
+from pipeline.model.backbones import BACKBONES
+from pipeline.model.fetch import fetch_weights, sha256
+from pipeline.model.weights import read_weights
+
+DESCRIPTION = "weights.json"
+SUFFIXES = (".pth", ".pt", ".tar", ".safetensors")
+
+
+def place_starting_weights(
+    source: str, *, backbone: str, folder: Path, downloads: Path, checkout: Path, mirror: str | None = None
+) -> str:
+    """Fills `folder` with the weights and weights.json, which names their origin and SHA-256.
+
+    Args:
+        source: "imagenet", "none", or the path of a file, absolute or relative to `checkout`.
+        backbone: a name of `BACKBONES`.
+        folder: is replaced.
+        downloads: keeps published files; one that lies there is not fetched.
+        checkout: see `source`.
+        mirror: base URL in place of the publisher's.
+
+    Returns:
+        A sentence for the person.
+
+    Raises:
+        UserError: unknown backbone, a file that is missing or cannot be read, or weights that cannot be fetched.
+    """
+    if backbone not in BACKBONES:
+        raise UserError(f"backbone must be one of {', '.join(BACKBONES)}, got {backbone!r} (params.yaml)")
+    file = _source_file(source, backbone, downloads, checkout, mirror)
+    description: dict[str, Any] = {"source": source, "backbone": backbone, "file": None, "name": None, "sha256": None}
+    with replacing(folder) as temporary:
+        temporary.mkdir(parents=True)
+        if file is not None:
+            name = f"weights{file.suffix}"
+            shutil.copyfile(file, temporary / name)
+            description |= {"file": name, "name": file.name, "sha256": sha256(file)}
+        write_json(temporary / DESCRIPTION, description)
+    return f"{backbone} starts from random weights" if file is None else f"{backbone} starts from {file.name}"
+
+
+def starting_weights(folder: Path) -> tuple[Path | None, dict[str, Any]]:
+    """The file of weights that `place_starting_weights` left in `folder` (None: random), and its description.
+
+    Raises:
+        UserError: there is none.
+    """
+    path = folder / DESCRIPTION
+    if not path.is_file():
+        raise UserError(f"{path} is missing: run `dvc repro pretrained` first")
+    description = read_json(path)
+    return (folder / description["file"] if description["file"] else None), description
+
+
+def _source_file(source: str, backbone: str, downloads: Path, checkout: Path, mirror: str | None) -> Path | None:
+    if source == "none":
+        return None
+    if source == "imagenet":
+        return fetch_weights(backbone, downloads, base_url=mirror)
+    file = checkout / source
+    if not file.is_file():
+        raise UserError(f"pretrained must be imagenet, none or a file with weights, got {source!r}: no file at {file}")
+    if file.suffix not in SUFFIXES:
+        raise UserError(f"pretrained: {file} must end in one of {', '.join(SUFFIXES)}")
+    read_weights(file)
+    return file

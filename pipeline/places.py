@@ -1,0 +1,30 @@
+"""Where things lie: what a stage reads and writes in the working copy, and what belongs to the person's own checkout.
+
+`dvc exp run --temp` and `--queue` run the stages in a copy of the project that holds only what git and DVC track, and
+set DVC_ROOT to the checkout that the person stands in. Raw data, the MLflow database and interrupted trainings are
+there: one for all copies. Everything else is relative to the current folder.
+"""
+
+import os
+from pathlib import Path
+
+PREPARED = Path("data/prepared")
+PRETRAINED = Path("data/pretrained")
+MODEL = Path("data/model")
+EVALUATION = Path("data/evaluation")
+REPORTS = Path("reports")
+
+
+def checkout() -> Path:
+    """The person's checkout: DVC_ROOT under DVC, else the current folder."""
+    return Path(os.environ.get("DVC_ROOT") or ".").resolve()
+
+
+def raw() -> Path:
+    """The data sets as they came, one folder each."""
+    return checkout() / "data" / "raw"
+
+
+def scratch() -> Path:
+    """What may be deleted at any time: interrupted trainings and downloads."""
+    return checkout() / ".scratch"

@@ -1,0 +1,195 @@
+"""Curves of the report: learning curves over the epochs, and the CMC curve.
+
+E: epochs, R: ranks.
+"""
+
+from collections.abc import Mapping
+from itertools import cycle
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike
+
+from pipeline.report.drawing import (
+    BLUE,
+    GREEN,
+    GREY,
+    ORANGE,
+    PURPLE,
+    Picture,
+    canvas,
+    course,
+    draw_lines,
+    finish,
+    from_zero,
+    lines_of,
+    png_bytes,
+)
+from pipeline.report.wording import percent, shortened
+
+
+def learning_curves(
+    history: pd.DataFrame, *, baselines: Mapping[str, float] | None = None, num_identities: int | None = None
+) -> list[Picture]:
+    """Accuracy, loss, clusters, eps and cluster quality over the epochs: those for which there are finite values.
+
+    Args:
+        history: E rows, see `ReportData.history`; E may be 1, and a column may be missing or all NaN.
+        baselines: Name -> mAP (a fraction) without training, each drawn as a level in the figure of mAP.
+        num_identities: True number of training identities, drawn as a level in the figure of clusters.
+    """
+    curves = history.sort_values("epoch", kind="stable")
+    drawn = (
+        _accuracy(curves, baselines or {}),
+        _losses(curves),
+        _clusters(curves, num_identities),
+        _schedules(curves),
+        _quality(curves),
+    )
+    return [picture for picture in drawn if picture is not None]
+
+
+def cmc_curve(curves: Mapping[str, ArrayLike]) -> Picture | None:
+    """Cumulative match characteristic: name -> (R,) fractions; None where there is no curve."""
+    if not curves:
+        return None
+    shares = {name: np.asarray(curve, dtype=float) for name, curve in curves.items()}
+    with canvas() as (figure, axes):
+        ax = axes[0]
+        looks = ((BLUE, "-"), (ORANGE, "--"), (GREY, ":"), (PURPLE, "-."), (GREEN, (0, (5, 1, 1, 1, 1, 1))))
+        handles = []
+        for position, curve in enumerate(shares.values()):
+            colour, dash = looks[position % len(looks)]
+            ranks = np.arange(1, len(curve) + 1)
+            marker = "o" if len(curve) == 1 else None
+            handles += ax.plot(ranks, 100 * curve, color=colour, linestyle=dash, marker=marker)
+        longest = max(len(curve) for curve in shares.values())
+        lowest = min(float(np.min(curve)) for curve in shares.values())
+        ax.set(xlim=(1 - 0.02 * longest, longest + 0.5), ylim=(10 * np.floor(9.9 * lowest), 101.5))
+        ax.set_xticks([rank for rank in (1, 5, 10, 20, 30, 40, 50) if rank <= longest])
+        ax.set(title="CMC: a right image among the first r", xlabel="rank r", ylabel="queries, %")
+        ax.legend(handles, [shortened(name) for name in shares], loc="lower right")
+        png = png_bytes(figure)
+    parts = "; ".join(f"{name} {percent(float(curve[0]), unit=True)}" for name, curve in shares.items())
+    return Picture(
+        name="cmc",
+        alt=f"CMC curve up to rank {longest}. At rank 1: {parts}.",
+        caption="Share of the queries that have a right image among the first r places of their ranked list.",
+        png=png,
+    )
+
+
+def _accuracy(history: pd.DataFrame, baselines: Mapping[str, float]) -> Picture | None:
+    lines = lines_of(history, {"student_map": "student", "teacher_map": "teacher"}, scale=100)
+    if not lines:
+        return None
+    with canvas() as (figure, axes):
+        ax = axes[0]
+        handles = draw_lines(ax, lines, markers=True)
+        for (name, score), dash in zip(baselines.items(), cycle((":", (0, (5, 3)), "-.")), strict=False):
+            handles.append((ax.axhline(100 * score, color=GREY, linestyle=dash, linewidth=1.4), name))
+        finish(ax, history, [], title="Accuracy on the test set", ylabel="mAP, %")
+        from_zero(ax)
+        # Below the axes: levels and curves leave no place among them that is always free.
+        names = [shortened(name) for _, name in handles]
+        figure.legend([handle for handle, _ in handles], names, loc="outside lower left", ncols=2)
+        png = png_bytes(figure)
+    levels = "".join(f"; {name} {percent(score)}" for name, score in baselines.items())
+    return Picture(
+        name="map",
+        alt=f"mAP over the epochs, in percent: {course(lines)}{levels}.",
+        caption="mAP of the student and of its moving average, the teacher, at the epochs that were evaluated.",
+        png=png,
+    )
+
+
+def _losses(history: pd.DataFrame) -> Picture | None:
+    names = {"loss": "total", "loss_hard": "hard labels", "loss_soft": "soft labels"}
+    lines = lines_of(history, names)
+    if not lines:
+        return None
+    for part in ("hard labels", "soft labels"):
+        if "total" in lines and part in lines and lines[part].equals(lines["total"]):
+            lines[f"{part} (the total)"] = lines.pop(part)
+            del lines["total"]
+    with canvas() as (figure, axes):
+        finish(axes[0], history, draw_lines(axes[0], lines, markers=True), title="Loss", ylabel="mean of the epoch")
+        png = png_bytes(figure)
+    return Picture(
+        name="loss",
+        alt=f"Loss over the epochs: {course(lines, digits=2)}.",
+        caption="Contrastive loss against the memory of clusters. The number of clusters, hence of classes, changes"
+        " from epoch to epoch, so values of different epochs compare only roughly.",
+        png=png,
+    )
+
+
+def _clusters(history: pd.DataFrame, num_identities: int | None) -> Picture | None:
+    clusters = lines_of(history, {"num_clusters": "clusters"})
+    outliers = lines_of(history, {"num_outliers": "outliers"})
+    if not clusters:
+        return None
+    with canvas(rows=1 + bool(outliers)) as (figure, axes):
+        handles = draw_lines(axes[0], clusters, markers=True)
+        if num_identities is not None:
+            level = axes[0].axhline(num_identities, color=GREY, linestyle=":", linewidth=1.6)
+            handles.append((level, f"true identities ({num_identities:,})"))
+        finish(axes[0], history, handles, title="Clusters and outliers", ylabel="clusters", last=not outliers)
+        if outliers:
+            draw_lines(axes[1], outliers, markers=True, start=1)
+            finish(axes[1], history, [], ylabel="outlier images")
+            from_zero(axes[1])
+        png = png_bytes(figure)
+    truth = "" if num_identities is None else f"; the training set shows {num_identities} identities"
+    return Picture(
+        name="clusters",
+        alt=f"Clustering over the epochs: {course(clusters | outliers, digits=0)}{truth}.",
+        caption="Clusters that DBSCAN finds at the start of each epoch, and images that it leaves out. The true"
+        " identities are shown for comparison; the training never reads them.",
+        png=png,
+    )
+
+
+def _schedules(history: pd.DataFrame) -> Picture | None:
+    eps = lines_of(history, {"eps": "eps"})
+    rate = lines_of(history, {"learning_rate": "learning rate"}, scale=1e4)
+    panels = [(lines, label) for lines, label in ((eps, "eps"), (rate, "learning rate, 10⁻⁴")) if lines]
+    if not panels:
+        return None
+    with canvas(rows=len(panels)) as (figure, axes):
+        for position, (lines, label) in enumerate(panels):
+            draw_lines(axes[position], lines, markers=True, start=position)
+            last = position == len(panels) - 1
+            finish(axes[position], history, [], ylabel=label, last=last)
+        axes[0].set_title("Schedules")
+        png = png_bytes(figure)
+    texts = [course(lines, digits=3) + (" (in units of 10⁻⁴)" if lines is rate else "") for lines, _ in panels]
+    return Picture(
+        name="schedules",
+        alt=f"Schedules over the epochs: {'; '.join(texts)}.",
+        caption="eps, the largest distance at which DBSCAN joins two images, and the learning rate.",
+        png=png,
+    )
+
+
+def _quality(history: pd.DataFrame) -> Picture | None:
+    names = {
+        "ari": "adjusted Rand index",
+        "nmi": "normalised mutual information",
+        "purity": "purity",
+        "pairwise_f": "pairwise F",
+        "pairwise_precision": "pairwise precision",
+        "pairwise_recall": "pairwise recall",
+    }
+    lines = lines_of(history, names)
+    if not lines:
+        return None
+    with canvas() as (figure, axes):
+        finish(axes[0], history, draw_lines(axes[0], lines), title="Clusters against true identities", ylabel="score")
+        png = png_bytes(figure)
+    return Picture(
+        name="cluster_quality",
+        alt=f"Agreement of the clusters with the true identities over the epochs: {course(lines, digits=2)}.",
+        caption="How well the clusters agree with the true identities: a diagnostic that the training never reads.",
+        png=png,
+    )

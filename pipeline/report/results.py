@@ -1,0 +1,42 @@
+"""The tables that the stages leave, as the rows and columns of a report."""
+
+from collections.abc import Mapping
+
+import pandas as pd
+
+from pipeline.report.contents import Kind, ResultRow
+
+# Name in metrics.json -> (name in the report, kind), in the order of the table.
+_ROWS: dict[str, tuple[str, Kind]] = {
+    "student": ("Student", "result"),
+    "teacher": ("Teacher", "result"),
+    "student_reranked": ("Student, re-ranked", "result"),
+    "teacher_reranked": ("Teacher, re-ranked", "result"),
+    "student_best_of_run": ("Student", "best-of-run"),
+    "teacher_best_of_run": ("Teacher", "best-of-run"),
+    "untrained": ("Untrained network (random weights)", "baseline"),
+    "pretrained": ("Starting weights", "baseline"),
+    "colour_histogram": ("Colour histogram", "baseline"),
+}
+_CMC_NAMES = {name: title for name, (title, kind) in _ROWS.items() if kind != "best-of-run"}
+
+
+def result_rows(metrics: Mapping[str, Mapping[str, float]]) -> tuple[ResultRow, ...]:
+    """The scores of metrics.json as rows; the epoch of a best evaluation goes into its name."""
+    rows = []
+    for key, (name, kind) in _ROWS.items():
+        if (scores := metrics.get(key)) is not None:
+            title = f"{name}, epoch {scores['epoch']:.0f}" if "epoch" in scores else name
+            ranks = [scores[f"rank{rank}"] for rank in (1, 5, 10)]
+            rows.append(ResultRow(title, kind, scores["mAP"], *ranks, mean_inp=scores["mINP"]))
+    return tuple(rows)
+
+
+def history_of(training: pd.DataFrame) -> pd.DataFrame:
+    """training.csv with the report's names for the mAP of student and teacher."""
+    return training.rename(columns={"student_mAP": "student_map", "teacher_mAP": "teacher_map"})
+
+
+def cmc_curves(table: pd.DataFrame) -> dict[str, "pd.Series[float]"]:
+    """cmc.csv as name -> shares at ranks 1, 2, ..."""
+    return {title: table[name] for name, title in _CMC_NAMES.items() if name in table}

@@ -1,0 +1,71 @@
+"""All the ranked lists of a report in one picture."""
+
+import io
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.patches import Rectangle
+from PIL import Image
+
+from pipeline.report.contents import RankedList
+from pipeline.report.drawing import INK, Picture, canvas, png_bytes
+from pipeline.report.wording import VERDICTS, query_caption
+
+VERDICT_COLOURS = {"right": "#1A7F37", "wrong": "#C62828", "distractor": "#6B7280"}
+_VERDICT_DASHES = {"right": "solid", "wrong": (0, (4, 1.5)), "distractor": (0, (1, 1.5))}
+
+
+def ranked_sheet(lists: Sequence[RankedList]) -> Picture | None:
+    """All the ranked lists in one picture, one row a query; None where there is none."""
+    if not lists:
+        return None
+    aspect = max(1.0, max(ranked.query_image.shape[0] / ranked.query_image.shape[1] for ranked in lists))
+    places = max(1, max(len(ranked.entries) for ranked in lists))
+    row_height = aspect + 0.85  # in widths of a picture: the picture, a line above it, a line below, air
+    width, height = 1.14 * (places + 1) + 0.5, row_height * len(lists) + 0.1
+    with canvas(size=(0.62 * width, 0.62 * height), grid=False) as (figure, axes):
+        ax = axes[0]
+        ax.set(xlim=(0, width), ylim=(height, 0), aspect="equal")
+        ax.set_axis_off()
+        for row, ranked in enumerate(lists):
+            _draw_list(ax, ranked, top=0.42 + row * row_height, aspect=aspect)
+        png = _fewer_colours(png_bytes(figure, dpi=128))
+    shown = sum(entry.verdict == "right" for ranked in lists for entry in ranked.entries)
+    total = sum(len(ranked.entries) for ranked in lists)
+    return Picture(
+        name="ranked_lists",
+        alt=f"{len(lists)} queries with their first {places} gallery images; {shown} of {total} places are right.",
+        caption="Green, solid and ✓: right. Red, dashed and ✗: another identity. Grey, dotted and ○: distractor.",
+        png=png,
+    )
+
+
+def _fewer_colours(png: bytes) -> bytes:
+    """The picture with 256 colours: far fewer bytes, and enough for pictures of this size."""
+    buffer = io.BytesIO()
+    Image.open(io.BytesIO(png)).convert("RGB").quantize(256).save(buffer, format="PNG", optimize=True)
+    return buffer.getvalue()
+
+
+def _draw_list(ax: Any, ranked: RankedList, *, top: float, aspect: float) -> None:
+    ax.text(0.05, top - 0.12, ": ".join(filter(None, (ranked.group, query_caption(ranked)))), fontsize=7.5)
+    _draw_image(ax, ranked.query_image, left=0.05, top=top, aspect=aspect)
+    ax.add_patch(Rectangle((0.05, top), 1, aspect, fill=False, edgecolor=INK, linewidth=1.2))
+    for place, entry in enumerate(ranked.entries):
+        left = 0.45 + 1.14 * (place + 1)
+        colour, dash = VERDICT_COLOURS[entry.verdict], _VERDICT_DASHES[entry.verdict]
+        _draw_image(ax, entry.image, left=left, top=top, aspect=aspect)
+        frame = Rectangle((left, top), 1, aspect, fill=False, edgecolor=colour, linestyle=dash, linewidth=2)
+        ax.add_patch(frame)
+        label = f"{VERDICTS[entry.verdict]} {place + 1}"
+        ax.text(left + 0.5, top + aspect + 0.22, label, color=colour, fontsize=7.5, ha="center", weight="bold")
+
+
+def _draw_image(ax: Any, image: np.ndarray, *, left: float, top: float, aspect: float) -> None:
+    """Fits the picture into 1 x aspect without changing its shape."""
+    height, width = image.shape[:2]
+    scale = min(1 / width, aspect / height)
+    x, y = left + (1 - scale * width) / 2, top + (aspect - scale * height) / 2
+    extent = (x, x + scale * width, y + scale * height, y)
+    ax.imshow(image, extent=extent, interpolation="antialiased", aspect="equal", clip_on=False)

@@ -1,0 +1,207 @@
+"""Numbers and sentences of the report, as the field writes them: percent with one decimal.
+
+Everything here is text in plain Unicode; the template escapes it.
+"""
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import pandas as pd
+
+from pipeline.report.contents import RankedImage, RankedList, ReportData
+
+DASH = "–"
+KIND_TITLES = {
+    "result": "Result: the last epoch of this run",
+    "best-of-run": "Best evaluation of the run, chosen by its test mAP",
+    "baseline": "Baselines without training",
+    "published": "Published",
+}
+KIND_REMARKS = {
+    "result": "Nothing about it was chosen by looking at the test set.",
+    "best-of-run": "What the papers report. Choosing it looks at the test set, so it is not the result.",
+    "baseline": "The same evaluation without any training on these images.",
+    "published": "As their authors report it: compare with the best of the run. DCCC* is most likely the IBN backbone.",
+}
+VERDICTS = {"right": "✓", "wrong": "✗", "distractor": "○"}
+_PERCENT_COLUMNS = ("student_map", "teacher_map", "nmi", "purity", "pairwise_f")
+HISTORY_COLUMNS = {
+    "epoch": "epoch",
+    "eps": "eps",
+    "learning_rate": "learning rate",
+    "num_clusters": "clusters",
+    "num_outliers": "outliers",
+    "loss": "loss",
+    "loss_hard": "hard loss",
+    "loss_soft": "soft loss",
+    "student_map": "student mAP %",
+    "teacher_map": "teacher mAP %",
+    "ari": "ARI",
+    "nmi": "NMI %",
+    "purity": "purity %",
+    "pairwise_f": "pairwise F %",
+    "images_per_second": "images/s",
+    "seconds": "seconds",
+}
+
+
+def percent(fraction: float | None, *, unit: bool = False) -> str:
+    """`0.5237` -> `52.4`, or `52.4%` with the unit; a dash where there is no finite number."""
+    if fraction is None or not math.isfinite(fraction):
+        return DASH
+    return f"{100 * fraction:.1f}" + ("%" if unit else "")
+
+
+def points(difference: float) -> str:
+    """A difference of two fractions in percentage points, with its sign: `0.375` -> `+37.5`."""
+    return f"{100 * difference:+.1f}".replace("-", "−")
+
+
+def count(number: int, noun: str) -> str:
+    """`count(1200, "image")` -> `1,200 images`."""
+    plural = f"{noun[:-1]}ies" if noun.endswith("y") else f"{noun}s"
+    return f"{number:,} {noun if number == 1 else plural}"
+
+
+def lowered(name: str) -> str:
+    """A name inside a sentence: `Student` -> `student`, but `DCCC` stays."""
+    return name if name[:2].isupper() else name[:1].lower() + name[1:]
+
+
+def shortened(name: str, length: int = 34) -> str:
+    """`name`, cut in its middle where it is longer than `length`."""
+    if len(name) <= length:
+        return name
+    head = (length - 1) // 2
+    return f"{name[:head]}…{name[head + 1 - length :]}"
+
+
+def flattened(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    """(dotted key, value as YAML would write it) for every leaf of nested settings, in their order."""
+    for key, value in settings.items():
+        name = f"{prefix}{key}"
+        if isinstance(value, Mapping) and value:
+            yield from flattened(value, f"{name}.")
+        else:
+            yield name, _yaml(value)
+
+
+def history_cell(column: str, value: float) -> str:
+    """One cell of the table of epochs."""
+    if pd.isna(value):
+        return DASH
+    if column in _PERCENT_COLUMNS:
+        return percent(value)
+    if column in ("epoch", "num_clusters", "num_outliers"):
+        return f"{int(value):,}"
+    if column == "learning_rate":
+        return f"{value:.2e}"
+    if column in ("images_per_second", "seconds"):
+        return f"{value:,.0f}" if value >= 100 else f"{value:.1f}"
+    return f"{value:.3f}"
+
+
+def summary(data: ReportData) -> str:
+    """What a reader sees on this page, in one paragraph."""
+    return " ".join(sentence for sentence in (_training(data), _clusters(data), _scores(data)) if sentence)
+
+
+def protocol(data: ReportData) -> str:
+    """How the scores were measured."""
+    if data.num_queries == 0:
+        return ""
+    removed = (
+        "gallery images of the query's identity in the query's own camera are taken out before ranking"
+        if data.uses_cameras
+        else "the protocol uses no cameras: the gallery is ranked as a whole"
+    )
+    text = f"Every query ranks the gallery by cosine similarity; {removed}."
+    left_out = data.num_queries - data.num_valid_queries
+    if left_out:
+        verbs = "has no valid match and is" if left_out == 1 else "have no valid match and are"
+        return f"{text} {left_out:,} of {count(data.num_queries, 'query')} {verbs} left out."
+    return f"{text} {count(data.num_queries, 'query')}: each has a valid match."
+
+
+def query_caption(ranked: RankedList) -> str:
+    """Identity, camera and average precision of a query."""
+    parts = _whose(ranked.query_pid, ranked.query_camid)
+    if ranked.average_precision is not None:
+        parts.append(f"average precision {percent(ranked.average_precision, unit=True)}")
+    return ", ".join(parts)
+
+
+def entry_alt(rank: int, entry: RankedImage) -> str:
+    """What a screen reader says for one place of a ranked list."""
+    parts = [f"Rank {rank}: {entry.verdict}", *_whose(entry.pid, entry.camid)]
+    if entry.similarity is not None:
+        parts.append(f"cosine {entry.similarity:.2f}")
+    return ", ".join(parts)
+
+
+def _whose(pid: int | None, camid: int | None) -> list[str]:
+    identity = "distractor image" if pid == 0 else None if pid is None else f"identity {pid}"
+    return [text for text in (identity, None if camid is None else f"camera {camid}") if text]
+
+
+def _training(data: ReportData) -> str:
+    train = data.split("train")
+    images = "the training images" if train is None else count(train.images, "image")
+    epochs = count(len(data.history), "epoch")
+    if data.history.empty:
+        return f"{data.backbone} was not trained: the history has no epoch."
+    return (
+        f"{data.backbone} was trained by {data.method} for {epochs} on {images} of the data set {data.dataset},"
+        " without identity labels."
+    )
+
+
+def _clusters(data: ReportData) -> str:
+    train = data.split("train")
+    if data.history.empty or "num_clusters" not in data.history:
+        return ""
+    last = data.history.iloc[-1]
+    if pd.isna(last["num_clusters"]):
+        return ""
+    text = f"In the last epoch they fell into {count(int(last['num_clusters']), 'cluster')}"
+    outliers = last.get("num_outliers", math.nan)
+    if not pd.isna(outliers):
+        share = f" ({percent(outliers / train.images, unit=True)})" if train is not None and train.images else ""
+        text += (
+            f", and {count(int(outliers), 'image')}{share} {'was' if outliers == 1 else 'were'} left out as outliers"
+        )
+    if train is not None and train.identities:
+        text += f"; in truth they show {count(train.identities, 'identity')}, which the training never sees"
+    return f"{text}."
+
+
+def _scores(data: ReportData) -> str:
+    result = data.first("result")
+    baselines = [(row, row.mean_ap) for row in data.results if row.kind == "baseline" and row.mean_ap is not None]
+    if result is None or result.mean_ap is None:
+        return "The network was not evaluated."
+    text = f"At the end the {lowered(result.name)} reaches an mAP of {percent(result.mean_ap, unit=True)}"
+    if result.rank1 is not None:
+        text += f" and puts a right image first for {percent(result.rank1, unit=True)} of the queries"
+    if not baselines:
+        return f"{text}."
+    (first, level), *others = baselines
+    gain = result.mean_ap - level
+    times = f", and {result.mean_ap / level:.1f} times as high" if gain > 0 and level > 0 else ""
+    text += (
+        f". Its mAP is {abs(100 * gain):.1f} points {'above' if gain >= 0 else 'below'} the {percent(level, unit=True)}"
+        f" of the {lowered(first.name)}{times}."
+    )
+    rest = "; ".join(f"{lowered(row.name)} {percent(score, unit=True)}" for row, score in others)
+    return f"{text} Also for comparison: {rest}." if rest else text
+
+
+def _yaml(value: Any) -> str:
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(_yaml(item) for item in value) + "]"
+    return str(value) if value != {} else "{}"

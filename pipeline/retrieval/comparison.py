@@ -1,0 +1,70 @@
+"""The result of a run beside what it has to beat: every candidate ranks the same gallery for the same queries."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from pipeline.retrieval.ranked_lists import rank_queries
+from pipeline.retrieval.scoring import Embed, TestSet, figures
+
+SCORES = ("mAP", "rank1", "rank5", "rank10", "mINP")
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What `compare` found.
+
+    Attributes:
+        metrics: candidate -> name of a score -> share in [0, 1]; and `queries`: how many there are and are valid.
+        cmc: rank (from 1) and a column a candidate.
+        ranked_lists: the best, median and worst queries of the first candidate, see `rank_queries`.
+    """
+
+    metrics: dict[str, dict[str, float]]
+    cmc: pd.DataFrame
+    ranked_lists: pd.DataFrame
+
+
+def compare(test: TestSet, candidates: Mapping[str, Embed], *, rerank: Collection[str] = ()) -> Comparison:
+    """Scores all candidates, the first of which is the result.
+
+    Args:
+        test: queries and gallery.
+        candidates: name -> function of (images, title) that gives features.
+        rerank: names of the candidates to score after k-reciprocal re-ranking too, as `<name>_reranked`.
+    """
+    metrics: dict[str, dict[str, float]] = {}
+    curves: dict[str, np.ndarray] = {}
+    lists = queries = None
+    for name, embed in candidates.items():
+        query, gallery = test.embed(embed)
+        scores = test.score(query, gallery)
+        metrics[name], curves[name] = figures(scores), scores.cmc_curve
+        if name in rerank:
+            metrics[f"{name}_reranked"] = figures(test.score(query, gallery, rerank=True))
+        if lists is None:
+            lists = rank_queries(query, gallery, average_precision=scores.average_precision, **test.labels())
+            queries = {"all": scores.num_queries, "valid": scores.num_valid_queries}
+    assert lists is not None and queries is not None, "there is no candidate"
+    ranks = range(1, len(next(iter(curves.values()))) + 1)
+    return Comparison({**metrics, "queries": queries}, pd.DataFrame({"rank": ranks, **curves}), lists)
+
+
+def best_of_run(history: pd.DataFrame) -> dict[str, dict[str, float]]:
+    """The evaluation with the highest test mAP, for the student and for the teacher: what the papers report.
+
+    Choosing it looks at the test set. It stands beside the result and is not the result.
+
+    Args:
+        history: one row an epoch, with `epoch` and the columns `student_mAP`, `student_rank1`, ..., NaN where an
+            epoch was not evaluated.
+    """
+    best = {}
+    for role in ("student", "teacher"):
+        row = history.loc[history[f"{role}_mAP"].idxmax()]
+        best[f"{role}_best_of_run"] = {score: float(row[f"{role}_{score}"]) for score in SCORES} | {
+            "epoch": int(row["epoch"])
+        }
+    return best

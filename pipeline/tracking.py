@@ -1,0 +1,179 @@
+"""One MLflow run a training, to which all stages write. The only import of mlflow.
+
+The training starts the run and leaves its id beside the model; `evaluate` and `report` add to it. A stage that DVC
+restores from its cache logs nothing: its run is there already, under the id that comes back with the model.
+"""
+
+import os
+import subprocess
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipeline.errors import UserError
+from pipeline.files import read_json, write_json
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+# Not for a person who runs an experiment to find out: nothing is sent anywhere. A value that is set already stands.
+for _name in ("MLFLOW_DISABLE_TELEMETRY", "DO_NOT_TRACK"):
+    os.environ.setdefault(_name, "true")
+
+EXPERIMENT = "dccc"
+
+
+class Run:
+    """One run in MLflow.
+
+    Attributes:
+        id: MLflow's name for it.
+    """
+
+    def __init__(self, client: "MlflowClient", run_id: str) -> None:
+        self._client, self.id = client, run_id
+
+    def log_metrics(self, values: Mapping[str, float], *, step: int) -> None:
+        """Adds a point to each of the curves, in one call. Values that are not finite are left out."""
+        from mlflow.entities import Metric
+        from mlflow.utils.time import get_current_time_millis
+
+        now = get_current_time_millis()
+        points = [Metric(key, float(v), now, step) for key, v in values.items() if abs(float(v)) < float("inf")]
+        self._client.log_batch(self.id, metrics=points)
+
+    def log_artifact(self, path: Path, folder: str | None = None) -> None:
+        """Copies a file or a folder into the run."""
+        log = self._client.log_artifacts if path.is_dir() else self._client.log_artifact
+        log(self.id, str(path), folder)
+
+    def end(self, status: str = "FINISHED") -> None:
+        """FINISHED, FAILED or KILLED."""
+        self._client.set_terminated(self.id, status)
+
+
+@contextmanager
+def tracked(
+    checkout: Path, *, name: str, settings: Mapping[str, Any], tags: Mapping[str, str], resume: Path, shown: bool
+) -> Iterator["Run | NoRun"]:
+    """A run for as long as the block lasts: FINISHED when it ends, KILLED when it is interrupted, else FAILED.
+
+    Args:
+        checkout, name, settings, tags: see `start_run`.
+        resume: file that keeps the id of the run, so that an interrupted training goes on in the same one.
+        shown: False in all processes but the first: nothing is recorded, and MLflow is not even imported.
+    """
+    if not shown:
+        yield NoRun()
+        return
+    before = read_json(resume)["run_id"] if resume.is_file() else None
+    run = start_run(checkout, name=name, settings=settings, tags=tags, resume=before)
+    write_json(resume, {"run_id": run.id})
+    status = "FAILED"
+    try:
+        yield run
+        status = "FINISHED"
+    except (KeyboardInterrupt, SystemExit):
+        status = "KILLED"
+        raise
+    finally:
+        run.end(status)
+
+
+class NoRun:
+    """Takes what a `Run` takes, and records nothing."""
+
+    id = ""
+
+    def log_metrics(self, values: Mapping[str, float], *, step: int) -> None:
+        """Does nothing."""
+
+
+def start_run(
+    checkout: Path, *, name: str, settings: Mapping[str, Any], tags: Mapping[str, str], resume: str | None = None
+) -> Run:
+    """Starts a run, or goes on with the run `resume` if the tracking server knows it.
+
+    Args:
+        checkout: holds mlflow.db and mlruns/ unless MLFLOW_TRACKING_URI names a server.
+        name: what a person finds it by; DVC's name of the experiment comes first, where there is one.
+        settings: nested; logged as parameters `section.key`.
+        tags: for instance the digest of the data.
+        resume: id of an earlier run.
+    """
+    client = _client(checkout)
+    if resume is not None and _exists(client, resume):
+        client.update_run(resume, status="RUNNING")
+        return Run(client, resume)
+    experiment = _experiment(client, checkout)
+    title = os.environ.get("DVC_EXP_NAME")
+    name = f"{title} ({name})" if title else name
+    run = client.create_run(experiment, run_name=name, tags={**_git_tags(checkout), **tags})
+    for key, value in _flat(settings):
+        client.log_param(run.info.run_id, key, value)
+    return Run(client, run.info.run_id)
+
+
+def open_run(checkout: Path, run_id: str, *, name: str, settings: Mapping[str, Any]) -> Run:
+    """The run of a training that has ended; a new one of that name if the tracking server does not know it."""
+    client = _client(checkout)
+    if _exists(client, run_id):
+        return Run(client, run_id)
+    run = start_run(checkout, name=name, settings=settings, tags={"missing_run": run_id})
+    run.end()
+    return run
+
+
+def _client(checkout: Path) -> "MlflowClient":
+    import logging
+
+    for chatty in ("alembic", "mlflow.store.db.utils"):  # the database's first creation, step by step
+        logging.getLogger(chatty).setLevel(logging.WARNING)
+    from mlflow import MlflowClient
+    from mlflow.exceptions import MlflowException
+
+    uri = os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{checkout / 'mlflow.db'}"
+    try:
+        client = MlflowClient(tracking_uri=uri)
+        client.search_experiments(max_results=1)
+    except MlflowException as error:
+        raise UserError(f"MLflow at {uri} does not answer: {str(error).splitlines()[0]} (MLFLOW_TRACKING_URI)") from error
+    return client
+
+
+def _experiment(client: "MlflowClient", checkout: Path) -> str:
+    name = os.environ.get("MLFLOW_EXPERIMENT_NAME") or EXPERIMENT
+    found = client.get_experiment_by_name(name)
+    if found is not None:
+        return str(found.experiment_id)
+    # The default place is relative to the current folder, which is another one under `dvc exp run --temp`.
+    place = None if os.environ.get("MLFLOW_TRACKING_URI") else (checkout / "mlruns").as_uri()
+    return str(client.create_experiment(name, artifact_location=place))
+
+
+def _exists(client: "MlflowClient", run_id: str) -> bool:
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return bool(client.get_run(run_id).info.lifecycle_stage == "active")
+    except MlflowException:
+        return False
+
+
+def _git_tags(checkout: Path) -> dict[str, str]:
+    def git(*words: str) -> str:
+        done = subprocess.run(["git", *words], cwd=checkout, capture_output=True, text=True, check=False)
+        return done.stdout.strip() if done.returncode == 0 else ""
+
+    revision = git("rev-parse", "HEAD")
+    if not revision:
+        return {}
+    return {"mlflow.source.git.commit": revision, "git.dirty": str(bool(git("status", "--porcelain", "-uno"))).lower()}
+
+
+def _flat(values: Mapping[str, Any], at: str = "") -> list[tuple[str, Any]]:
+    flat: list[tuple[str, Any]] = []
+    for key, value in values.items():
+        flat += _flat(value, f"{at}{key}.") if isinstance(value, Mapping) else [(f"{at}{key}", value)]
+    return flat

@@ -1,0 +1,1 @@
+"""Unsupervised training: the trainer, its schedule, and what makes it the same everywhere."""

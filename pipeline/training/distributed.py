@@ -1,0 +1,177 @@
+"""One result on any number of processes: who does what, and how it comes together. The only import of torch.distributed.
+
+The same code runs in one process and in many. Rows of a batch belong to the processes in rank order, so what is
+gathered stands in the order in which the sampler drew it.
+"""
+
+import json
+import logging
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+
+from pipeline.errors import UserError
+
+# Clustering happens in the first process while the others wait: longer than torch's default of 10 to 30 minutes.
+PATIENCE = timedelta(hours=12)
+# Set in the processes that `launch` started.
+LISTENING = "REID_LAUNCHER_LISTENS"
+
+
+@dataclass(frozen=True)
+class Processes:
+    """This process among `size` of them.
+
+    Attributes:
+        rank: 0 .. size - 1; process 0 clusters, evaluates, writes and reports.
+        size: processes in all.
+        device: where this one computes.
+    """
+
+    rank: int = 0
+    size: int = 1
+    device: torch.device = torch.device("cpu")  # noqa: RUF009 - immutable
+
+    @property
+    def first(self) -> bool:
+        return self.rank == 0
+
+    def share(self, rows: int) -> slice:
+        """The rows of a global batch that are this process's; `rows` is a multiple of the number of processes."""
+        assert rows % self.size == 0, (rows, self.size)
+        each = rows // self.size
+        return slice(self.rank * each, (self.rank + 1) * each)
+
+    def gather(self, rows: torch.Tensor) -> torch.Tensor:
+        """(B / size, ...) of each process -> (B, ...) in rank order on all, with gradient.
+
+        Every process computes the loss of the whole batch from what it gathers. The gradient of that loss with
+        respect to its own rows is therefore complete already, and parameter gradients have to be *summed*.
+        """
+        return rows if self.size == 1 else _Gather.apply(rows, self)
+
+    def sum_(self, tensors: Sequence[torch.Tensor]) -> None:
+        """Replaces each tensor by its sum over the processes, in one transfer a data type."""
+        if self.size == 1:
+            return
+        for dtype in {tensor.dtype for tensor in tensors}:
+            chosen = [tensor for tensor in tensors if tensor.dtype == dtype]
+            flat = torch.cat([tensor.reshape(-1) for tensor in chosen])
+            dist.all_reduce(flat)
+            for tensor, part in zip(chosen, flat.split([t.numel() for t in chosen]), strict=True):
+                tensor.copy_(part.view_as(tensor))
+
+    def from_first(self, value: Any) -> Any:
+        """What the first process holds (anything that can be pickled), on all of them."""
+        if self.size == 1:
+            return value
+        box = [value]
+        dist.broadcast_object_list(box, src=0, device=self.device)
+        return box[0]
+
+
+class _Gather(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, rows: torch.Tensor, processes: Processes) -> torch.Tensor:
+        ctx.processes = processes
+        parts = [torch.empty_like(rows) for _ in range(processes.size)]
+        dist.all_gather(parts, rows.contiguous())
+        return torch.cat(parts)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor, None]:
+        (gradient,) = gradients
+        return gradient[ctx.processes.share(len(gradient))], None
+
+
+def launched() -> bool:
+    """True in a process that torchrun started."""
+    return "TORCHELASTIC_RUN_ID" in os.environ
+
+
+def default_processes() -> int:
+    """One a visible GPU; one on a machine without."""
+    return max(1, torch.cuda.device_count())
+
+
+@contextmanager
+def join() -> Iterator[Processes]:
+    """Joins the processes that torchrun started (nccl on CUDA, gloo on a CPU); alone, there is nothing to join."""
+    cuda = torch.cuda.is_available()
+    local = int(os.environ.get("LOCAL_RANK", "0"))
+    if cuda and local >= torch.cuda.device_count():
+        raise UserError(f"train.processes: process {local + 1} on this machine has no GPU of its own")
+    device = torch.device("cuda", local) if cuda else torch.device("cpu")
+    if cuda:
+        torch.cuda.set_device(device)
+    size = int(os.environ.get("WORLD_SIZE", "1"))
+    if size == 1:
+        yield Processes(device=device)
+        return
+    _end_with_parent()
+    dist.init_process_group("nccl" if cuda else "gloo", timeout=PATIENCE)
+    try:
+        yield Processes(rank=dist.get_rank(), size=size, device=device)
+    finally:
+        dist.destroy_process_group()
+
+
+def launch(module: str, *, processes: int) -> int:
+    """Runs `python -m module` in `processes` processes of this machine by torchrun; returns an exit status.
+
+    When one fails, torchrun ends the others, and the first failure's message is printed once.
+    """
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+    from torch.distributed.run import parse_args, run
+
+    logging.disable(logging.CRITICAL)  # torchrun's own account of a failure is a page long
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, len(os.sched_getaffinity(0)) // processes)))
+    os.environ[LISTENING] = "1"
+    command = ["--standalone", f"--nproc-per-node={processes}", "-m", module]
+    try:
+        run(parse_args(command))
+    except ChildFailedError as error:
+        _, failure = error.get_first_failure()
+        if failure.exitcode < 0:
+            reason = " (out of memory?)" if failure.exitcode == -signal.SIGKILL else ""
+            print(f"error: a training process was ended by {failure.signal_name()}{reason}", file=sys.stderr)
+        elif Path(failure.error_file).is_file():
+            print(f"error: {failure.message}", file=sys.stderr)
+        return 1
+    return 0
+
+
+@contextmanager
+def told_to_launcher() -> Iterator[None]:
+    """Leaves a person's mistake for the launcher, which prints that of the first process to fail, and exits with 1.
+
+    Under a torchrun that `launch` did not start, the mistake is printed by whoever catches it.
+    """
+    try:
+        yield
+    except UserError as error:
+        path = os.environ.get("TORCHELASTIC_ERROR_FILE")
+        if not path or LISTENING not in os.environ:
+            raise
+        content = {"message": {"message": str(error), "extraInfo": {"timestamp": str(int(time.time()))}}}
+        Path(path).write_text(json.dumps(content), encoding="utf-8")
+        raise SystemExit(1) from error
+
+
+def _end_with_parent() -> None:
+    """On Linux, this process gets SIGTERM when torchrun dies, so that none is left behind."""
+    if sys.platform.startswith("linux"):
+        import ctypes
+
+        set_parent_death_signal = 1
+        ctypes.CDLL(None, use_errno=True).prctl(set_parent_death_signal, signal.SIGTERM, 0, 0, 0)

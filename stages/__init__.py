@@ -1,0 +1,31 @@
+"""The stages of the experiment: one small command each, in the order of dvc.yaml."""
+
+import errno
+import sys
+from collections.abc import Callable
+
+import typer
+
+from pipeline.errors import UserError
+
+# What a person has to mend outside the program: no space, no permission, a read-only disk.
+_ENVIRONMENT = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS}
+
+
+def run(command: Callable[..., None]) -> None:
+    """Runs a stage as a command line; a person's mistake ends in one line and exit code 1."""
+    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+    app.command()(command)
+    try:
+        app()
+    except UserError as error:
+        _stop(str(error))
+    except OSError as error:
+        if error.errno not in _ENVIRONMENT:
+            raise
+        _stop(f"{error.filename or 'a file'}: {error.strerror}")
+
+
+def _stop(message: str) -> None:
+    print(f"error: {message}", file=sys.stderr)
+    raise SystemExit(1)

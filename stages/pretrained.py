@@ -1,0 +1,38 @@
+"""The weights that the training starts from."""
+
+from typing import Annotated
+
+import typer
+
+import pipeline.places as at
+import stages
+from pipeline.model.starting import place_starting_weights
+from pipeline.params import read_settings
+
+
+def pretrained(
+    mirror: Annotated[
+        str | None,
+        typer.Option(envvar="REID_WEIGHTS_MIRROR", help="Base URL that holds the published files by their names."),
+    ] = None,
+) -> None:
+    """Fetches the ImageNet weights of the backbone, or puts a file of weights in its place.
+
+    Reads params.yaml (backbone, pretrained, model) and data/raw/weights/, where published files are kept once they are
+    fetched and verified. Writes data/pretrained/: weights.* (none for `pretrained: none`), weights.json, settings.yaml.
+    """
+    settings = read_settings()
+    told = place_starting_weights(
+        settings.pretrained,
+        backbone=settings.backbone,
+        folder=at.PRETRAINED,
+        downloads=at.raw() / "weights",
+        checkout=at.checkout(),
+        mirror=mirror,
+    )
+    settings.write(at.PRETRAINED / "settings.yaml", "backbone", "pretrained")
+    print(told)
+
+
+if __name__ == "__main__":
+    stages.run(pretrained)

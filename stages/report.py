@@ -1,0 +1,61 @@
+"""What a person looks at: one page and its figures."""
+
+import pandas as pd
+
+import pipeline.places as at
+import stages
+from pipeline.datasets.store import PackedImages
+from pipeline.files import read_json
+from pipeline.model.saved import MODEL_FILE, model_settings
+from pipeline.params import read_settings
+from pipeline.report import ReportData, illustrate, published_rows, summarise_splits, write_report
+from pipeline.report.results import cmc_curves, history_of, result_rows
+from pipeline.tracking import open_run
+
+
+def report() -> None:
+    """Draws the run: results, learning curves, CMC, ranked lists.
+
+    Reads params.yaml, data/prepared/, data/pretrained/, data/model/, data/evaluation/, reports/metrics.json, cmc.csv
+    and training.csv. Writes reports/report.html, one page that needs no network, and reports/figures/*.png; both, and
+    the model, go into the MLflow run.
+    """
+    settings = read_settings()
+    packed, summary = PackedImages(at.PREPARED), read_json(at.PREPARED / "summary.json")
+    metrics, training = read_json(at.REPORTS / "metrics.json"), read_json(at.MODEL / "run.json")
+    history = history_of(pd.read_csv(at.REPORTS / "training.csv"))
+    made_by = model_settings(at.MODEL / MODEL_FILE)
+    splits = summarise_splits(packed.catalogue)
+    start = read_json(at.PRETRAINED / "weights.json")
+    data = ReportData(
+        title=training["name"],
+        dataset=made_by["dataset"],
+        backbone=made_by["backbone"],
+        method="DCCC",
+        settings=made_by,
+        splits=splits,
+        history=history,
+        results=result_rows(metrics) + published_rows(made_by["dataset"], splits),
+        cmc=cmc_curves(pd.read_csv(at.REPORTS / "cmc.csv")),
+        ranked_lists=illustrate(
+            pd.read_csv(at.EVALUATION / "ranked_lists.csv"), catalogue=packed.catalogue, images=packed.images
+        ),
+        num_queries=metrics["queries"]["all"],
+        num_valid_queries=metrics["queries"]["valid"],
+        uses_cameras=bool(packed.catalogue["camid"].notna().all()),
+        provenance={
+            "Seed": str(made_by["seed"]),
+            "Data": summary["digest"][:16],
+            "Starting weights": start["name"] or "random",
+            "Training": f"{history['seconds'].sum() / 60:.1f} minutes",
+            "MLflow run": training["run_id"],
+        },
+    )
+    write_report(data, at.REPORTS)
+    run = open_run(at.checkout(), training["run_id"], name=training["name"], settings=settings.as_dict())
+    for path in (at.REPORTS / "report.html", at.REPORTS / "figures", at.REPORTS / "metrics.json", at.MODEL):
+        run.log_artifact(path, path.name if path.is_dir() else None)
+
+
+if __name__ == "__main__":
+    stages.run(report)

@@ -1,0 +1,94 @@
+"""Unsupervised training: clustering and cluster contrast, epoch by epoch."""
+
+import copy
+from functools import partial
+
+import pandas as pd
+import typer
+
+import pipeline.places as at
+import stages
+from pipeline.datasets.store import PackedImages, open_training_images
+from pipeline.files import read_json, replacing, write_json
+from pipeline.model import build
+from pipeline.model.saved import MODEL_FILE, save_model
+from pipeline.model.starting import starting_weights
+from pipeline.params import Settings, check_processes, read_settings
+from pipeline.retrieval.scoring import TestSet, figures
+from pipeline.tracking import tracked
+from pipeline.training import distributed
+from pipeline.training.checkpoint import fingerprint
+from pipeline.training.randomness import seed_everything
+from pipeline.training.session import forget, train_to_end
+from pipeline.training.trainer import Plan, Trainer
+
+# The sections that a training's outcome depends on, beside its data and its starting weights.
+NUMBERS = ("augment", "sampler", "clustering", "memory", "loss", "optimiser", "teacher")
+DECISIVE = ("dataset", "backbone", "epochs", "seed", "model", *NUMBERS)
+
+
+def train() -> None:
+    """Trains student and teacher on the images of the train split, without any identity.
+
+    Reads params.yaml, data/prepared/ and data/pretrained/. Writes data/model/: model.safetensors (student and teacher,
+    with their settings), run.json (the MLflow run), settings.yaml; and reports/training.csv (one row an epoch).
+    Started by hand or by DVC, it starts `train.processes` of itself by torchrun; started by torchrun, it is one of them.
+    Interrupted, it goes on after the last whole epoch when started again with the same settings, data and weights.
+    """
+    settings = read_settings()
+    if distributed.launched():
+        with distributed.told_to_launcher(), distributed.join() as processes:
+            check_processes(settings, processes.size)
+            _train(settings, processes)
+    else:
+        wanted = settings.train.processes
+        count = distributed.default_processes() if wanted == "auto" else wanted
+        check_processes(settings, count)
+        raise typer.Exit(distributed.launch("stages.train", processes=count))
+
+
+def _train(settings: Settings, processes: distributed.Processes) -> None:
+    images, test = open_training_images(at.PREPARED), TestSet(PackedImages(at.PREPARED))
+    weights, start = starting_weights(at.PRETRAINED)
+    seed_everything(settings.seed)
+    student = build(settings.backbone, **settings.model.model_dump(), weights=weights).to(processes.device)
+    teacher = copy.deepcopy(student)
+    numbers = {key: value for section in settings.as_dict(*NUMBERS).values() for key, value in section.items()}
+    plan = Plan(epochs=settings.epochs, iters=settings.train.iters, seed=settings.seed, **numbers)
+    trainer = Trainer(
+        student, teacher, images=images.images, cameras=images.camids, plan=plan, processes=processes
+    )  # fmt: skip
+
+    def score() -> dict[str, float]:
+        scores: dict[str, float] = {}
+        for role, network in (("student", student), ("teacher", teacher)):
+            features = test.embed(partial(trainer.embed, network))
+            if processes.first:
+                scores |= figures(test.score(*features), f"{role}_")
+        return scores
+
+    decisive = settings.as_dict(*DECISIVE)
+    data = read_json(at.PREPARED / "summary.json")["digest"]
+    facts = {**decisive, "train": [plan.iters, settings.train.eval_step], "data": data, "weights": start["sha256"]}
+    folder = at.scratch() / fingerprint(facts)
+    name = f"{settings.dataset} {settings.backbone} seed {settings.seed}"
+    tags = {"dataset": settings.dataset, "backbone": settings.backbone, "data.digest": data, "weights": str(start["name"])}
+    with tracked(
+        at.checkout(), name=name, settings=settings.as_dict(), tags=tags, resume=folder / "run.json",
+        shown=processes.first,
+    ) as run:  # fmt: skip
+        rows = train_to_end(
+            trainer, folder=folder, eval_step=settings.train.eval_step, score=score,
+            record=lambda row: run.log_metrics(row, step=int(row["epoch"])), tell=typer.echo,
+        )  # fmt: skip
+        if processes.first:
+            save_model(at.MODEL / MODEL_FILE, student, teacher, settings=decisive)
+            settings.write(at.MODEL / "settings.yaml", *DECISIVE)
+            write_json(at.MODEL / "run.json", {"run_id": run.id, "name": name})
+            with replacing(at.REPORTS / "training.csv") as temporary:
+                pd.DataFrame(rows).to_csv(temporary, index=False)
+            forget(folder)
+
+
+if __name__ == "__main__":
+    stages.run(train)

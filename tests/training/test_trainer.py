@@ -1,0 +1,154 @@
+"""The trainer: learns without identities, repeats itself, resumes, and stops with one line where it must."""
+
+import copy
+import dataclasses
+import inspect
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from pipeline.model import build
+from pipeline.training.checkpoint import load_checkpoint, save_checkpoint
+from pipeline.training.trainer import EpochResult, Plan, Trainer
+
+
+def make(crowd: Any, plan: Plan, **other: Any) -> Trainer:
+    torch.manual_seed(1)
+    student = build("resnet10_w32", bn_group=8)
+    data = {"images": crowd.images, "cameras": crowd.cameras, **other}
+    return Trainer(student, copy.deepcopy(student), plan=plan, shown=False, **data)
+
+
+def weights(trainer: Trainer) -> dict[str, torch.Tensor]:
+    networks = {"student": trainer.student, "teacher": trainer.teacher}
+    return {f"{n}.{k}": v.clone() for n, net in networks.items() for k, v in net.state_dict().items()}
+
+
+def assert_same(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> None:
+    assert first.keys() == second.keys()
+    assert [key for key in first if not torch.equal(first[key], second[key])] == []
+
+
+def figures(result: EpochResult) -> dict[str, Any]:
+    values = vars(result).copy()
+    for clock in ("seconds", "images_per_second"):
+        values.pop(clock)
+    return {**values, "labels": values["labels"].tolist()}
+
+
+def test_trainer_repeats_itself_bit_for_bit(crowd: Any, plan: Plan) -> None:
+    first, second = make(crowd, plan), make(crowd, plan)
+    assert [figures(r) for r in first.run()] == [figures(r) for r in second.run()]
+    assert_same(weights(first), weights(second))
+
+
+def test_trainer_trains_both_networks_and_counts(crowd: Any, plan: Plan) -> None:
+    trainer = make(crowd, plan)
+    before = weights(trainer)
+    results = list(trainer.run())
+    after = weights(trainer)
+    for name in ("student.backbone.conv1.weight", "teacher.backbone.conv1.weight", "teacher.neck.running_mean"):
+        assert not torch.equal(before[name], after[name]), name
+    assert torch.equal(after["student.neck.bias"], torch.zeros_like(after["student.neck.bias"]))
+    assert [r.epoch for r in results] == [0, 1] and trainer.step == 6
+    assert results[0].eps == pytest.approx(0.6 * 0.99) and results[1].eps == pytest.approx(0.6 * 0.99**2)
+    for result in results:
+        assert result.labels.shape == (64,)
+        assert result.num_clusters == result.labels.max() + 1 >= 4
+        assert result.num_outliers == (result.labels < 0).sum()
+        assert result.loss == pytest.approx(result.loss_soft)  # weight is 1
+        assert set(result.seconds) == {"extract", "neighbours", "jaccard", "dbscan", "train"}
+
+
+def test_trainer_lowers_the_loss_and_finds_the_people(crowd: Any, plan: Plan) -> None:
+    from sklearn.metrics import adjusted_rand_score
+
+    trainer = make(crowd, dataclasses.replace(plan, epochs=5, iters=10, smoothing=0.1))
+    results = list(trainer.run())
+    assert results[-1].loss < results[0].loss
+    assert adjusted_rand_score(crowd.pids, results[-1].labels) > 0.6
+
+
+def test_trainer_resumes_at_any_epoch_bit_for_bit(crowd: Any, plan: Plan, tmp_path: Path) -> None:
+    whole = make(crowd, plan)
+    results = [figures(r) for r in whole.run()]
+    half = make(crowd, plan)
+    next(half.run())
+    save_checkpoint(tmp_path / "checkpoint.pt", half.state_dict())
+    resumed = make(crowd, plan)
+    state = load_checkpoint(tmp_path / "checkpoint.pt")
+    assert state is not None
+    resumed.load_state_dict(state)
+    assert [figures(r) for r in resumed.run()] == results[1:]
+    assert_same(weights(resumed), weights(whole))
+
+
+def test_trainer_does_not_touch_the_images(crowd: Any, plan: Plan) -> None:
+    before = crowd.images.copy()
+    list(make(crowd, dataclasses.replace(plan, epochs=1)).run())
+    np.testing.assert_array_equal(before, crowd.images)
+
+
+def test_trainer_has_no_way_to_an_identity() -> None:
+    given = set(inspect.signature(Trainer.__init__).parameters) | {f.name for f in dataclasses.fields(Plan)}
+    assert not {name for name in given if "pid" in name or "identit" in name}
+    assert given >= {"images", "cameras"}
+
+
+def test_trainer_works_without_cameras(crowd: Any, plan: Plan) -> None:
+    results = list(make(crowd, dataclasses.replace(plan, epochs=1), cameras=None).run())
+    assert np.isfinite(results[0].loss)
+
+
+@pytest.mark.parametrize("update", ["dynamic", "hard", "mean", "instance"])
+def test_trainer_runs_every_memory(crowd: Any, plan: Plan, update: str) -> None:
+    result = next(make(crowd, dataclasses.replace(plan, update=update, iters=2)).run())
+    assert np.isfinite(result.loss)
+
+
+def test_trainer_without_smoothing_still_gives_the_teacher_its_own_statistics(crowd: Any, plan: Plan) -> None:
+    trainer = make(crowd, dataclasses.replace(plan, smoothing=0.0, epochs=1))
+    list(trainer.run())
+    assert trainer.teacher.neck.running_mean.abs().sum() > 0
+    assert trainer.teacher.neck.num_batches_tracked == 3
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"eps": 1e-3, "k2": 1}, "no cluster|cluster"),
+        ({"batch": 64, "instances": 2}, "clusters"),
+        ({"lr": 1e30}, r"the loss is not finite in epoch 1, step \d+: lower optimiser.lr"),
+    ],
+)
+def test_trainer_stops_with_one_line(crowd: Any, plan: Plan, change: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message) as caught:
+        list(make(crowd, dataclasses.replace(plan, **change)).run())
+    assert "\n" not in str(caught.value)
+
+
+def test_checkpoint_damaged_or_foreign_is_refused_by_name(tmp_path: Path) -> None:
+    path = tmp_path / "checkpoint.pt"
+    assert load_checkpoint(path) is None
+    save_checkpoint(path, {"epoch": 3})
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) // 2])
+    with pytest.raises(ValueError, match=r"checkpoint.pt is damaged and cannot be resumed from"):
+        load_checkpoint(path)
+    torch.save({"model": 1}, path)
+    with pytest.raises(ValueError, match=r"checkpoint.pt is no checkpoint of this version"):
+        load_checkpoint(path)
+
+
+class Malicious:
+    def __reduce__(self) -> tuple[Any, tuple[str]]:
+        return (exec, ("raise SystemExit('executed')",))
+
+
+def test_checkpoint_never_executes_code(tmp_path: Path) -> None:
+    torch.save({"format": 1, "evil": Malicious()}, tmp_path / "checkpoint.pt")
+    with pytest.raises(ValueError, match="is damaged"):
+        load_checkpoint(tmp_path / "checkpoint.pt")
