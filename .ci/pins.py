@@ -1,4 +1,4 @@
-"""Takes the newest versions that fit pyproject.toml, and writes them there and into requirements.txt. Run by `make pins`."""
+"""`make pins`: takes the newest versions that fit pyproject.toml, writes them there and into requirements.txt."""
 
 import re
 import subprocess
@@ -6,7 +6,7 @@ from pathlib import Path
 
 PYPROJECT, REQUIREMENTS = Path("pyproject.toml"), Path("requirements.txt")
 BLOCK = re.compile(r"(    # pins\n).*?(    # /pins\n)", re.DOTALL)
-HEADER = "# Every package at the version that was tested; pyproject.toml holds the same list for uv. Written by `make pins`.\n"
+HEADER = "# Every package at the version that was tested. pyproject.toml holds the same list for uv; see `make pins`.\n"
 
 without = BLOCK.sub(r"\1\2", PYPROJECT.read_text(encoding="utf-8"))
 PYPROJECT.write_text(without, encoding="utf-8")

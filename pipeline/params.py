@@ -189,9 +189,7 @@ def _check_known(recipe: Any, section: type[BaseModel], at: str, path: Path) -> 
 def _check_together(settings: Settings, path: Path) -> None:
     batch, instances, group = settings.sampler.batch, settings.sampler.instances, settings.model.bn_group
     if batch % instances:
-        raise UserError(
-            f"{path}: sampler.batch must be a multiple of sampler.instances, got {batch} and {instances}"
-        )
+        raise UserError(f"{path}: sampler.batch must be a multiple of sampler.instances, got {batch} and {instances}")
     if batch % group:
         raise UserError(f"{path}: sampler.batch must be a multiple of model.bn_group, got {batch} and {group}")
     processes = settings.train.processes

@@ -138,7 +138,9 @@ def _client(checkout: Path) -> "MlflowClient":
         client = MlflowClient(tracking_uri=uri)
         client.search_experiments(max_results=1)
     except MlflowException as error:
-        raise UserError(f"MLflow at {uri} does not answer: {str(error).splitlines()[0]} (MLFLOW_TRACKING_URI)") from error
+        raise UserError(
+            f"MLflow at {uri} does not answer: {str(error).splitlines()[0]} (MLFLOW_TRACKING_URI)"
+        ) from error
     return client
 
 

@@ -40,8 +40,8 @@ def report() -> None:
         ranked_lists=illustrate(
             pd.read_csv(at.EVALUATION / "ranked_lists.csv"), catalogue=packed.catalogue, images=packed.images
         ),
-        num_queries=metrics["queries"]["all"],
-        num_valid_queries=metrics["queries"]["valid"],
+        num_queries=int(metrics["queries"]["all"]),
+        num_valid_queries=int(metrics["queries"]["valid"]),
         uses_cameras=bool(packed.catalogue["camid"].notna().all()),
         provenance={
             "Seed": str(made_by["seed"]),

@@ -32,7 +32,7 @@ def train() -> None:
 
     Reads params.yaml, data/prepared/ and data/pretrained/. Writes data/model/: model.safetensors (student and teacher,
     with their settings), run.json (the MLflow run), settings.yaml; and reports/training.csv (one row an epoch).
-    Started by hand or by DVC, it starts `train.processes` of itself by torchrun; started by torchrun, it is one of them.
+    Started by DVC or by hand, it starts `train.processes` of itself by torchrun; started by torchrun, it is one.
     Interrupted, it goes on after the last whole epoch when started again with the same settings, data and weights.
     """
     settings = read_settings()
@@ -72,7 +72,12 @@ def _train(settings: Settings, processes: distributed.Processes) -> None:
     facts = {**decisive, "train": [plan.iters, settings.train.eval_step], "data": data, "weights": start["sha256"]}
     folder = at.scratch() / fingerprint(facts)
     name = f"{settings.dataset} {settings.backbone} seed {settings.seed}"
-    tags = {"dataset": settings.dataset, "backbone": settings.backbone, "data.digest": data, "weights": str(start["name"])}
+    tags = {
+        "dataset": settings.dataset,
+        "backbone": settings.backbone,
+        "data.digest": data,
+        "weights": str(start["name"]),
+    }
     with tracked(
         at.checkout(), name=name, settings=settings.as_dict(), tags=tags, resume=folder / "run.json",
         shown=processes.first,

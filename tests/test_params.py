@@ -87,8 +87,14 @@ def test_settings_written_beside_a_result_read_back(tmp_path: Path) -> None:
         ({"recipes__synthetic__clustering__k3": 5}, "unknown key recipes.synthetic.clustering.k3; known are eps"),
         ({"recipes__synthetic__colour": 5}, "unknown key recipes.synthetic.colour; known are dataset"),
         ({"recipes__synthetic__clustering": 5}, "recipes.synthetic.clustering must hold keys and values, got 5"),
-        ({"recipes__synthetic__image": {}}, "image.height is left to the recipe, but recipes.synthetic has no image.height"),
-        ({"dataset": "market"}, r"dataset must be one of those with a recipe \(synthetic, market1501, .*\), got 'market'"),
+        (
+            {"recipes__synthetic__image": {}},
+            "image.height is left to the recipe, but recipes.synthetic has no image.height",
+        ),
+        (
+            {"dataset": "market"},
+            r"dataset must be one of those with a recipe \(synthetic, market1501, .*\), got 'market'",
+        ),
         ({"sampler__batch": 66}, "sampler.batch must be a multiple of sampler.instances, got 66 and"),
         ({"model__bn_group": 60}, "sampler.batch must be a multiple of model.bn_group, got 64 and 60"),
         ({"train__processes": 3}, "train.processes must divide sampler.batch / model.bn_group = "),

@@ -72,13 +72,19 @@ def test_deps_are_the_modules_that_the_stage_imports(stage: str) -> None:
     ],
 )
 def test_import_stays_in_its_place(module: str, allowed: str) -> None:
-    users = [str(f.relative_to(ROOT)) for f in CODE if any((n + ".").startswith(module + ".") for n in imported_names(f))]
+    users = [
+        str(f.relative_to(ROOT)) for f in CODE if any((n + ".").startswith(module + ".") for n in imported_names(f))
+    ]
     assert users, f"nobody imports {module}"
     assert [user for user in users if not user.startswith(allowed)] == []
 
 
 def test_pipeline_does_not_import_stages() -> None:
-    users = [f for f in CODE if f.is_relative_to(ROOT / "pipeline") and "stages" in {n.split(".")[0] for n in imported_names(f)}]
+    users = [
+        f
+        for f in CODE
+        if f.is_relative_to(ROOT / "pipeline") and "stages" in {n.split(".")[0] for n in imported_names(f)}
+    ]
     assert users == []
 
 

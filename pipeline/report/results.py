@@ -27,8 +27,8 @@ def result_rows(metrics: Mapping[str, Mapping[str, float]]) -> tuple[ResultRow, 
     for key, (name, kind) in _ROWS.items():
         if (scores := metrics.get(key)) is not None:
             title = f"{name}, epoch {scores['epoch']:.0f}" if "epoch" in scores else name
-            ranks = [scores[f"rank{rank}"] for rank in (1, 5, 10)]
-            rows.append(ResultRow(title, kind, scores["mAP"], *ranks, mean_inp=scores["mINP"]))
+            values = [scores[name] for name in ("mAP", "rank1", "rank5", "rank10", "mINP")]
+            rows.append(ResultRow(title, kind, *values))
     return tuple(rows)
 
 

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from pipeline.retrieval.ranked_lists import rank_queries
 from pipeline.retrieval.scoring import Embed, TestSet, figures
 
 SCORES = ("mAP", "rank1", "rank5", "rank10", "mINP")
@@ -45,8 +44,8 @@ def compare(test: TestSet, candidates: Mapping[str, Embed], *, rerank: Collectio
         if name in rerank:
             metrics[f"{name}_reranked"] = figures(test.score(query, gallery, rerank=True))
         if lists is None:
-            lists = rank_queries(query, gallery, average_precision=scores.average_precision, **test.labels())
-            queries = {"all": scores.num_queries, "valid": scores.num_valid_queries}
+            lists = test.ranked_lists(query, gallery, scores)
+            queries = {"all": float(scores.num_queries), "valid": float(scores.num_valid_queries)}
     assert lists is not None and queries is not None, "there is no candidate"
     ranks = range(1, len(next(iter(curves.values()))) + 1)
     return Comparison({**metrics, "queries": queries}, pd.DataFrame({"rank": ranks, **curves}), lists)
@@ -63,7 +62,7 @@ def best_of_run(history: pd.DataFrame) -> dict[str, dict[str, float]]:
     """
     best = {}
     for role in ("student", "teacher"):
-        row = history.loc[history[f"{role}_mAP"].idxmax()]
+        row = history.iloc[int(history[f"{role}_mAP"].argmax())]
         best[f"{role}_best_of_run"] = {score: float(row[f"{role}_{score}"]) for score in SCORES} | {
             "epoch": int(row["epoch"])
         }

@@ -4,6 +4,7 @@ N: images · D: width of the embedding · H, W: pixels.
 """
 
 from collections.abc import Callable
+from typing import cast
 
 import numpy as np
 import torch
@@ -58,7 +59,7 @@ def embed(
     finally:
         model.train(was_training)
     if embeddings is None:  # fewer chunks than processes, or no image at all: this one has nothing to do
-        embeddings = torch.zeros(len(images), int(model.num_features))
+        embeddings = torch.zeros(len(images), cast(int, model.num_features))
     return embeddings
 
 

@@ -1,13 +1,15 @@
 """The test half of a data set: queries and gallery with their identities, which only evaluation and diagnostics see."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 import numpy as np
+import pandas as pd
 import torch
 
 from pipeline.datasets.store import PackedImages
 from pipeline.errors import UserError
 from pipeline.retrieval.evaluation import RetrievalScores, evaluate
+from pipeline.retrieval.ranked_lists import rank_queries
 
 Embed = Callable[[np.ndarray, str], torch.Tensor | np.ndarray]
 
@@ -34,15 +36,21 @@ class TestSet:
             for part, title in ((self.query, "queries"), (self.gallery, "gallery"))
         )
 
-    def labels(self) -> dict[str, np.ndarray | None]:
-        """Identities and cameras of both sides, by the names that `rank_queries` has for them."""
+    def ranked_lists(
+        self, query_features: np.ndarray, gallery_features: np.ndarray, scores: RetrievalScores
+    ) -> pd.DataFrame:
+        """The best, median and worst queries with what stands in their first places, see `rank_queries`."""
         query, gallery = self.query, self.gallery
-        return {
-            "query_ids": query.pids,
-            "gallery_ids": gallery.pids,
-            "query_cams": query.camids,
-            "gallery_cams": gallery.camids,
-        }
+        assert query.pids is not None and gallery.pids is not None
+        return rank_queries(
+            query_features,
+            gallery_features,
+            query_ids=query.pids,
+            gallery_ids=gallery.pids,
+            query_cams=query.camids,
+            gallery_cams=gallery.camids,
+            average_precision=scores.average_precision,
+        )
 
     def score(
         self, query_features: np.ndarray, gallery_features: np.ndarray, *, rerank: bool = False
@@ -55,7 +63,7 @@ class TestSet:
         )
 
 
-def figures(scores: RetrievalScores, prefix: str = "") -> Mapping[str, float]:
+def figures(scores: RetrievalScores, prefix: str = "") -> dict[str, float]:
     """The scores as named numbers: mAP, rank1, rank5, rank10, mINP, each in [0, 1]."""
     ranks = {f"rank{rank}": share for rank, share in scores.cmc.items()}
     named = {"mAP": scores.mean_ap, **ranks, "mINP": scores.mean_inp}

@@ -1,6 +1,6 @@
-"""One result on any number of processes: who does what, and how it comes together. The only import of torch.distributed.
+"""One result on any number of processes: who does what, and how it comes together.
 
-The same code runs in one process and in many. Rows of a batch belong to the processes in rank order, so what is
+The only import of torch.distributed. The same code runs in one process and in many. Rows of a batch belong to the processes in rank order, so what is
 gathered stands in the order in which the sampler drew it.
 """
 

@@ -1,4 +1,4 @@
-"""Randomness that depends on (seed, purpose, epoch, step, ...) alone: never on a process, a worker or what ran before."""
+"""Randomness that depends on (seed, purpose, epoch, step) alone: never on a process, a worker or what ran before."""
 
 import random
 import zlib

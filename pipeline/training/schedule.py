@@ -13,9 +13,9 @@ def learning_rate_at(
 ) -> float:
     """The learning rate of `epoch` (from 0).
 
-    The first `warmup_epochs` epochs rise linearly from 0.1 `start` to `start`. Afterwards `constant` stays, `step` takes
-    a tenth every `step_epochs` epochs (counted from epoch 0), and `cosine` falls along half a cosine that would reach 0
-    at epoch `epochs`.
+    The first `warmup_epochs` epochs rise linearly from 0.1 `start` to `start`. Afterwards `constant` stays, `step`
+    takes a tenth every `step_epochs` epochs (counted from epoch 0), and `cosine` falls along half a cosine that would
+    reach 0 at epoch `epochs`.
 
     Raises:
         UserError: unknown `schedule`.

@@ -176,7 +176,8 @@ class Trainer:
         labels, centroids = self._cluster(epoch, eps, seconds)
         batches = epoch_batches(
             labels, self._cameras, batch=plan.batch, instances=plan.instances, iters=plan.iters,
-            camera_aware=plan.camera_aware and self._cameras is not None, seed=derive_seed(plan.seed, "sampler"), epoch=epoch,
+            camera_aware=plan.camera_aware and self._cameras is not None,
+            seed=derive_seed(plan.seed, "sampler"), epoch=epoch,
         )  # fmt: skip
         memory = ClusterMemory(
             centroids.to(self.processes.device), momentum=plan.momentum, update=plan.update, tau=plan.tau

@@ -1,0 +1,118 @@
+"""A small project folder with a data set in the Market-1501 layout, in which stages run as a person runs them."""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ruamel.yaml import YAML
+
+from pipeline.datasets.synthetic import write_synthetic
+
+ROOT = Path(__file__).parents[2]
+# Settings that make a training of seconds, given as a person gives them: one by one, on top of the recipe.
+SMALL = {
+    "dataset": "market1501", "backbone": "resnet10_w32", "pretrained": "none", "epochs": 2, "image.height": 32,
+    "image.width": 16, "augment.pad": 2, "sampler.batch": 16, "sampler.instances": 4, "model.bn_group": 8,
+    "clustering.eps": 0.6, "clustering.k1": 8, "clustering.k2": 3, "clustering.min_samples": 2, "train.iters": 2,
+    "train.eval_step": 1,
+}  # fmt: skip
+
+
+@dataclass
+class Project:
+    """A folder with params.yaml and data/raw/, and how to run a stage in it."""
+
+    folder: Path
+
+    def set(self, **values: Any) -> None:
+        """Changes params.yaml: `clustering__eps=0.6` is `-S clustering.eps=0.6`."""
+        change_params(self.folder / "params.yaml", {key.replace("__", "."): value for key, value in values.items()})
+
+    def run(self, stage: str, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        """`python -m stages.<stage>` in the folder, with the code of this project."""
+        clean = {k: v for k, v in os.environ.items() if not k.startswith(("MLFLOW", "DVC", "TORCHELASTIC"))}
+        env = {**clean, "PYTHONPATH": str(ROOT), "CUDA_VISIBLE_DEVICES": "", **environment}
+        return subprocess.run(
+            [sys.executable, "-m", f"stages.{stage}", *arguments],
+            cwd=self.folder, env=env, capture_output=True, text=True, timeout=300, check=False,
+        )  # fmt: skip
+
+    def done(self, stage: str, *arguments: str, **environment: str) -> str:
+        """As `run`, for a stage that must end well; what it printed."""
+        result = self.run(stage, *arguments, **environment)
+        assert result.returncode == 0, result.stdout + result.stderr
+        assert "Traceback" not in result.stderr and "Warning" not in result.stderr, result.stderr
+        return result.stdout
+
+    def refused(self, stage: str, *arguments: str, **environment: str) -> str:
+        """As `run`, for a stage that must stop with one line and exit code 1; the line."""
+        result = self.run(stage, *arguments, **environment)
+        lines = [line for line in result.stderr.splitlines() if line.strip()]
+        errors = [line for line in lines if line.startswith("error: ")]
+        assert result.returncode == 1, result.stdout + result.stderr
+        assert len(errors) == 1 and "Traceback" not in result.stderr, result.stderr
+        return errors[0]
+
+
+def change_params(path: Path, changes: dict[str, Any]) -> None:
+    yaml = YAML()
+    values = yaml.load(path)
+    for place, value in changes.items():
+        *sections, key = place.split(".")
+        section = values
+        for name in sections:
+            section = section[name]
+        section[key] = value
+    with path.open("w") as file:
+        yaml.dump(values, file)
+
+
+def small_project(folder: Path, raw: Path, database: Path | None = None) -> Project:
+    folder.mkdir(parents=True)
+    shutil.copy(ROOT / "params.yaml", folder)
+    change_params(folder / "params.yaml", SMALL)
+    place = folder / "data" / "raw" / "market1501"
+    place.mkdir(parents=True)
+    (place / "Market-1501-v15.09.15").symlink_to(raw, target_is_directory=True)
+    if database is not None:
+        shutil.copy(database, folder / "mlflow.db")
+    return Project(folder)
+
+
+@pytest.fixture(scope="session")
+def people(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small data set in the Market-1501 layout."""
+    folder = tmp_path_factory.mktemp("raw") / "people"
+    write_synthetic(
+        folder, seed=3, train_identities=10, test_identities=6, cameras=3, images_per_camera=4, distractors=4, junk=2,
+        height=32, width=16, camera_strength=0.3, workers=1,
+    )  # fmt: skip
+    return folder
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory, people: Path) -> Project:
+    """A project in which the first three stages have run. Read it; do not write into it."""
+    project = small_project(tmp_path_factory.mktemp("project") / "finished", people)
+    for stage in ("prepare", "pretrained", "train", "evaluate"):
+        project.done(stage)
+    return project
+
+
+@pytest.fixture
+def new_project(tmp_path: Path, people: Path) -> Callable[[], Project]:
+    """Makes an untouched project."""
+    return lambda: small_project(tmp_path / "project", people)
+
+
+@pytest.fixture
+def copied(tmp_path: Path, finished: Project) -> Project:
+    """A copy of the finished project, to change and to break."""
+    shutil.copytree(finished.folder, tmp_path / "copy", symlinks=True)
+    return Project(tmp_path / "copy")

@@ -1,0 +1,109 @@
+"""A person's mistakes: one line that says what and where, exit code 1, and nothing lost or half written."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline.datasets.catalogue import read_catalogue, write_catalogue
+
+
+def unlinked(project: Any, people: Path) -> Path:
+    """Gives the project a data set of its own, to be spoilt."""
+    place = project.folder / "data/raw/market1501/Market-1501-v15.09.15"
+    place.unlink()
+    shutil.copytree(people, place)
+    return place
+
+
+def test_missing_data_folder_says_where_to_put_what(new_project: Callable[[], Any]) -> None:
+    project = new_project()
+    shutil.rmtree(project.folder / "data/raw")
+    line = project.refused("prepare")
+    assert "Market-1501-v15.09.15" in line and "bounding_box_train" in line
+    assert not (project.folder / "data/prepared").exists()
+
+
+def test_folder_without_images(new_project: Callable[[], Any], people: Path) -> None:
+    project = new_project()
+    place = unlinked(project, people)
+    for image in (place / "bounding_box_train").iterdir():
+        image.unlink()
+    assert "bounding_box_train" in project.refused("prepare")
+
+
+def test_unreadable_images_are_all_listed(new_project: Callable[[], Any], people: Path) -> None:
+    project = new_project()
+    train = sorted((unlinked(project, people) / "bounding_box_train").iterdir())
+    train[0].write_bytes(b"")
+    train[5].write_bytes(train[5].read_bytes()[:100])
+    line = project.refused("prepare")
+    assert train[0].name in line and train[5].name in line and "2 of " in line
+    assert not (project.folder / "data/prepared").exists()
+
+
+def test_prepare_that_fails_keeps_what_was_there(copied: Any, people: Path) -> None:
+    before = (copied.folder / "data/prepared/images.npy").read_bytes()
+    train = sorted((unlinked(copied, people) / "bounding_box_train").iterdir())
+    train[0].write_bytes(b"no image")
+    copied.refused("prepare")
+    assert (copied.folder / "data/prepared/images.npy").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("stage", "change", "words"),
+    [
+        ("prepare", {"dataset": "market"}, ["dataset must be one of", "market1501", "got 'market'"]),
+        ("prepare", {"image__heigth": 32}, ["unknown key image.heigth", "known are height, width"]),
+        ("pretrained", {"backbone": "resnet20"}, ["backbone must be one of", "resnet_ibn50a", "got 'resnet20'"]),
+        ("pretrained", {"pretrained": "imagenet"}, ["nobody published ImageNet weights of resnet10_w32"]),
+        ("pretrained", {"pretrained": "no/such.pth"}, ["pretrained must be imagenet, none or a file", "such.pth"]),
+        ("train", {"clustering__eps": 1.5}, ["params.yaml", "clustering.eps must be less than 1, got 1.5"]),
+        ("train", {"sampler__batch": 640}, ["cluster", "sampler.batch"]),
+        ("train", {"clustering__eps": 0.001, "clustering__min_samples": 50}, ["no cluster"]),
+        ("train", {"optimiser__lr": 1e30}, ["the loss is not finite in epoch 1, step"]),
+        ("train", {"train__processes": 3}, ["train.processes must divide"]),
+    ],
+)  # fmt: skip
+def test_impossible_setting_is_named(copied: Any, stage: str, change: dict[str, Any], words: list[str]) -> None:
+    copied.set(**change)
+    line = copied.refused(stage)
+    for word in words:
+        assert word in line
+
+
+@pytest.mark.parametrize(
+    ("stage", "missing", "words"),
+    [
+        ("train", "data/prepared", "data/prepared"),
+        ("train", "data/pretrained", "data/pretrained/weights.json is missing: run `dvc repro pretrained` first"),
+        ("evaluate", "data/model", "data/model/model.safetensors is missing: run `dvc repro train` first"),
+        ("report", "reports/metrics.json", "metrics.json is missing: run `dvc repro evaluate` first"),
+    ],
+)
+def test_missing_result_of_an_earlier_stage_is_named(copied: Any, stage: str, missing: str, words: str) -> None:
+    path = copied.folder / missing
+    shutil.rmtree(path) if path.is_dir() else path.unlink()
+    assert words in copied.refused(stage)
+
+
+def test_foreign_and_truncated_models_are_refused(copied: Any) -> None:
+    path = copied.folder / "data/model/model.safetensors"
+    content = path.read_bytes()
+    path.write_bytes(content[:1000])
+    assert "model.safetensors is damaged" in copied.refused("evaluate")
+
+
+def test_data_set_without_queries_is_named(copied: Any) -> None:
+    place = copied.folder / "data/prepared/catalogue.csv"
+    catalogue = read_catalogue(place)
+    catalogue.loc[catalogue["split"] == "query", "split"] = "gallery"
+    write_catalogue(catalogue, place)
+    assert "no query images" in copied.refused("evaluate")
+
+
+def test_mlflow_that_does_not_answer_is_named(copied: Any) -> None:
+    environment = {"MLFLOW_TRACKING_URI": "http://127.0.0.1:9", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0"}
+    assert "MLflow at http://127.0.0.1:9 does not answer" in copied.refused("train", **environment)

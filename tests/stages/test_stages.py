@@ -1,0 +1,143 @@
+"""The five stages as a person runs them: what they write, that they repeat it, and how they refuse."""
+
+import shutil
+import sqlite3
+import subprocess
+import sys
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import safetensors.torch
+
+from pipeline.datasets.catalogue import read_catalogue, write_catalogue
+from pipeline.files import read_json
+
+STAGES = ("prepare", "pretrained", "train", "evaluate", "report")
+
+
+def model(project: Any) -> dict[str, Any]:
+    return safetensors.torch.load_file(project.folder / "data/model/model.safetensors")
+
+
+def history(project: Any) -> pd.DataFrame:
+    table = pd.read_csv(project.folder / "reports/training.csv")
+    return table[[c for c in table.columns if not c.startswith("seconds") and c != "images_per_second"]]
+
+
+def assert_same_model(first: Any, second: Any) -> None:
+    one, other = model(first), model(second)
+    assert one.keys() == other.keys()
+    assert [key for key in one if not one[key].equal(other[key])] == []
+    pd.testing.assert_frame_equal(history(first), history(second))
+
+
+def recorded(project: Any, query: str) -> list[tuple[Any, ...]]:
+    with sqlite3.connect(project.folder / "mlflow.db") as database:
+        return database.execute(query).fetchall()
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_stage_help_says_what_it_reads_and_writes(finished: Any, stage: str) -> None:
+    text = finished.run(stage, "--help").stdout
+    assert "Reads params.yaml" in text and "Writes" in text
+
+
+def test_stages_write_what_they_say(finished: Any) -> None:
+    folder = finished.folder
+    for place in ("data/prepared", "data/pretrained", "data/model"):
+        assert (folder / place / "settings.yaml").is_file()
+    assert read_json(folder / "data/prepared/summary.json")["splits"]["train"]["identities"] == 10
+    assert {key.split(".")[0] for key in model(finished)} == {"student", "teacher"}
+    table = pd.read_csv(folder / "reports/training.csv")
+    assert table["epoch"].tolist() == [1, 2]
+    assert table[["student_mAP", "teacher_mAP", "loss", "eps", "num_clusters"]].notna().all(axis=None)
+    metrics = read_json(folder / "reports/metrics.json")
+    assert set(metrics) == {
+        "student", "teacher", "untrained", "colour_histogram", "queries", "student_best_of_run", "teacher_best_of_run"
+    }  # fmt: skip
+    assert metrics["student"]["mAP"] == pytest.approx(table["student_mAP"].iloc[-1], abs=1e-9)
+    assert metrics["student_best_of_run"]["mAP"] == table["student_mAP"].max()
+    assert len(pd.read_csv(folder / "reports/cmc.csv")) == 50
+    assert not (folder / ".scratch").exists() or not list((folder / ".scratch").iterdir())
+
+
+def test_all_stages_write_to_one_mlflow_run(copied: Any) -> None:
+    copied.done("report")
+    assert (copied.folder / "reports/report.html").stat().st_size > 10_000
+    assert len(list((copied.folder / "reports/figures").glob("*.png"))) >= 5
+    run = read_json(copied.folder / "data/model/run.json")["run_id"]
+    assert recorded(copied, "select run_uuid, name, status from runs") == [
+        (run, "market1501 resnet10_w32 seed 3407", "FINISHED")
+    ]
+    epochs = recorded(copied, "select step from metrics where key = 'loss' order by step")
+    assert epochs == [(1,), (2,)]
+    latest = dict(recorded(copied, "select key, value from latest_metrics"))
+    wanted = {"mAP", "rank1", "rank5", "rank10", "mINP", "eps", "learning_rate", "num_clusters", "num_outliers"}
+    assert wanted | {"images_per_second", "student_mAP", "teacher_mAP", "untrained/mAP"} <= set(latest)
+    assert latest["mAP"] == pytest.approx(read_json(copied.folder / "reports/metrics.json")["student"]["mAP"])
+    assert dict(recorded(copied, "select key, value from params"))["clustering.eps"] == "0.6"
+    tags = dict(recorded(copied, "select key, value from tags"))
+    assert tags["data.digest"] == read_json(copied.folder / "data/prepared/summary.json")["digest"]
+    artifacts = {path.name for path in (copied.folder / "mlruns").rglob("*")}
+    assert {"report.html", "metrics.json", "model.safetensors", "map.png"} <= artifacts
+
+
+def test_evaluate_starts_a_new_run_where_the_old_one_is_gone(copied: Any) -> None:
+    (copied.folder / "mlflow.db").unlink()
+    shutil.rmtree(copied.folder / "mlruns", ignore_errors=True)
+    copied.done("evaluate")
+    (gone,) = recorded(copied, "select value from tags where key = 'missing_run'")[0]
+    assert gone == read_json(copied.folder / "data/model/run.json")["run_id"]
+
+
+def test_training_never_sees_identities(finished: Any, copied: Any) -> None:
+    """Other identities for all training images change nothing but the diagnostics that name them."""
+    place = copied.folder / "data/prepared/catalogue.csv"
+    catalogue = read_catalogue(place)
+    train = catalogue["split"] == "train"
+    rng = np.random.default_rng(0)
+    catalogue.loc[train, "pid"] = rng.permutation(catalogue.loc[train, "pid"].to_numpy())
+    assert (catalogue["pid"] != read_catalogue(place)["pid"]).any()
+    write_catalogue(catalogue, place)
+    copied.done("train")
+    assert_same_model(finished, copied)
+
+
+def test_two_processes_give_the_result_of_one(finished: Any, copied: Any) -> None:
+    copied.set(train__processes=2)
+    copied.done("train")
+    one, two = history(finished), history(copied)
+    assert one["num_clusters"].iloc[0] == two["num_clusters"].iloc[0]
+    np.testing.assert_allclose(one["loss"].iloc[0], two["loss"].iloc[0], rtol=1e-4)
+    np.testing.assert_allclose(one["student_mAP"], two["student_mAP"], atol=0.02)
+
+
+def test_training_killed_goes_on_where_it_was_and_ends_the_same(finished: Any, copied: Any) -> None:
+    """Killed after its first epoch, by SIGKILL: the same model as without, in the same MLflow run."""
+    import os
+    import signal
+    import time
+
+    from tests.stages.conftest import ROOT
+
+    shutil.rmtree(copied.folder / "data/model")
+    for name in ("mlflow.db", "reports/training.csv"):
+        (copied.folder / name).unlink()
+    env = {**os.environ, "PYTHONPATH": str(ROOT), "CUDA_VISIBLE_DEVICES": ""}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "stages.train"], cwd=copied.folder, env=env, start_new_session=True,
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    for _ in range(3000):
+        if list(copied.folder.glob(".scratch/*/checkpoint.pt")):
+            break
+        time.sleep(0.02)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    assert not (copied.folder / "data/model").exists()
+    said = copied.done("train")
+    assert "going on after epoch" in said
+    assert_same_model(finished, copied)
+    assert len(recorded(copied, "select run_uuid from runs")) == 1
