@@ -1,7 +1,7 @@
 """One result on any number of processes: who does what, and how it comes together.
 
-The only import of torch.distributed. The same code runs in one process and in many. Rows of a batch belong to the processes in rank order, so what is
-gathered stands in the order in which the sampler drew it.
+The only import of torch.distributed. The same code runs in one process and in many. Rows of a batch belong to the
+processes in rank order, so what is gathered stands in the order in which the sampler drew it.
 """
 
 import json
