@@ -42,7 +42,8 @@ def train() -> None:
             _train(settings, processes)
     else:
         wanted = settings.train.processes
-        count = distributed.default_processes() if wanted == "auto" else wanted
+        groups = settings.sampler.batch // settings.model.bn_group
+        count = distributed.default_processes(groups) if wanted == "auto" else wanted
         check_processes(settings, count)
         raise typer.Exit(distributed.launch("stages.train", processes=count))
 

@@ -46,7 +46,8 @@ def contrastive_loss(
     """
     _check(temperature, smoothing, weight)
     with torch.autocast(student.device.type, enabled=False):
-        student, centroids = _at_least_float32(student), _at_least_float32(centroids.detach())
+        student = student if student.dtype == torch.float64 else student.float()
+        centroids = centroids.detach().to(student.dtype)
         log_probability = F.log_softmax(student @ centroids.T / temperature, dim=1)  # (B, K)
         hard = F.nll_loss(log_probability, labels)
         if smoothing == 0:
@@ -55,13 +56,9 @@ def contrastive_loss(
             if teacher is None:
                 raise UserError(f"loss.smoothing is {smoothing}: the loss needs the teacher's embeddings")
             with torch.no_grad():
-                softened = F.softmax(_at_least_float32(teacher) @ centroids.T / temperature, dim=1)  # (B, K)
+                softened = F.softmax(teacher.to(student.dtype) @ centroids.T / temperature, dim=1)  # (B, K)
             soft = (1 - smoothing) * hard - smoothing * (softened * log_probability).sum(dim=1).mean()
         return (1 - weight) * hard + weight * soft, hard, soft
-
-
-def _at_least_float32(tensor: torch.Tensor) -> torch.Tensor:
-    return tensor if tensor.dtype in (torch.float32, torch.float64) else tensor.float()
 
 
 def _check(temperature: float, smoothing: float, weight: float) -> None:

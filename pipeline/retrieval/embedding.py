@@ -18,7 +18,7 @@ from pipeline.progress import Progress
 CHUNK = 256
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def embed(
     model: nn.Module,
     images: np.ndarray,
@@ -44,13 +44,13 @@ def embed(
     Returns:
         of shape (N, D), float32, on the CPU.
     """
-    was_training = model.training
+    was_training, precision = model.training, next(model.parameters()).dtype
     model.eval()
     try:
         embeddings: torch.Tensor | None = None
         for start in range(rank * CHUNK, len(images), size * CHUNK):
             chunk = torch.from_numpy(np.array(images[start : start + CHUNK])).to(device)
-            found = model(normalise(chunk)).float().cpu()
+            found = model(normalise(chunk).to(precision)).float().cpu()
             if embeddings is None:
                 embeddings = torch.zeros(len(images), found.shape[1])
             embeddings[start : start + CHUNK] = found

@@ -99,9 +99,15 @@ def launched() -> bool:
     return "TORCHELASTIC_RUN_ID" in os.environ
 
 
-def default_processes() -> int:
-    """One a visible GPU; one on a machine without."""
-    return max(1, torch.cuda.device_count())
+def default_processes(groups: int, *, gpus: int | None = None) -> int:
+    """As many processes as there are visible GPUs and as the batch can be shared by; one on a machine without.
+
+    Args:
+        groups: BatchNorm groups of the global batch; every process takes the same number of whole ones.
+        gpus: for the tests; None counts them.
+    """
+    visible = torch.cuda.device_count() if gpus is None else gpus
+    return max(count for count in range(1, max(1, visible) + 1) if groups % count == 0)
 
 
 @contextmanager

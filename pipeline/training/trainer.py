@@ -258,7 +258,8 @@ class Trainer:
         )[mine]  # fmt: skip
         device = self.processes.device
         images = torch.from_numpy(self._images[rows[mine]]).to(device)
-        embeddings = network(apply_views(images, views.to(device)))
+        precision = next(network.parameters()).dtype  # double precision tells rounding from a mistake
+        embeddings = network(apply_views(images, views.to(device)).to(precision))
         commit_statistics_(network, reduce=self.processes.gather if self.processes.size > 1 else None)
         return self.processes.gather(embeddings)
 
