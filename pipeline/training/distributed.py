@@ -64,7 +64,8 @@ class Processes:
         """Replaces each tensor by its sum over the processes, in one transfer a data type."""
         if self.size == 1:
             return
-        for dtype in {tensor.dtype for tensor in tensors}:
+        # Not a set, whose order differs from process to process: they would wait for each other for ever.
+        for dtype in dict.fromkeys(tensor.dtype for tensor in tensors):
             chosen = [tensor for tensor in tensors if tensor.dtype == dtype]
             flat = torch.cat([tensor.reshape(-1) for tensor in chosen])
             dist.all_reduce(flat)
