@@ -2,7 +2,7 @@
 
     python -m benchmarks.clustering                  the ratio at N = 13,000, then growth from 5,000 up
     python -m benchmarks.clustering --msmt17         N = 32,621, 2,048-d: memory of the whole step
-    python -m benchmarks.clustering --million        N = 1,000,000, 256-d, neighbours: ivf (about 10 minutes)
+    python -m benchmarks.clustering --million        N = 1,000,000, 256-d, neighbours: ivf (long)
 
 Ratio: both start from the same neighbours, search left out. The dense way is written here, by the definition, with
 numpy rows of length N, a loop over images, and scikit-learn's DBSCAN on the N x N matrix. Exits with 1 where labels

@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from pipeline.errors import UserError
+
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
@@ -46,8 +48,15 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """Reads a JSON file written by `write_json`."""
-    return json.loads(Path(path).read_text(encoding="utf-8"))
+    """Reads a JSON file written by `write_json`; a UserError if there is none."""
+    return json.loads(result_of_a_stage(path).read_text(encoding="utf-8"))
+
+
+def result_of_a_stage(path: Path) -> Path:
+    """`path`, or a UserError if an earlier stage has not written it."""
+    if not Path(path).exists():
+        raise UserError(f"{path} is missing: run `dvc repro` first")
+    return Path(path)
 
 
 def _remove(path: Path) -> None:

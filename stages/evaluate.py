@@ -7,7 +7,7 @@ import pandas as pd
 import pipeline.places as at
 import stages
 from pipeline.datasets.store import PackedImages
-from pipeline.files import read_json, replacing, write_json
+from pipeline.files import read_json, replacing, result_of_a_stage, write_json
 from pipeline.model import build
 from pipeline.model.saved import MODEL_FILE, load_model
 from pipeline.model.starting import starting_weights
@@ -39,7 +39,7 @@ def evaluate() -> None:
     candidates: dict[str, Embed] = {name: partial(embed_shown, network) for name, network in networks.items()}
     candidates["colour_histogram"] = lambda images, _: colour_histogram(images)
     found = compare(test, candidates, rerank=("student", "teacher") if settings.evaluate.rerank else ())
-    metrics = found.metrics | best_of_run(pd.read_csv(at.REPORTS / "training.csv"))
+    metrics = found.metrics | best_of_run(pd.read_csv(result_of_a_stage(at.REPORTS / "training.csv")))
 
     for table, path in ((found.cmc, at.REPORTS / "cmc.csv"), (found.ranked_lists, at.EVALUATION / "ranked_lists.csv")):
         with replacing(path) as temporary:

@@ -5,7 +5,7 @@ import pandas as pd
 import pipeline.places as at
 import stages
 from pipeline.datasets.store import PackedImages
-from pipeline.files import read_json
+from pipeline.files import read_json, result_of_a_stage
 from pipeline.model.saved import MODEL_FILE, model_settings
 from pipeline.params import read_settings
 from pipeline.report import ReportData, illustrate, published_rows, summarise_splits, write_report
@@ -23,7 +23,7 @@ def report() -> None:
     settings = read_settings()
     packed, summary = PackedImages(at.PREPARED), read_json(at.PREPARED / "summary.json")
     metrics, training = read_json(at.REPORTS / "metrics.json"), read_json(at.MODEL / "run.json")
-    history = history_of(pd.read_csv(at.REPORTS / "training.csv"))
+    history = history_of(pd.read_csv(result_of_a_stage(at.REPORTS / "training.csv")))
     made_by = model_settings(at.MODEL / MODEL_FILE)
     splits = summarise_splits(packed.catalogue)
     start = read_json(at.PRETRAINED / "weights.json")
@@ -36,9 +36,11 @@ def report() -> None:
         splits=splits,
         history=history,
         results=result_rows(metrics) + published_rows(made_by["dataset"], splits),
-        cmc=cmc_curves(pd.read_csv(at.REPORTS / "cmc.csv")),
+        cmc=cmc_curves(pd.read_csv(result_of_a_stage(at.REPORTS / "cmc.csv"))),
         ranked_lists=illustrate(
-            pd.read_csv(at.EVALUATION / "ranked_lists.csv"), catalogue=packed.catalogue, images=packed.images
+            pd.read_csv(result_of_a_stage(at.EVALUATION / "ranked_lists.csv")),
+            catalogue=packed.catalogue,
+            images=packed.images,
         ),
         num_queries=int(metrics["queries"]["all"]),
         num_valid_queries=int(metrics["queries"]["valid"]),

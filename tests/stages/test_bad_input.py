@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 
 from pipeline.datasets.catalogue import read_catalogue, write_catalogue
@@ -80,7 +81,7 @@ def test_impossible_setting_is_named(copied: Any, stage: str, change: dict[str, 
         ("train", "data/prepared", "data/prepared"),
         ("train", "data/pretrained", "data/pretrained/weights.json is missing: run `dvc repro pretrained` first"),
         ("evaluate", "data/model", "data/model/model.safetensors is missing: run `dvc repro train` first"),
-        ("report", "reports/metrics.json", "metrics.json is missing: run `dvc repro evaluate` first"),
+        ("report", "reports/metrics.json", "metrics.json is missing: run `dvc repro` first"),
     ],
 )
 def test_missing_result_of_an_earlier_stage_is_named(copied: Any, stage: str, missing: str, words: str) -> None:
@@ -100,8 +101,12 @@ def test_data_set_without_queries_is_named(copied: Any) -> None:
     place = copied.folder / "data/prepared/catalogue.csv"
     catalogue = read_catalogue(place)
     catalogue.loc[catalogue["split"] == "query", "split"] = "gallery"
-    write_catalogue(catalogue, place)
+    write_catalogue(catalogue.sort_values(["split", "path"], key=_in_order), place)
     assert "no query images" in copied.refused("evaluate")
+
+
+def _in_order(column: "pd.Series[str]") -> "pd.Series[str]":
+    return column.map({"train": "0", "query": "1", "gallery": "2"}) if column.name == "split" else column
 
 
 def test_mlflow_that_does_not_answer_is_named(copied: Any) -> None:
