@@ -122,10 +122,11 @@ def join() -> Iterator[Processes]:
     if cuda:
         torch.cuda.set_device(device)
     size = int(os.environ.get("WORLD_SIZE", "1"))
+    if launched():
+        _end_with_parent()  # torchrun gives each process a session of its own: what ends torchrun does not reach it
     if size == 1:
         yield Processes(device=device)
         return
-    _end_with_parent()
     dist.init_process_group("nccl" if cuda else "gloo", timeout=PATIENCE)
     try:
         yield Processes(rank=dist.get_rank(), size=size, device=device)

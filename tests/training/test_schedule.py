@@ -32,7 +32,7 @@ def test_learning_rate_cosine_falls_from_start_towards_zero() -> None:
     found = [learning_rate_at(epoch, **options) for epoch in range(10)]
     assert found[2] == 2.0
     assert found[6] == pytest.approx(1.0)
-    assert all(later < earlier for earlier, later in itertools.pairwise(found))
+    assert all(later < earlier for earlier, later in itertools.pairwise(found[2:]))
     assert found[-1] > 0
 
 
