@@ -144,7 +144,7 @@ def test_training_killed_goes_on_where_it_was_and_ends_the_same(finished: Any, c
         [sys.executable, "-m", "stages.train"], cwd=copied.folder, env=env, start_new_session=True,
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
-    for _ in range(3000):
+    for _ in range(9000):
         if list(copied.folder.glob(".scratch/*/checkpoint.pt")):
             break
         time.sleep(0.02)
