@@ -25,13 +25,14 @@ KIND_REMARKS = {
     "published": "As their authors report it: compare with the best of the run. DCCC* is most likely the IBN backbone.",
 }
 VERDICTS = {"right": "✓", "wrong": "✗", "distractor": "○"}
-_PERCENT_COLUMNS = ("student_map", "teacher_map", "nmi", "purity", "pairwise_f")
+_PERCENT_COLUMNS = ("student_map", "teacher_map", "neighbour_recall", "nmi", "purity", "pairwise_f")
 HISTORY_COLUMNS = {
     "epoch": "epoch",
     "eps": "eps",
     "learning_rate": "learning rate",
     "num_clusters": "clusters",
     "num_outliers": "outliers",
+    "neighbour_recall": "neighbours found %",
     "loss": "loss",
     "loss_hard": "hard loss",
     "loss_soft": "soft loss",

@@ -60,7 +60,9 @@ def forget(folder: Path) -> None:
 
 def _row(result: EpochResult) -> Row:
     values: dict[str, Any] = {
-        key: value for key, value in vars(result).items() if key not in ("labels", "seconds", "epoch")
+        key: value
+        for key, value in vars(result).items()
+        if key not in ("labels", "seconds", "epoch") and value is not None
     }
     parts = {f"seconds_{part}": taken for part, taken in result.seconds.items()}
     return {"epoch": result.epoch + 1, **values, "seconds": sum(result.seconds.values()), **parts}

@@ -18,7 +18,7 @@ import torch
 from torch import nn
 
 from pipeline.clustering import centroids as cluster_centroids
-from pipeline.clustering import dbscan, eps_at, jaccard_distance, nearest_neighbours
+from pipeline.clustering import dbscan, eps_at, jaccard_distance, nearest_neighbours, recall
 from pipeline.contrast import ClusterMemory, contrastive_loss, teacher_decay, update_teacher_
 from pipeline.datasets.augment import apply_views, draw_views
 from pipeline.datasets.sampling import epoch_batches
@@ -75,8 +75,9 @@ class EpochResult:
         num_clusters: K.
         num_outliers: images that DBSCAN left out.
         loss, loss_hard, loss_soft: means over the steps of the total, L_c and L_ss.
+        neighbour_recall: share of the true neighbours that `neighbours: ivf` found, on a sample; None for `exact`.
         images_per_second: of the steps, over all processes.
-        seconds: of each part of the epoch: extract, neighbours, jaccard, dbscan, train.
+        seconds: of each part of the epoch: extract, neighbours, jaccard, dbscan, train, and recall where measured.
         labels: pseudo labels of shape (N,), -1 for outliers.
     """
 
@@ -88,6 +89,7 @@ class EpochResult:
     loss: float
     loss_hard: float
     loss_soft: float
+    neighbour_recall: float | None
     images_per_second: float
     seconds: dict[str, float]
     labels: np.ndarray = field(repr=False)
@@ -173,7 +175,7 @@ class Trainer:
         for group in self.optimiser.param_groups:
             group["lr"] = learning_rate
         eps = eps_at(epoch, schedule=plan.eps_schedule, start=plan.eps, epochs=plan.epochs)
-        labels, centroids = self._cluster(epoch, eps, seconds)
+        labels, centroids, found = self._cluster(epoch, eps, seconds)
         batches = epoch_batches(
             labels, self._cameras, batch=plan.batch, instances=plan.instances, iters=plan.iters,
             camera_aware=plan.camera_aware and self._cameras is not None,
@@ -187,27 +189,33 @@ class Trainer:
         seconds["train"] = time.perf_counter() - began
         self.epoch += 1
         return EpochResult(
-            epoch, eps, learning_rate, len(centroids), int((labels < 0).sum()), *losses,
+            epoch, eps, learning_rate, len(centroids), int((labels < 0).sum()), *losses, found,
             images_per_second=batches.size / seconds["train"], seconds=seconds, labels=labels,
         )  # fmt: skip
 
-    def _cluster(self, epoch: int, eps: float, seconds: dict[str, float]) -> tuple[np.ndarray, torch.Tensor]:
-        """Pseudo labels (N,) and the centroids (K, D) of the clusters, the same in all processes."""
+    def _cluster(
+        self, epoch: int, eps: float, seconds: dict[str, float]
+    ) -> tuple[np.ndarray, torch.Tensor, float | None]:
+        """Pseudo labels (N,), the centroids (K, D) of the clusters and the recall, the same in all processes."""
         plan = self.plan
         with _timed(seconds, "extract"):
             title = f"epoch {epoch + 1}/{plan.epochs}, embeddings"
             features = self.embed(self.student, self._images, title).numpy()
-        found: tuple[np.ndarray, np.ndarray] | UserError | None = None
+        found: tuple[np.ndarray, np.ndarray, float | None] | UserError | None = None
+        share: float | None = None
         if self.processes.first:
             with _timed(seconds, "neighbours"):
                 ranks = nearest_neighbours(features, plan.k1, method=plan.neighbours)
+            if plan.neighbours == "ivf":
+                with _timed(seconds, "recall"):
+                    share = recall(features, ranks, seed=derive_seed(plan.seed, "recall", epoch))
             with _timed(seconds, "jaccard"):
                 distance = jaccard_distance(features, k1=plan.k1, k2=plan.k2, max_distance=eps, neighbours=ranks)
             with _timed(seconds, "dbscan"):
                 labels = dbscan(distance, eps=eps, min_samples=plan.min_samples)
-            found = (labels, cluster_centroids(features, labels))
-        labels, centroids = self.processes.from_first(found)
-        return labels, torch.from_numpy(centroids)
+            found = (labels, cluster_centroids(features, labels), share)
+        labels, centroids, share = self.processes.from_first(found)
+        return labels, torch.from_numpy(centroids), share
 
     def _train(self, batches: np.ndarray, labels: torch.Tensor, memory: ClusterMemory) -> tuple[float, float, float]:
         self.student.train()

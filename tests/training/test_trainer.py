@@ -109,6 +109,14 @@ def test_trainer_runs_every_memory(crowd: Any, plan: Plan, update: str) -> None:
     assert np.isfinite(result.loss)
 
 
+def test_trainer_measures_the_recall_of_approximate_neighbours_only(crowd: Any, plan: Plan) -> None:
+    exact = next(make(crowd, dataclasses.replace(plan, iters=1)).run())
+    assert exact.neighbour_recall is None and "recall" not in exact.seconds
+    approximate = next(make(crowd, dataclasses.replace(plan, iters=1, neighbours="ivf")).run())
+    assert approximate.neighbour_recall is not None and 0.5 < approximate.neighbour_recall <= 1
+    assert approximate.seconds["recall"] > 0
+
+
 def test_trainer_without_smoothing_still_gives_the_teacher_its_own_statistics(crowd: Any, plan: Plan) -> None:
     trainer = make(crowd, dataclasses.replace(plan, smoothing=0.0, epochs=1))
     list(trainer.run())
