@@ -171,7 +171,7 @@ def told_to_launcher() -> Iterator[None]:
         path = os.environ.get("TORCHELASTIC_ERROR_FILE")
         if not path or LISTENING not in os.environ:
             raise
-        content = {"message": {"message": str(error), "extraInfo": {"timestamp": str(int(time.time()))}}}
+        content = {"message": str(error), "timestamp": int(time.time())}
         Path(path).write_text(json.dumps(content), encoding="utf-8")
         raise SystemExit(1) from error
 

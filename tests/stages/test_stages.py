@@ -131,7 +131,9 @@ def test_mistake_in_one_of_two_processes_is_told_once(copied: Any) -> None:
     copied.set(train__processes=2, optimiser__lr=1e30)
     result = copied.run("train")
     assert result.returncode == 1 and "Traceback" not in result.stderr
-    assert result.stderr.count("the loss is not finite in epoch 1, step") == 1
+    told = [line for line in result.stderr.splitlines() if "the loss is not finite" in line]
+    assert len(told) == 1 and told[0].startswith("error: the loss is not finite in epoch 1, step ")
+    assert told[0].endswith("lower optimiser.lr or raise loss.temperature")
 
 
 def test_training_killed_goes_on_where_it_was_and_ends_the_same(finished: Any, copied: Any) -> None:
