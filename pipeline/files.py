@@ -48,8 +48,11 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """Reads a JSON file written by `write_json`; a UserError if there is none."""
-    return json.loads(result_of_a_stage(path).read_text(encoding="utf-8"))
+    """Reads a JSON file written by `write_json`; a UserError if there is none, or if it is damaged."""
+    try:
+        return json.loads(result_of_a_stage(path).read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} is damaged, it holds no JSON: delete it and run `dvc repro`") from error
 
 
 def result_of_a_stage(path: Path) -> Path:

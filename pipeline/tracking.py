@@ -4,10 +4,11 @@ The training starts the run and leaves its id beside the model; `evaluate` and `
 restores from its cache logs nothing: its run is there already, under the id that comes back with the model.
 """
 
+import fcntl
 import os
 import subprocess
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -116,10 +117,12 @@ def start_run(
 
 
 def open_run(checkout: Path, run_id: str, *, name: str, settings: Mapping[str, Any]) -> Run:
-    """The run of a training that has ended; a new one of that name if the tracking server does not know it."""
+    """The run of a training that has ended; if the tracking server does not know it, one new run for all stages."""
     client = _client(checkout)
     if _exists(client, run_id):
         return Run(client, run_id)
+    for instead in client.search_runs([_experiment(client, checkout)], f"tags.missing_run = '{run_id}'", max_results=1):
+        return Run(client, instead.info.run_id)  # another stage has been here
     run = start_run(checkout, name=name, settings=settings, tags={"missing_run": run_id})
     run.end()
     return run
@@ -132,26 +135,49 @@ def _client(checkout: Path) -> "MlflowClient":
         logging.getLogger(chatty).setLevel(logging.WARNING)
     from mlflow import MlflowClient
     from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import DBAPIError
 
-    uri = os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{checkout / 'mlflow.db'}"
+    given = os.environ.get("MLFLOW_TRACKING_URI")
+    uri = given or f"sqlite:///{checkout / 'mlflow.db'}"
     try:
-        client = MlflowClient(tracking_uri=uri)
-        client.search_experiments(max_results=1)
-    except MlflowException as error:
+        with nullcontext() if given else _alone(checkout / "mlflow.db.lock"):
+            client = MlflowClient(tracking_uri=uri)
+            client.search_experiments(max_results=1)
+    except (MlflowException, DBAPIError) as error:
         raise UserError(
             f"MLflow at {uri} does not answer: {str(error).splitlines()[0]} (MLFLOW_TRACKING_URI)"
         ) from error
     return client
 
 
+@contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """Waits for other processes in such a block: two that create the same database would fail."""
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
 def _experiment(client: "MlflowClient", checkout: Path) -> str:
+    from mlflow.exceptions import MlflowException
+
     name = os.environ.get("MLFLOW_EXPERIMENT_NAME") or EXPERIMENT
     found = client.get_experiment_by_name(name)
     if found is not None:
+        if found.lifecycle_stage != "active":
+            raise UserError(
+                f"the MLflow experiment {name} was deleted: restore it, or name another one (MLFLOW_EXPERIMENT_NAME)"
+            )
         return str(found.experiment_id)
     # The default place is relative to the current folder, which is another one under `dvc exp run --temp`.
     place = None if os.environ.get("MLFLOW_TRACKING_URI") else (checkout / "mlruns").as_uri()
-    return str(client.create_experiment(name, artifact_location=place))
+    try:
+        return str(client.create_experiment(name, artifact_location=place))
+    except MlflowException:
+        found = client.get_experiment_by_name(name)
+        if found is None:
+            raise
+        return str(found.experiment_id)  # another process was faster
 
 
 def _exists(client: "MlflowClient", run_id: str) -> bool:
@@ -159,13 +185,18 @@ def _exists(client: "MlflowClient", run_id: str) -> bool:
 
     try:
         return bool(client.get_run(run_id).info.lifecycle_stage == "active")
-    except MlflowException:
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
         return False
 
 
 def _git_tags(checkout: Path) -> dict[str, str]:
     def git(*words: str) -> str:
-        done = subprocess.run(["git", *words], cwd=checkout, capture_output=True, text=True, check=False)
+        try:
+            done = subprocess.run(["git", *words], cwd=checkout, capture_output=True, text=True, check=False)
+        except FileNotFoundError:  # no git on this machine
+            return ""
         return done.stdout.strip() if done.returncode == 0 else ""
 
     revision = git("rev-parse", "HEAD")

@@ -14,7 +14,7 @@ from pipeline.model import build
 from pipeline.model.saved import MODEL_FILE, save_model
 from pipeline.model.starting import starting_weights
 from pipeline.params import Settings, check_processes, read_settings
-from pipeline.retrieval.scoring import TestSet, figures
+from pipeline.retrieval.scoring import TestSet, figures, why_not_scored
 from pipeline.tracking import tracked
 from pipeline.training import distributed
 from pipeline.training.checkpoint import fingerprint
@@ -49,7 +49,9 @@ def train() -> None:
 
 
 def _train(settings: Settings, processes: distributed.Processes) -> None:
-    images, test = open_training_images(at.PREPARED), TestSet(PackedImages(at.PREPARED))
+    images, packed = open_training_images(at.PREPARED), PackedImages(at.PREPARED)
+    untested = why_not_scored(packed)
+    test = None if untested else TestSet(packed)
     weights, start = starting_weights(at.PRETRAINED)
     seed_everything(settings.seed)
     student = build(settings.backbone, **settings.model.model_dump(), weights=weights).to(processes.device)
@@ -62,6 +64,8 @@ def _train(settings: Settings, processes: distributed.Processes) -> None:
 
     def score() -> dict[str, float]:
         scores: dict[str, float] = {}
+        if test is None:
+            return scores
         for role, network in (("student", student), ("teacher", teacher)):
             features = test.embed(partial(trainer.embed, network))
             if processes.first:
@@ -83,6 +87,8 @@ def _train(settings: Settings, processes: distributed.Processes) -> None:
         at.checkout(), name=name, settings=settings.as_dict(), tags=tags, resume=folder / "run.json",
         shown=processes.first,
     ) as run:  # fmt: skip
+        if processes.first and untested:
+            typer.echo(f"no evaluation: {untested}")
         rows = train_to_end(
             trainer, folder=folder, eval_step=settings.train.eval_step, score=score,
             record=lambda row: run.log_metrics(row, step=int(row["epoch"])), tell=typer.echo,

@@ -8,25 +8,17 @@ from pydantic import ValidationError
 from ruamel.yaml import YAML
 
 from pipeline.params import Settings, check_processes, read_settings
+from tests.params_file import change_params
 
 ROOT = Path(__file__).parents[1]
 ORIGINAL = (ROOT / "params.yaml").read_text(encoding="utf-8")
 
 
 def with_change(folder: Path, **changes: object) -> Path:
-    """params.yaml with some values changed: `clustering__eps=0.6` is `-S clustering.eps=0.6`."""
-    yaml = YAML()
-    values = yaml.load(ORIGINAL)
-    for place, value in changes.items():
-        *sections, key = place.split("__")
-        section = values
-        for name in sections:
-            section = section[name]
-        section[key] = value
+    """A copy of params.yaml with some values changed, see `change_params`."""
     path = folder / "params.yaml"
-    with path.open("w") as file:
-        yaml.dump(values, file)
-    return path
+    path.write_text(ORIGINAL, encoding="utf-8")
+    return change_params(path, changes)
 
 
 def test_settings_default_is_the_embedded_data_set() -> None:

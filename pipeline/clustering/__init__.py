@@ -4,15 +4,20 @@ from pipeline.clustering.centroids import centroids
 from pipeline.clustering.dbscan import OUTLIER, dbscan
 from pipeline.clustering.jaccard import jaccard_distance
 from pipeline.clustering.neighbours import nearest_neighbours, recall
+from pipeline.clustering.pseudo_labels import PseudoLabels, pseudo_labels
 from pipeline.clustering.schedule import SCHEDULES, eps_at
+from pipeline.clustering.table import cluster_table
 
 __all__ = [
     "OUTLIER",
     "SCHEDULES",
+    "PseudoLabels",
     "centroids",
+    "cluster_table",
     "dbscan",
     "eps_at",
     "jaccard_distance",
     "nearest_neighbours",
+    "pseudo_labels",
     "recall",
 ]

@@ -2,10 +2,12 @@
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 import pandas as pd
 
+from pipeline.retrieval.ranked_lists import COLUMNS
 from pipeline.retrieval.scoring import Embed, TestSet, figures
 
 SCORES = ("mAP", "rank1", "rank5", "rank10", "mINP")
@@ -24,6 +26,11 @@ class Comparison:
     metrics: dict[str, dict[str, float]]
     cmc: pd.DataFrame
     ranked_lists: pd.DataFrame
+
+    @classmethod
+    def empty(cls) -> Self:
+        """Of a data set that cannot be evaluated: no score, and tables without a row."""
+        return cls({}, pd.DataFrame({"rank": pd.Series(dtype=int)}), pd.DataFrame(columns=list(COLUMNS)))
 
 
 def compare(test: TestSet, candidates: Mapping[str, Embed], *, rerank: Collection[str] = ()) -> Comparison:
@@ -58,10 +65,12 @@ def best_of_run(history: pd.DataFrame) -> dict[str, dict[str, float]]:
 
     Args:
         history: one row an epoch, with `epoch` and the columns `student_mAP`, `student_rank1`, ..., NaN where an
-            epoch was not evaluated.
+            epoch was not evaluated; without these columns where none was.
     """
-    best = {}
+    best: dict[str, dict[str, float]] = {}
     for role in ("student", "teacher"):
+        if f"{role}_mAP" not in history:
+            continue
         row = history.iloc[int(history[f"{role}_mAP"].argmax())]
         best[f"{role}_best_of_run"] = {score: float(row[f"{role}_{score}"]) for score in SCORES} | {
             "epoch": int(row["epoch"])

@@ -6,28 +6,54 @@ import numpy as np
 import pandas as pd
 import torch
 
-from pipeline.datasets.store import PackedImages
+from pipeline.datasets.store import LabelledImages, PackedImages
 from pipeline.errors import UserError
 from pipeline.retrieval.evaluation import RetrievalScores, evaluate
 from pipeline.retrieval.ranked_lists import rank_queries
 
 Embed = Callable[[np.ndarray, str], torch.Tensor | np.ndarray]
+Own = tuple[np.ndarray | None, np.ndarray | None]
+
+
+def why_not_scored(packed: PackedImages) -> str | None:
+    """Why a data set cannot be evaluated, in a clause for the person; None where it can."""
+    query, gallery = packed.split("query"), packed.split("gallery")
+    for name, part in (("query", query), ("gallery", gallery)):
+        if len(part) == 0:
+            return f"the data set has no {name} images"
+        if part.pids is None:
+            return f"its {name} images have no identities"
+    if not _has_match(query, gallery, _files(query, gallery)):
+        return "no query image shows an identity that another gallery image shows"
+    return None
 
 
 class TestSet:
-    """Queries and gallery of a packed data set.
+    """Queries and gallery of a packed data set, and the protocol that fits them.
+
+    Where cameras are known and identities are seen by several of them, gallery images of the query's identity in the
+    query's own camera are taken out, as the field does. Otherwise nothing is taken out but the query's own file, where
+    it is in the gallery too.
+
+    Attributes:
+        query, gallery: the images with their identities.
+        uses_cameras: which of the two protocols it is.
 
     Raises:
-        UserError: the data set has no query, no gallery, or no identities.
+        UserError: there is nothing to evaluate, see `why_not_scored`.
     """
 
     __test__ = False  # not a test case of pytest's
 
     def __init__(self, packed: PackedImages) -> None:
+        if reason := why_not_scored(packed):
+            raise UserError(f"there is nothing to evaluate: {reason}")
         self.query, self.gallery = packed.split("query"), packed.split("gallery")
-        for name, part in (("query", self.query), ("gallery", self.gallery)):
-            if len(part) == 0 or part.pids is None:
-                raise UserError(f"the data set has no {name} images with identities: there is nothing to evaluate")
+        cameras = self.query.camids, self.gallery.camids
+        known = all(side is not None for side in cameras)  # not `in`, which compares arrays
+        self.uses_cameras = known and _has_match(self.query, self.gallery, cameras)
+        # (Q,) and (M,): where both numbers and the identity agree, a gallery image is taken out of a query's list.
+        self._own = cameras if self.uses_cameras else _files(self.query, self.gallery)
 
     def embed(self, embed: Embed) -> tuple[np.ndarray, np.ndarray]:
         """The features (Q, D) of the queries and (M, D) of the gallery by `embed(images, title)`."""
@@ -47,8 +73,8 @@ class TestSet:
             gallery_features,
             query_ids=query.pids,
             gallery_ids=gallery.pids,
-            query_cams=query.camids,
-            gallery_cams=gallery.camids,
+            query_cams=self._own[0],
+            gallery_cams=self._own[1],
             average_precision=scores.average_precision,
         )
 
@@ -58,8 +84,9 @@ class TestSet:
         """mAP, CMC and mINP of features that `embed` gave."""
         query, gallery = self.query, self.gallery
         assert query.pids is not None and gallery.pids is not None
+        own_query, own_gallery = self._own
         return evaluate(
-            query_features, query.pids, query.camids, gallery_features, gallery.pids, gallery.camids, rerank=rerank
+            query_features, query.pids, own_query, gallery_features, gallery.pids, own_gallery, rerank=rerank
         )
 
 
@@ -68,3 +95,17 @@ def figures(scores: RetrievalScores, prefix: str = "") -> dict[str, float]:
     ranks = {f"rank{rank}": share for rank, share in scores.cmc.items()}
     named = {"mAP": scores.mean_ap, **ranks, "mINP": scores.mean_inp}
     return {f"{prefix}{name}": value for name, value in named.items()}
+
+
+def _files(query: LabelledImages, gallery: LabelledImages) -> Own:
+    """A number for each file, the same for the same path: (Q,) and (M,)."""
+    codes, _ = pd.factorize(np.array([*query.paths, *gallery.paths], dtype=object))
+    return codes[: len(query)], codes[len(query) :]
+
+
+def _has_match(query: LabelledImages, gallery: LabelledImages, own: Own) -> bool:
+    """Whether any query has a gallery image of its identity left when those that share its number are taken out."""
+    asked, there = (pd.DataFrame({"pid": p.pids, "own": o}) for p, o in zip((query, gallery), own, strict=True))
+    asked, there = asked[asked["pid"].isin(there["pid"])], there[there["pid"].isin(asked["pid"])]
+    numbers = pd.concat([asked, there]).groupby("pid")["own"]
+    return bool((numbers.min() < numbers.max()).any())

@@ -7,7 +7,6 @@ checkpoint lies in a folder of that name, so other settings never go on from it,
 import hashlib
 import json
 import os
-import pickle
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -44,7 +43,7 @@ def load_checkpoint(path: Path) -> dict[str, Any] | None:
         return None
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError) as error:
+    except Exception as error:  # torch's reader meets damage with whatever its parsers raise
         raise UserError(f"{path} is damaged and cannot be resumed from: delete it to start afresh") from error
     if not isinstance(state, dict) or state.get("format") != FORMAT:
         raise UserError(f"{path} is no checkpoint of this version: delete it to start afresh")

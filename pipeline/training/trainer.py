@@ -11,6 +11,7 @@ import math
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ import torch
 from torch import nn
 
 from pipeline.clustering import centroids as cluster_centroids
-from pipeline.clustering import dbscan, eps_at, jaccard_distance, nearest_neighbours, recall
+from pipeline.clustering import eps_at, pseudo_labels
 from pipeline.contrast import ClusterMemory, contrastive_loss, teacher_decay, update_teacher_
 from pipeline.datasets.augment import apply_views, draw_views
 from pipeline.datasets.sampling import epoch_batches
@@ -201,19 +202,14 @@ class Trainer:
         with _timed(seconds, "extract"):
             title = f"epoch {epoch + 1}/{plan.epochs}, embeddings"
             features = self.embed(self.student, self._images, title).numpy()
-        found: tuple[np.ndarray, np.ndarray, float | None] | UserError | None = None
-        share: float | None = None
+        found: tuple[np.ndarray, np.ndarray, float | None] | None = None
         if self.processes.first:
-            with _timed(seconds, "neighbours"):
-                ranks = nearest_neighbours(features, plan.k1, method=plan.neighbours)
-            if plan.neighbours == "ivf":
-                with _timed(seconds, "recall"):
-                    share = recall(features, ranks, seed=derive_seed(plan.seed, "recall", epoch))
-            with _timed(seconds, "jaccard"):
-                distance = jaccard_distance(features, k1=plan.k1, k2=plan.k2, max_distance=eps, neighbours=ranks)
-            with _timed(seconds, "dbscan"):
-                labels = dbscan(distance, eps=eps, min_samples=plan.min_samples)
-            found = (labels, cluster_centroids(features, labels), share)
+            clustering = pseudo_labels(
+                features, eps=eps, min_samples=plan.min_samples, k1=plan.k1, k2=plan.k2, neighbours=plan.neighbours,
+                seed=derive_seed(plan.seed, "recall", epoch), timed=partial(_timed, seconds),
+            )  # fmt: skip
+            labels = clustering.labels
+            found = (labels, cluster_centroids(features, labels), clustering.neighbour_recall)
         labels, centroids, share = self.processes.from_first(found)
         return labels, torch.from_numpy(centroids), share
 

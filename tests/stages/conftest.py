@@ -8,16 +8,16 @@ import shutil
 import subprocess
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
-from ruamel.yaml import YAML
 
 import stages
 from pipeline.datasets.synthetic import write_synthetic
+from tests.params_file import change_params
 
 ROOT = Path(__file__).parents[2]
 # Settings that make a training of seconds, given as a person gives them: one by one, on top of the recipe.
@@ -37,7 +37,7 @@ class Project:
 
     def set(self, **values: Any) -> None:
         """Changes params.yaml: `clustering__eps=0.6` is `-S clustering.eps=0.6`."""
-        change_params(self.folder / "params.yaml", {key.replace("__", "."): value for key, value in values.items()})
+        change_params(self.folder / "params.yaml", values)
 
     def run(self, stage: str, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
         """`python -m stages.<stage>` in the folder, with the code of this project."""
@@ -55,13 +55,37 @@ class Project:
         assert "Traceback" not in result.stderr and "Warning" not in result.stderr, result.stderr
         return result.stdout
 
-    def refused(self, stage: str, *arguments: str, **environment: str) -> str:
-        """Runs a stage in this process, which must stop with one line and exit code 1; returns the line.
+    def here(self, stage: str, *arguments: str, **environment: str) -> str:
+        """As `done`, in this process, which saves the seconds of the imports; all that was printed."""
+        told = io.StringIO()
+        with (
+            self._as_a_stage(stage, arguments, environment) as command,
+            contextlib.redirect_stderr(told),
+            contextlib.redirect_stdout(told),
+            pytest.raises(SystemExit) as stopped,
+        ):
+            stages.run(command)
+        assert not stopped.value.code, told.getvalue()
+        return told.getvalue()
 
-        `train` runs as the one process that torchrun would have started.
-        """
-        module = importlib.import_module(f"stages.{stage}")
+    def refused(self, stage: str, *arguments: str, **environment: str) -> str:
+        """Runs a stage in this process, which must stop with one line and exit code 1; returns the line."""
         errors = io.StringIO()
+        with (
+            self._as_a_stage(stage, arguments, environment) as command,
+            contextlib.redirect_stderr(errors),
+            pytest.raises(SystemExit) as stopped,
+        ):
+            stages.run(command)
+        lines = [line for line in errors.getvalue().splitlines() if line.startswith("error: ")]
+        assert stopped.value.code == 1 and len(lines) == 1, errors.getvalue()
+        return lines[0]
+
+    @contextlib.contextmanager
+    def _as_a_stage(
+        self, stage: str, arguments: tuple[str, ...], environment: dict[str, str]
+    ) -> Iterator[Callable[..., None]]:
+        """Folder, arguments and environment of a stage, for this process; `train` is one process of torchrun's."""
         with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of other people's modules, as for a person at the command line
             patch.chdir(self.folder)
@@ -71,35 +95,17 @@ class Project:
             patch.setattr("pipeline.training.distributed._end_with_parent", lambda: None)
             for name, value in environment.items():
                 patch.setenv(name, value)
-            with contextlib.redirect_stderr(errors), pytest.raises(SystemExit) as stopped:
-                stages.run(getattr(module, stage))
-        lines = [line for line in errors.getvalue().splitlines() if line.startswith("error: ")]
-        assert stopped.value.code == 1 and len(lines) == 1, errors.getvalue()
-        return lines[0]
+            yield getattr(importlib.import_module(f"stages.{stage}"), stage)
 
 
-def change_params(path: Path, changes: dict[str, Any]) -> None:
-    yaml = YAML()
-    values = yaml.load(path)
-    for place, value in changes.items():
-        *sections, key = place.split(".")
-        section = values
-        for name in sections:
-            section = section[name]
-        section[key] = value
-    with path.open("w") as file:
-        yaml.dump(values, file)
-
-
-def small_project(folder: Path, raw: Path, database: Path | None = None) -> Project:
+def small_project(folder: Path, raw: Path, database: Path) -> Project:
     folder.mkdir(parents=True)
     shutil.copy(ROOT / "params.yaml", folder)
     change_params(folder / "params.yaml", SMALL)
     place = folder / "data" / "raw" / "market1501"
     place.mkdir(parents=True)
     (place / "Market-1501-v15.09.15").symlink_to(raw, target_is_directory=True)
-    if database is not None:
-        shutil.copy(database, folder / "mlflow.db")
+    shutil.copy(database, folder / "mlflow.db")
     return Project(folder)
 
 
@@ -115,18 +121,18 @@ def people(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def finished(tmp_path_factory: pytest.TempPathFactory, people: Path) -> Project:
+def finished(tmp_path_factory: pytest.TempPathFactory, people: Path, mlflow_database: Path) -> Project:
     """A project in which the first three stages have run. Read it; do not write into it."""
-    project = small_project(tmp_path_factory.mktemp("project") / "finished", people)
+    project = small_project(tmp_path_factory.mktemp("project") / "finished", people, mlflow_database)
     for stage in ("prepare", "pretrained", "train", "evaluate"):
         project.done(stage)
     return project
 
 
 @pytest.fixture
-def new_project(tmp_path: Path, people: Path) -> Callable[[], Project]:
+def new_project(tmp_path: Path, people: Path, mlflow_database: Path) -> Callable[[], Project]:
     """Makes an untouched project."""
-    return lambda: small_project(tmp_path / "project", people)
+    return lambda: small_project(tmp_path / "project", people, mlflow_database)
 
 
 @pytest.fixture

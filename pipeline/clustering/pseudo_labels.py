@@ -1,0 +1,65 @@
+"""The clustering step as a whole: embeddings in, pseudo labels out.
+
+N: images · D: width of the embedding.
+"""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.clustering.dbscan import dbscan
+from pipeline.clustering.jaccard import jaccard_distance
+from pipeline.clustering.neighbours import nearest_neighbours, recall
+
+
+@dataclass(frozen=True)
+class PseudoLabels:
+    """What the clustering step found.
+
+    Attributes:
+        labels: (N,) clusters 0 .. K - 1, or -1 for outliers.
+        neighbour_recall: share of the true neighbours that an approximate search found, on a sample; None for exact.
+    """
+
+    labels: NDArray[np.int64] = field(repr=False)
+    neighbour_recall: float | None
+
+
+def pseudo_labels(
+    embeddings: NDArray[np.float32],
+    *,
+    eps: float,
+    min_samples: int,
+    k1: int,
+    k2: int,
+    neighbours: str,
+    seed: int = 0,
+    timed: Callable[[str], AbstractContextManager[object]] = nullcontext,
+) -> PseudoLabels:
+    """Nearest neighbours, Jaccard distance, DBSCAN.
+
+    Args:
+        embeddings: (N, D) float32, L2-normalised.
+        eps, min_samples: see `dbscan`.
+        k1, k2: see `jaccard_distance`.
+        neighbours: "exact" or "ivf", see `nearest_neighbours`.
+        seed: of the sample on which the recall of "ivf" is measured.
+        timed: called with the name of each part (neighbours, recall, jaccard, dbscan), which runs in what it returns.
+
+    Raises:
+        UserError: as its parts.
+    """
+    share = None
+    with timed("neighbours"):
+        ranks = nearest_neighbours(embeddings, k1, method=neighbours)
+    if neighbours == "ivf":
+        with timed("recall"):
+            share = recall(embeddings, ranks, seed=seed)
+    with timed("jaccard"):
+        distance = jaccard_distance(embeddings, k1=k1, k2=k2, max_distance=eps, neighbours=ranks)
+    with timed("dbscan"):
+        labels = dbscan(distance, eps=eps, min_samples=min_samples)
+    return PseudoLabels(labels, share)

@@ -1,0 +1,75 @@
+"""The clustering step as a whole, and its result as a table."""
+
+from contextlib import contextmanager
+
+import numpy as np
+import pytest
+
+from pipeline.clustering import cluster_table, dbscan, eps_at, jaccard_distance, nearest_neighbours, pseudo_labels
+
+HOW = {"min_samples": 3, "k1": 6, "k2": 2, "neighbours": "exact"}
+
+
+@pytest.fixture(scope="module")
+def groups():
+    """Three tight groups of 5, 9 and 7 embeddings and 4 that belong nowhere, shuffled; (N, D) and true groups."""
+    rng = np.random.default_rng(0)
+    centres = np.linalg.qr(rng.standard_normal((16, 16)))[0]
+    truth = rng.permutation(np.repeat([0, 1, 2, 3, 4, 5, 6], [5, 9, 7, 1, 1, 1, 1]))
+    rows = centres[truth] + 0.02 * rng.standard_normal((len(truth), 16))
+    return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32), truth
+
+
+def test_pseudo_labels_are_those_of_the_parts(groups):
+    embeddings, _ = groups
+    ranks = nearest_neighbours(embeddings, 6)
+    distance = jaccard_distance(embeddings, k1=6, k2=2, max_distance=0.5, neighbours=ranks)
+    found = pseudo_labels(embeddings, eps=0.5, **HOW)
+    np.testing.assert_array_equal(found.labels, dbscan(distance, eps=0.5, min_samples=3))
+    assert found.neighbour_recall is None
+
+
+def test_pseudo_labels_times_each_part_and_measures_the_recall_of_an_approximate_search(groups):
+    parts = []
+
+    @contextmanager
+    def timed(part):
+        parts.append(part)
+        yield
+
+    pseudo_labels(groups[0], eps=0.5, timed=timed, **HOW)
+    assert parts == ["neighbours", "jaccard", "dbscan"]
+    parts.clear()
+    found = pseudo_labels(groups[0], eps=0.5, timed=timed, **{**HOW, "neighbours": "ivf"})
+    assert parts == ["neighbours", "recall", "jaccard", "dbscan"]
+    assert found.neighbour_recall is not None and 0 < found.neighbour_recall <= 1
+
+
+def test_pseudo_labels_leave_the_embeddings_alone(groups):
+    before = groups[0].copy()
+    pseudo_labels(groups[0], eps=0.5, **HOW)
+    np.testing.assert_array_equal(groups[0], before)
+
+
+def test_cluster_table_numbers_clusters_by_size_and_keeps_the_order_of_the_images(groups):
+    embeddings, truth = groups
+    paths = [f"{row}.jpg" for row in range(len(truth))]
+    table = cluster_table(embeddings, paths, epochs=5, eps=0.6, eps_schedule="fix", **HOW)
+    assert list(table.columns) == ["path", "cluster"] and table["path"].tolist() == paths
+    expected = {0: 2, 1: 0, 2: 1}  # group -> place by size: 9, 7, 5
+    assert table["cluster"].tolist() == [expected.get(group, -1) for group in truth]
+
+
+def test_cluster_table_uses_the_radius_of_the_last_epoch(groups):
+    embeddings, truth = groups
+    paths = [str(row) for row in range(len(truth))]
+    late = cluster_table(embeddings, paths, epochs=40, eps=0.6, eps_schedule="expo", **HOW)
+    radius = eps_at(39, schedule="expo", start=0.6, epochs=40)
+    fixed = cluster_table(embeddings, paths, epochs=1, eps=radius, eps_schedule="fix", **HOW)
+    assert radius < 0.45
+    assert late.equals(fixed)
+
+
+def test_cluster_table_without_a_cluster_has_outliers_only(groups):
+    table = cluster_table(groups[0][:3], ["a", "b", "c"], epochs=1, eps=0.01, eps_schedule="fix", **HOW)
+    assert table["cluster"].tolist() == [-1, -1, -1]

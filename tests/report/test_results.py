@@ -1,0 +1,85 @@
+"""From the stages' tables to the rows and columns of a report."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from pipeline.report.contents import ResultRow
+from pipeline.report.results import cmc_curves, history_of, result_rows
+
+SCORES = {"mAP": 0.5, "rank1": 0.6, "rank5": 0.7, "rank10": 0.8, "mINP": 0.1}
+
+
+def test_result_rows_by_hand() -> None:
+    assert result_rows({"student": SCORES}) == (
+        ResultRow("Student", "result", mean_ap=0.5, rank1=0.6, rank5=0.7, rank10=0.8, mean_inp=0.1),
+    )
+
+
+def test_result_rows_stand_in_the_order_of_the_table_whatever_that_of_the_file() -> None:
+    names = [
+        "colour_histogram", "pretrained", "untrained", "teacher_best_of_run", "student_best_of_run",
+        "teacher_reranked", "student_reranked", "teacher", "student",
+    ]  # fmt: skip
+    rows = result_rows(dict.fromkeys(names, SCORES))
+    assert [(row.name, row.kind) for row in rows] == [
+        ("Student", "result"),
+        ("Teacher", "result"),
+        ("Student, re-ranked", "result"),
+        ("Teacher, re-ranked", "result"),
+        ("Student", "best-of-run"),
+        ("Teacher", "best-of-run"),
+        ("Untrained network (random weights)", "baseline"),
+        ("Starting weights", "baseline"),
+        ("Colour histogram", "baseline"),
+    ]
+
+
+def test_result_rows_name_the_epoch_of_a_best_evaluation() -> None:
+    rows = result_rows(
+        {"student_best_of_run": {**SCORES, "epoch": 12}, "teacher_best_of_run": {**SCORES, "epoch": 6.0}}
+    )
+    assert [row.name for row in rows] == ["Student, epoch 12", "Teacher, epoch 6"]
+
+
+def test_result_rows_leave_out_what_was_not_scored_and_the_count_of_queries() -> None:
+    rows = result_rows({"untrained": SCORES, "queries": {"all": 10.0, "valid": 9.0}})
+    assert [row.name for row in rows] == ["Untrained network (random weights)"]
+    assert result_rows({}) == ()
+
+
+def test_result_rows_want_every_score() -> None:
+    with pytest.raises(KeyError, match="mINP"):
+        result_rows({"student": {key: value for key, value in SCORES.items() if key != "mINP"}})
+
+
+def test_result_rows_refuse_percent() -> None:
+    with pytest.raises(AssertionError, match=r"rank1 of 'Student' must be a fraction in \[0, 1\], got 60"):
+        result_rows({"student": {**SCORES, "rank1": 60.0}})
+
+
+def test_history_has_the_reports_names_and_keeps_the_rest() -> None:
+    training = pd.DataFrame({"epoch": [1, 2], "loss": [2.0, 1.0], "student_mAP": [np.nan, 0.5], "teacher_mAP": [0, 1]})
+    history = history_of(training)
+    assert list(history) == ["epoch", "loss", "student_map", "teacher_map"]
+    pd.testing.assert_series_equal(history["student_map"], training["student_mAP"], check_names=False)
+    assert list(training) == ["epoch", "loss", "student_mAP", "teacher_mAP"], "the input is not modified"
+
+
+def test_history_of_a_run_that_was_not_evaluated() -> None:
+    assert list(history_of(pd.DataFrame({"epoch": [1], "loss": [2.0]}))) == ["epoch", "loss"]
+
+
+def test_cmc_curves_have_the_names_of_the_result_rows() -> None:
+    table = pd.DataFrame({"rank": [1, 2], "colour_histogram": [0.1, 0.2], "student": [0.5, 0.75], "unknown": [0, 0]})
+    curves = cmc_curves(table)
+    assert {name: list(curve) for name, curve in curves.items()} == {
+        "Student": [0.5, 0.75], "Colour histogram": [0.1, 0.2]
+    }  # fmt: skip
+    assert list(curves) == ["Student", "Colour histogram"]
+    scored = result_rows({"student": SCORES, "colour_histogram": SCORES})
+    assert {row.name for row in scored} == set(curves)
+
+
+def test_cmc_curves_of_nothing() -> None:
+    assert cmc_curves(pd.DataFrame({"rank": pd.Series(dtype=int)})) == {}

@@ -1,0 +1,203 @@
+"""A training from its first epoch, or from where it was, to its last: by a trainer that does sums instead."""
+
+import math
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import numpy as np
+import pytest
+import torch
+
+from pipeline.errors import UserError
+from pipeline.training.checkpoint import load_checkpoint
+from pipeline.training.distributed import Processes
+from pipeline.training.session import CHECKPOINT, Row, forget, train_to_end
+from pipeline.training.trainer import EpochResult, Trainer
+
+EPOCHS = 5
+
+
+class Adder:
+    """Stands for a `Trainer`: its one weight becomes half of itself plus the number of the epoch."""
+
+    def __init__(self, epochs: int = EPOCHS, *, rank: int = 0, recall: float | None = None) -> None:
+        self.plan = SimpleNamespace(epochs=epochs)
+        self.processes = Processes(rank=rank, size=rank + 1)
+        self.weight, self.epoch, self.recall = torch.ones(2), 0, recall
+
+    def run(self) -> Iterator[EpochResult]:
+        while self.epoch < self.plan.epochs:
+            self.weight = self.weight / 2 + self.epoch
+            self.epoch += 1
+            yield EpochResult(
+                epoch=self.epoch - 1, eps=0.6, learning_rate=1e-3, num_clusters=10 + self.epoch, num_outliers=3,
+                loss=float(self.weight[0]), loss_hard=0.0, loss_soft=1.0, neighbour_recall=self.recall,
+                images_per_second=100.0, seconds={"extract": 1.0, "train": 2.5}, labels=np.zeros(4, dtype=int),
+            )  # fmt: skip
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"weight": self.weight, "epoch": self.epoch}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.weight, self.epoch = state["weight"], state["epoch"]
+
+
+class Stage:
+    """What a stage wires in, and what it was called with."""
+
+    def __init__(self, folder: Path, trainer: Adder | None = None, *, eval_step: int = 2) -> None:
+        self.folder, self.trainer, self.eval_step = folder, trainer or Adder(), eval_step
+        self.scored: list[int] = []
+        self.recorded: list[Row] = []
+        self.told: list[str] = []
+
+    def score(self) -> dict[str, float]:
+        self.scored.append(self.trainer.epoch)
+        return {"student_mAP": float(self.trainer.weight.sum())} if self.trainer.processes.first else {}
+
+    def run(self, record: Callable[[Row], None] | None = None) -> list[Row]:
+        return train_to_end(
+            cast(Trainer, self.trainer), folder=self.folder, eval_step=self.eval_step, score=self.score,
+            record=record or self.recorded.append, tell=self.told.append,
+        )  # fmt: skip
+
+
+def test_rows_by_hand(tmp_path: Path) -> None:
+    # 1 -> 1/2 -> 1.25 -> 2.625, scored after epochs 2 and 3.
+    rows = Stage(tmp_path, Adder(3)).run()
+    assert rows[0] == {
+        "epoch": 1, "eps": 0.6, "learning_rate": 1e-3, "num_clusters": 11, "num_outliers": 3, "loss": 0.5,
+        "loss_hard": 0.0, "loss_soft": 1.0, "images_per_second": 100.0, "seconds": 3.5, "seconds_extract": 1.0,
+        "seconds_train": 2.5,
+    }  # fmt: skip
+    assert [row["loss"] for row in rows] == [0.5, 1.25, 2.625]
+    assert [row.get("student_mAP") for row in rows] == [None, 2.5, 5.25]
+
+
+def test_rows_name_the_recall_where_it_was_measured(tmp_path: Path) -> None:
+    assert Stage(tmp_path / "ivf", Adder(1, recall=0.75)).run()[0]["neighbour_recall"] == 0.75
+    assert "neighbour_recall" not in Stage(tmp_path / "exact", Adder(1)).run()[0]
+
+
+@pytest.mark.parametrize(
+    ("eval_step", "epochs"),
+    [(1, [1, 2, 3, 4, 5]), (2, [2, 4, 5]), (3, [3, 5]), (4, [4, 5]), (5, [5]), (100, [5])],
+)
+def test_networks_are_scored_every_so_many_epochs_and_after_the_last(
+    tmp_path: Path, eval_step: int, epochs: list[int]
+) -> None:
+    stage = Stage(tmp_path, eval_step=eval_step)
+    rows = stage.run()
+    assert stage.scored == epochs
+    assert [row["epoch"] for row in rows if "student_mAP" in row] == epochs
+
+
+def test_every_epoch_is_recorded_once_when_its_checkpoint_is_written(tmp_path: Path) -> None:
+    stage = Stage(tmp_path)
+
+    def record(row: Row) -> None:
+        state = load_checkpoint(tmp_path / CHECKPOINT)
+        assert state is not None and state["rows"][-1] == row
+        stage.recorded.append(row)
+
+    assert stage.run(record) == stage.recorded
+    assert [row["epoch"] for row in stage.recorded] == [1, 2, 3, 4, 5]
+    assert stage.told == []
+
+
+def interrupted(stage: Stage, after: int) -> None:
+    """Runs as far as the record of epoch `after`, which raises."""
+
+    def record(row: Row) -> None:
+        stage.recorded.append(row)
+        if row["epoch"] == after:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        stage.run(record)
+
+
+@pytest.mark.parametrize("eval_step", [1, 2, 3])
+@pytest.mark.parametrize("after", range(1, EPOCHS + 1))
+def test_resume_after_any_epoch_gives_the_same_rows(tmp_path: Path, after: int, eval_step: int) -> None:
+    whole = Stage(tmp_path / "whole", eval_step=eval_step)
+    expected = whole.run()
+    first, second = (Stage(tmp_path / "parts", eval_step=eval_step) for _ in range(2))
+    interrupted(first, after)
+    assert second.run() == expected
+    assert torch.equal(second.trainer.weight, whole.trainer.weight)
+    assert first.recorded + second.recorded == expected
+    assert first.scored + second.scored == whole.scored
+    assert second.told == [f"going on after epoch {after} of 5 ({tmp_path / 'parts'})"]
+
+
+def test_resume_as_often_as_it_takes(tmp_path: Path) -> None:
+    expected = Stage(tmp_path / "whole").run()
+    for epoch in range(1, EPOCHS + 1):
+        interrupted(Stage(tmp_path / "parts"), epoch)
+    assert Stage(tmp_path / "parts").run() == expected
+
+
+def test_resume_repeats_the_epoch_that_was_not_finished(tmp_path: Path) -> None:
+    class Failing(Stage):
+        def score(self) -> dict[str, float]:
+            raise RuntimeError("no memory")
+
+    expected = Stage(tmp_path / "whole").run()
+    with pytest.raises(RuntimeError, match="no memory"):
+        Failing(tmp_path / "parts").run()  # in epoch 2, before its checkpoint
+    again = Stage(tmp_path / "parts")
+    assert again.run() == expected
+    assert again.told == [f"going on after epoch 1 of 5 ({tmp_path / 'parts'})"]
+    assert [row["epoch"] for row in again.recorded] == [2, 3, 4, 5]
+
+
+def test_resume_from_a_damaged_checkpoint_is_refused(tmp_path: Path) -> None:
+    (tmp_path / CHECKPOINT).write_bytes(b"half")
+    stage = Stage(tmp_path)
+    with pytest.raises(UserError, match=r"checkpoint\.pt is damaged and cannot be resumed from"):
+        stage.run()
+    assert stage.trainer.epoch == 0
+
+
+def test_other_processes_train_and_score_but_write_and_record_nothing(tmp_path: Path) -> None:
+    stage = Stage(tmp_path, Adder(rank=1))
+    rows = stage.run()
+    assert stage.scored == [2, 4, 5] and stage.trainer.epoch == EPOCHS
+    assert len(rows) == EPOCHS and not any("student_mAP" in row for row in rows)
+    assert stage.recorded == [] and list(tmp_path.iterdir()) == []
+
+
+def test_other_processes_go_on_from_the_checkpoint_of_the_first(tmp_path: Path) -> None:
+    first, other = Stage(tmp_path), Stage(tmp_path, Adder(rank=1))
+    interrupted(first, 3)
+    other.run()
+    assert other.scored == [4, 5] and other.told == []
+    whole = Stage(tmp_path / "whole")
+    whole.run()
+    assert torch.equal(other.trainer.weight, whole.trainer.weight)
+
+
+def test_training_without_scores_has_rows_all_the_same(tmp_path: Path) -> None:
+    stage = Stage(tmp_path)
+    stage.score = dict  # type: ignore[method-assign, assignment]
+    rows = stage.run()
+    assert len(rows) == EPOCHS and all(math.isfinite(value) for row in rows for value in row.values())
+
+
+def test_forget_removes_the_checkpoint_and_what_lies_beside_it(tmp_path: Path) -> None:
+    folder = tmp_path / "0123456789abcdef"
+    Stage(folder).run()
+    (folder / "run.json").write_text("{}")
+    forget(folder)
+    assert list(tmp_path.iterdir()) == []
+    forget(folder)
+
+
+def test_forget_starts_the_training_afresh(tmp_path: Path) -> None:
+    first, second = Stage(tmp_path / "run"), Stage(tmp_path / "run")
+    expected = first.run()
+    forget(tmp_path / "run")
+    assert second.run() == expected == second.recorded
