@@ -25,7 +25,8 @@ from torchvision import transforms
 
 from pipeline.datasets.augment import IMAGENET_MEAN, IMAGENET_STD, apply_views, draw_views
 from pipeline.datasets.catalogue import from_rows
-from pipeline.datasets.store import TrainingImages, open_training_images, prepare_store
+from pipeline.datasets.packed import TrainingImages, open_training_images
+from pipeline.datasets.store import prepare_store
 
 HEIGHT, WIDTH, PAD = 256, 128, 10
 TARGET = 12.0

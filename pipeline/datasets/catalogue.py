@@ -1,29 +1,65 @@
 """The catalogue: one row an image, the contract between `prepare` and everything that comes after it.
 
-A catalogue is a pandas.DataFrame with the columns
+A catalogue is a pandas.DataFrame with the columns of `Row`,
 
 - `path`   str, posix, relative to the data set's folder
-- `pid`    Int64, the identity, or <NA> for all images of a split; 0 is a distractor where a protocol has them
-- `camid`  Int64, the camera, or <NA> for all images of a split
+- `pid`    Int64, the identity, or <NA> where identities are not known; 0 is a distractor where a protocol has them
+- `camid`  Int64, the camera, or <NA> where cameras are not known
 - `split`  "train", "query" or "gallery"
 
-sorted by split (in this order), then path: a split is one contiguous run of rows. A `pid` stands for one identity
-among the training images and for one among query and gallery; whether the two numberings are connected is the data
-set's business. Identities serve evaluation only.
+sorted by split (in this order), then path: a split is one contiguous run of rows. `pid`, and so `camid`, is known for
+all training images or for none, and for all query and gallery images or for none: without identities there is nothing
+to evaluate. A `pid` stands for one identity among the training images and for one among query and gallery; whether
+the two numberings are connected is the data set's business. Identities serve evaluation only.
 """
 
 import hashlib
 from collections.abc import Iterable, Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import Path
+from typing import Annotated, Any, Literal, NamedTuple, get_args
 
 import numpy as np
 import pandas as pd
+from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError
 
 from pipeline.errors import UserError
 from pipeline.files import replacing
 
-COLUMNS = ("path", "pid", "camid", "split")
-SPLITS = ("train", "query", "gallery")
+PATH_RULE = "relative, UTF-8, with / between folders, without empty parts, . and .., backslashes and control characters"
+
+Split = Literal["train", "query", "gallery"]
+SPLITS: tuple[str, ...] = get_args(Split)
+# Within each of these, what is known of one image is known of all.
+_KNOWN_TOGETHER = {"train": ("train",), "query and gallery": ("query", "gallery")}
+
+
+def is_image_path(path: str) -> bool:
+    """Whether `path` can stand in a catalogue: see `PATH_RULE`."""
+    if "\\" in path or not _is_utf8(path) or any(character < " " for character in path):
+        return False
+    return not any(part in ("", ".", "..") for part in path.split("/"))
+
+
+def _image_path(path: str) -> str:
+    if not is_image_path(path):
+        raise ValueError(PATH_RULE)
+    return path
+
+
+_Number = Annotated[int, Field(ge=0)] | None
+
+
+class Row(NamedTuple):
+    """One image: what each field of a catalogue's row may hold."""
+
+    path: Annotated[str, AfterValidator(_image_path)]
+    pid: _Number
+    camid: _Number
+    split: Split
+
+
+COLUMNS = Row._fields
+_ROWS: TypeAdapter[list[Row]] = TypeAdapter(list[Row], config=ConfigDict(strict=True))
 
 
 def from_rows(rows: Iterable[tuple[str, int | None, int | None, str]]) -> pd.DataFrame:
@@ -33,9 +69,11 @@ def from_rows(rows: Iterable[tuple[str, int | None, int | None, str]]) -> pd.Dat
         UserError: see `validate`.
     """
     rows = list(rows)
-    for path, *_ in rows:
-        if not _is_utf8(path):  # pandas cannot hold it
+    for path, *numbers, _ in rows:  # what pandas cannot hold
+        if not _is_utf8(path):
             raise UserError(f"the name of the image {path!a} is not UTF-8: rename it")
+        if any(number is not None and number >= 2**63 for number in numbers):
+            raise UserError(f"the image {one_line(path)} has too large a number for an identity or a camera: rename it")
     table = pd.DataFrame(rows, columns=list(COLUMNS))
     table = table.astype({"path": "str", "pid": "Int64", "camid": "Int64", "split": "str"})
     order = _sort_order(table)
@@ -59,21 +97,18 @@ def validate(catalogue: pd.DataFrame, *, source: str = "catalogue") -> pd.DataFr
             raise UserError(f"{source}: column {name} must be whole numbers (Int64), got {catalogue[name].dtype}")
     if len(catalogue) == 0:
         raise UserError(f"{source}: there are no images in it")
-    _reject(catalogue, ~catalogue["split"].isin(SPLITS), source, f"split must be one of {', '.join(SPLITS)}", "split")
-    bad_path = np.array([not _is_relative_posix(path) for path in catalogue["path"]])
-    _reject(catalogue, bad_path, source, "path must be relative, UTF-8, with / between folders and no ..", "path")
-    _reject(
-        catalogue, catalogue.duplicated(["path", "split"]), source, "the image is listed twice in one split", "path"
-    )
+    plain = catalogue.astype(object).where(catalogue.notna(), None)
+    try:
+        _ROWS.validate_python(list(plain.itertuples(index=False, name=None)))
+    except ValidationError as error:
+        raise UserError(f"{source}: {_explain(error, catalogue)}") from error
+    _reject(catalogue, catalogue.duplicated(["path", "split"]), source, "the image is listed twice in one split")
     for name in ("pid", "camid"):
-        negative = (catalogue[name] < 0).fillna(False).to_numpy(dtype=bool)
-        _reject(catalogue, negative, source, f"{name} must be 0 or more", name)
-        for split in SPLITS:
-            missing = (catalogue["split"] == split) & catalogue[name].isna()
-            if 0 < missing.sum() < (catalogue["split"] == split).sum():
-                _reject(catalogue, missing, source, f"{name} is missing here, but given for other {split} images", name)
-    untold = catalogue["pid"].isna() & (catalogue["split"] != "train")
-    _reject(catalogue, untold, source, "query and gallery images need a pid", "pid")
+        for group, splits in _KNOWN_TOGETHER.items():
+            members = catalogue["split"].isin(splits)
+            missing = members & catalogue[name].isna()
+            if 0 < missing.sum() < members.sum():
+                _reject(catalogue, missing, source, f"{name} is missing here, but given for other {group} images")
     if not np.array_equal(_sort_order(catalogue), np.arange(len(catalogue))):
         raise UserError(f"{source}: rows must be sorted by split ({', '.join(SPLITS)}), then path")
     return catalogue
@@ -103,7 +138,7 @@ def read_catalogue(path: Path) -> pd.DataFrame:
             path, dtype=str, keep_default_na=False, na_values={"pid": [""], "camid": [""]}, encoding="utf-8"
         )
         numbers = {name: pd.to_numeric(table[name]).astype("Int64") for name in ("pid", "camid") if name in table}
-    except (ValueError, TypeError) as error:  # pandas' ParserError and UnicodeDecodeError are ValueErrors too
+    except (ValueError, TypeError, OverflowError) as error:  # ParserError and UnicodeDecodeError are ValueErrors
         raise UserError(f"{path} is not a catalogue: {str(error).splitlines()[0]}") from error
     return validate(table.assign(**numbers), source=str(path))
 
@@ -157,22 +192,28 @@ def _sort_order(catalogue: pd.DataFrame) -> np.ndarray:
     return np.array(sorted(range(len(keyed)), key=keyed.__getitem__), dtype=np.int64)
 
 
-def _is_relative_posix(path: object) -> bool:
-    if not isinstance(path, str) or not path or "\\" in path or not _is_utf8(path) or any(c < " " for c in path):
-        return False
-    pure = PurePosixPath(path)
-    return not pure.is_absolute() and ".." not in pure.parts and str(pure) == path
-
-
 def _is_utf8(path: str) -> bool:
     """Whether a file name is text; Python stands lone surrogates in for bytes that are not."""
     return not any("\ud800" <= character <= "\udfff" for character in path)
 
 
-def _reject(catalogue: pd.DataFrame, bad: "np.ndarray | pd.Series", source: str, rule: str, column: str) -> None:
-    rows = np.flatnonzero(np.asarray(bad, dtype=bool))
+def _explain(error: ValidationError, catalogue: pd.DataFrame) -> str:
+    """The first row of `catalogue` that is not a `Row`, in words."""
+    first: Any = error.errors(include_url=False)[0]
+    row, column = first["loc"][:2]
+    rule = first["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
+    path = one_line(catalogue["path"].iloc[row])
+    return (
+        f"row {row + 1} ({path}): {COLUMNS[column]} must be {rule}, got {first['input']!r}{_more(error.error_count())}"
+    )
+
+
+def _reject(catalogue: pd.DataFrame, bad: pd.Series, source: str, rule: str) -> None:
+    rows = np.flatnonzero(bad.to_numpy())
     if len(rows):
-        row = catalogue.iloc[rows[0]]
-        given = repr(row[column]) if isinstance(row[column], str) else str(row[column])
-        more = f" (and {len(rows) - 1} more)" if len(rows) > 1 else ""
-        raise UserError(f"{source}: row {rows[0] + 1} ({one_line(row['path'])}): {rule}, got {given}{more}")
+        path = one_line(catalogue["path"].iloc[rows[0]])
+        raise UserError(f"{source}: row {rows[0] + 1} ({path}): {rule}{_more(len(rows))}")
+
+
+def _more(count: int) -> str:
+    return f" (and {count - 1} more)" if count > 1 else ""

@@ -4,29 +4,34 @@ Every image is written at its own place in the file, so the result is the same f
 processes: half of the time that a small JPEG file takes is spent inside the interpreter's lock.
 """
 
+import errno
+import io
 import os
 import signal
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from functools import partial
+from itertools import pairwise
 from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
-import PIL
-from PIL import Image, ImageOps
 
 from pipeline.datasets.catalogue import image_hash
+from pipeline.datasets.images import UnreadableImageError, locate, read_image
+from pipeline.errors import UserError
 
 IMAGES_A_WORKER = 4096  # fewer are packed in less time than another process takes to start
 _CHUNK = 32  # images a task
+_BLOCK = 2**24  # bytes moved at once
 
 Packed = tuple[list[bytes], list[tuple[int, str]]]
 
 
 def pack_images(
-    paths: Sequence[Path],
+    source: Path,
+    names: Sequence[str],
     target: Path,
     *,
     height: int,
@@ -37,7 +42,8 @@ def pack_images(
     """Writes N images to the file `target` as (N, H, W, 3) uint8 in NumPy's format.
 
     Args:
-        paths: N files.
+        source: a folder; no image is read that a symbolic link places outside it.
+        names: N files, relative to `source`.
         target: is overwritten.
         height: H.
         width: W.
@@ -47,17 +53,21 @@ def pack_images(
     Returns:
         hashes: `image_hash` of each image, empty for those that cannot be read.
         bad: (row, reason) of each that cannot be read, in order; their pixels are 0.
+
+    Raises:
+        UserError: a process was killed.
+        OSError: the disk is full (ENOSPC).
     """
+    source = Path(source).resolve()
     with target.open("wb") as file:
-        header = {"descr": "|u1", "fortran_order": False, "shape": (len(paths), height, width, 3)}
-        np.lib.format.write_array_header_1_0(file, header)
+        file.write(_header(len(names), height, width))
         offset = file.tell()
-        file.truncate(offset + len(paths) * height * width * 3)
-    pack = partial(_pack_chunk, target=target, offset=offset, height=height, width=width)
-    chunks = [(start, paths[start : start + _CHUNK]) for start in range(0, len(paths), _CHUNK)]
+        file.truncate(offset + len(names) * height * width * 3)
+    pack = partial(_pack_chunk, source=source, target=target, offset=offset, height=height, width=width)
+    chunks = [(start, names[start : start + _CHUNK]) for start in range(0, len(names), _CHUNK)]
     hashes: list[bytes] = []
     bad: list[tuple[int, str]] = []
-    workers = min(workers or os.cpu_count() or 1, -(-len(paths) // IMAGES_A_WORKER))
+    workers = min(workers or os.cpu_count() or 1, -(-len(names) // IMAGES_A_WORKER))
     for some_hashes, some_bad in _results(pack, chunks, workers):
         hashes += some_hashes
         bad += some_bad
@@ -66,22 +76,43 @@ def pack_images(
     return hashes, bad
 
 
-def read_image(path: Path, *, height: int, width: int) -> np.ndarray:
-    """Decodes one file: turned as its EXIF data says, RGB, resized by Pillow's bicubic filter.
+def leave_out(target: Path, rows: Sequence[int]) -> None:
+    """Takes images out of a file that `pack_images` wrote, in place: as if they had never been in it.
 
-    Returns:
-        (H, W, 3) uint8.
-
-    Raises:
-        Exception: whatever Pillow raises for a file that it cannot decode.
+    Args:
+        target: N images.
+        rows: sorted, of the images that go, fewer than N.
     """
-    with Image.open(path) as image:
-        upright = ImageOps.exif_transpose(image).convert("RGB")
-    return np.ascontiguousarray(upright.resize((width, height), Image.Resampling.BICUBIC))
+    with target.open("r+b") as file:
+        np.lib.format.read_magic(file)
+        (num, height, width, _), _, _ = np.lib.format.read_array_header_1_0(file)
+        offset, size = file.tell(), height * width * 3
+        header = _header(num - len(rows), height, width)
+        assert len(header) == offset  # NumPy keeps room for longer numbers of rows
+        file.seek(0)
+        file.write(header)
+        write_at = offset
+        edges = [-1, *rows, num]
+        for before, after in pairwise(edges):  # the images between two that go
+            start, stop = offset + (before + 1) * size, offset + after * size
+            for read_at in range(start, stop, _BLOCK):
+                file.seek(read_at)
+                block = file.read(min(_BLOCK, stop - read_at))
+                file.seek(write_at)
+                file.write(block)
+                write_at += len(block)
+        file.truncate(write_at)
+
+
+def _header(num: int, height: int, width: int) -> bytes:
+    header = io.BytesIO()
+    shape = {"descr": "|u1", "fortran_order": False, "shape": (num, height, width, 3)}
+    np.lib.format.write_array_header_1_0(header, shape)
+    return header.getvalue()
 
 
 def _results(
-    pack: Callable[[tuple[int, Sequence[Path]]], Packed], chunks: list[tuple[int, Sequence[Path]]], workers: int
+    pack: Callable[[tuple[int, Sequence[str]]], Packed], chunks: list[tuple[int, Sequence[str]]], workers: int
 ) -> Iterator[Packed]:
     """The results of all chunks in their order."""
     if workers <= 1:
@@ -92,6 +123,10 @@ def _results(
     with ProcessPoolExecutor(workers, mp_context=context, initializer=_leave_interrupts_to_the_parent) as pool:
         try:
             yield from pool.map(pack, chunks)
+        except BrokenProcessPool as error:
+            raise UserError(
+                f"a process that decodes images was killed, one of {workers}: is there too little memory for so many?"
+            ) from error
         finally:
             pool.shutdown(cancel_futures=True)
 
@@ -100,35 +135,25 @@ def _leave_interrupts_to_the_parent() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-def _pack_chunk(chunk: tuple[int, Sequence[Path]], *, target: Path, offset: int, height: int, width: int) -> Packed:
-    """Writes the images of `chunk` (first row, paths) at their places."""
-    first, paths = chunk
+def _pack_chunk(
+    chunk: tuple[int, Sequence[str]], *, source: Path, target: Path, offset: int, height: int, width: int
+) -> Packed:
+    """Writes the images of `chunk` (first row, names) at their places."""
+    first, names = chunk
     hashes: list[bytes] = []
     bad: list[tuple[int, str]] = []
+    real_folders: dict[str, str] = {}
     # Written through the file, not through a memory map: mapped pages would count as this process's memory.
-    with warnings.catch_warnings(), target.open("r+b", buffering=0) as file:
-        warnings.simplefilter("ignore")  # about odd metadata; what cannot be decoded raises
-        warnings.simplefilter("error", Image.DecompressionBombWarning)
-        for row, path in enumerate(paths, start=first):
+    with target.open("r+b", buffering=0) as file:
+        for row, name in enumerate(names, start=first):
             try:
-                image = read_image(path, height=height, width=width)
-            except Exception as error:  # a broken file can make Pillow raise nearly anything
+                image = read_image(locate(source, name, real_folders), height=height, width=width)
+            except UnreadableImageError as reason:
                 hashes.append(b"")
-                bad.append((row, _reason(error)))
+                bad.append((row, str(reason)))
                 continue
             hashes.append(image_hash(image))
             file.seek(offset + row * image.nbytes)
-            written = file.write(image.data)
-            if written != image.nbytes:
-                raise OSError(f"{target}: the disk is full")
+            if file.write(image.data) != image.nbytes:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(target))
     return hashes, bad
-
-
-def _reason(error: Exception) -> str:
-    if isinstance(error, FileNotFoundError):
-        return "no such file"
-    if isinstance(error, PIL.UnidentifiedImageError):
-        return "not an image"
-    if isinstance(error, Image.DecompressionBombError | Image.DecompressionBombWarning):
-        return "too many pixels to be decoded safely"
-    return " ".join(f"{type(error).__name__}: {error}".split())

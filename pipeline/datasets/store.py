@@ -1,113 +1,31 @@
-"""Packed images: every image decoded and resized once, in one memory-mapped file with the catalogue beside it.
+"""Packs a data set: every image decoded and resized once, in one memory-mapped file with the catalogue beside it.
 
-A prepared folder holds `images.npy` ((N, H, W, 3) uint8, rows in catalogue order), `catalogue.csv` and `summary.json`.
-Beside the folder, not in it, so that what it holds depends on the images alone: `.<folder>.fingerprint.json`, by which
-an unchanged source is recognised, and `bad_images.csv` if images could not be read.
+What a prepared folder holds is told in `pipeline.datasets.packed`; it depends on the images alone. The rest lies
+beside the folder: `.<folder>.fingerprint.json`, by which an unchanged source is recognised, `bad_images.csv` (path,
+reason) if images could not be read, and `leaked_images.csv` (train, test) if test images are training images too.
 """
 
 import hashlib
 import os
-import shutil
+import stat
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import PIL
 
-from pipeline.datasets.catalogue import SPLITS, combine_digest, read_catalogue, validate, write_catalogue
-from pipeline.datasets.packing import pack_images
+from pipeline.datasets.catalogue import SPLITS, combine_digest, one_line, validate, write_catalogue
+from pipeline.datasets.leakage import leaked_images
+from pipeline.datasets.packed import CATALOGUE, IMAGES, SUMMARY
+from pipeline.datasets.packing import leave_out, pack_images
+from pipeline.datasets.room import require_room, told_if_full
 from pipeline.errors import UserError
 from pipeline.files import read_json, replacing, write_json
 
-IMAGES, CATALOGUE, SUMMARY, BAD_IMAGES = "images.npy", "catalogue.csv", "summary.json", "bad_images.csv"
+BAD_IMAGES, LEAKED_IMAGES = "bad_images.csv", "leaked_images.csv"
 _NUM_NAMES_SHOWN = 10
-_FORMAT = 1  # raise it when the same source would be packed differently
-
-
-@dataclass(frozen=True)
-class TrainingImages:
-    """What training may see of N images: pixels and cameras. There is no identity in it.
-
-    Attributes:
-        images: (N, H, W, 3) uint8, memory-mapped, read only.
-        camids: (N,) int64, or None where cameras are not known.
-    """
-
-    images: np.ndarray
-    camids: np.ndarray | None
-
-    def __len__(self) -> int:
-        return len(self.images)
-
-
-@dataclass(frozen=True)
-class LabelledImages:
-    """N images of a split with what evaluation needs. Not a kind of `TrainingImages`, on purpose.
-
-    Attributes:
-        images: (N, H, W, 3) uint8, memory-mapped, read only.
-        pids: (N,) int64, or None where identities are not known.
-        camids: (N,) int64, or None where cameras are not known.
-        paths: N paths relative to the data set's folder.
-    """
-
-    images: np.ndarray
-    pids: np.ndarray | None
-    camids: np.ndarray | None
-    paths: tuple[str, ...]
-
-    def __len__(self) -> int:
-        return len(self.images)
-
-
-class PackedImages:
-    """A prepared folder, opened for reading.
-
-    Attributes:
-        images: (N, H, W, 3) uint8, memory-mapped, read only.
-        catalogue: N rows.
-
-    Raises:
-        UserError: a file is missing, or the files do not belong together.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        folder = Path(folder)
-        self.catalogue = read_catalogue(folder / CATALOGUE)
-        self.images = _open_images(folder / IMAGES)
-        if len(self.images) != len(self.catalogue):
-            raise UserError(
-                f"{folder}: {IMAGES} holds {len(self.images)} images, {CATALOGUE} {len(self.catalogue)}: "
-                "run the prepare stage again"
-            )
-
-    def split(self, name: str) -> LabelledImages:
-        """Images of "train", "query" or "gallery"; they may be none."""
-        assert name in SPLITS
-        rows = np.flatnonzero((self.catalogue["split"] == name).to_numpy())
-        run = slice(int(rows[0]), int(rows[-1]) + 1) if len(rows) else slice(0, 0)
-        part = self.catalogue.iloc[run]
-        return LabelledImages(
-            images=self.images[run],
-            camids=_whole_numbers(part["camid"]),
-            pids=_whole_numbers(part["pid"]),
-            paths=tuple(part["path"]),
-        )
-
-
-def open_training_images(folder: Path) -> TrainingImages:
-    """Opens the training images of a prepared folder, without their identities.
-
-    Raises:
-        UserError: see `PackedImages`; or there are no training images.
-    """
-    labelled = PackedImages(folder).split("train")
-    if len(labelled) == 0:
-        raise UserError(f"{folder}: there are no training images in it")
-    return TrainingImages(images=labelled.images, camids=labelled.camids)
+_FORMAT = 2  # raise it when the same source would be packed differently
 
 
 def prepare_store(
@@ -117,66 +35,92 @@ def prepare_store(
     *,
     height: int,
     width: int,
+    skip_bad: bool = False,
     workers: int | None = None,
     progress: Callable[[int], object] | None = None,
 ) -> dict[str, Any]:
     """Packs the images of `catalogue` into the folder `target`, in one step; does nothing if nothing has changed.
 
-    An image is turned as its EXIF data says, converted to RGB and resized by Pillow's bicubic filter. The result does
-    not depend on the number of workers; memory does not grow with the number of images.
+    How an image is decoded is told in `pipeline.datasets.images`. The result does not depend on the number of workers;
+    memory does not grow with the number of images.
 
     Args:
         catalogue: N rows.
-        source: the folder that the paths are relative to.
+        source: the folder that the paths are relative to. It may be a symbolic link; those in it must not leave it.
         target: the folder to write.
         height: H of the packed images.
         width: W of the packed images.
+        skip_bad: leave images that cannot be read out of the catalogue, instead of stopping.
         workers: processes; None = one a core, fewer for a small data set.
         progress: called with the number of images done since the last call, such as `tqdm.update`.
 
     Returns:
-        The contents of summary.json: size, digest, and images, identities and cameras of each split.
+        The contents of summary.json: size, digest, images, identities and cameras of each split, how many images were
+        `skipped` (listed in bad_images.csv), and how many test images are `leaked` (listed in leaked_images.csv).
 
     Raises:
-        UserError: images cannot be read (all are listed in bad_images.csv beside `target`), or the disk is too small.
+        UserError: images cannot be read (all are listed in bad_images.csv) and `skip_bad` is False, or none of a split
+            can be read; or the disk is too small.
     """
     validate(catalogue)
-    source, target = Path(source), Path(target)
-    fingerprint_file = target.with_name(f".{target.name}.fingerprint.json")
+    source, target = Path(source).resolve(), Path(target)
     fingerprint = _fingerprint(catalogue, source, height, width)
-    kept = _unchanged(fingerprint_file, fingerprint, target)
-    if kept is not None:
+    kept = _unchanged(fingerprint, target)
+    if kept is not None and (skip_bad or not kept["skipped"]):
         if progress is not None:
             progress(len(catalogue))
         return kept
 
-    paths = [source / path for path in catalogue["path"]]
-    _require_space(target.parent, len(paths) * height * width * 3)
-    with replacing(target) as temporary:
+    names = list(catalogue["path"])
+    require_room(target.parent, len(names) * height * width * 3, "the packed images")
+    with told_if_full(target.parent, "the packed images"), replacing(target) as temporary:
         temporary.mkdir()
-        hashes, bad = pack_images(
-            paths, temporary / IMAGES, height=height, width=width, workers=workers, progress=progress
-        )
-        _report_bad(catalogue, bad, target.with_name(BAD_IMAGES))
+        images = temporary / IMAGES
+        hashes, bad = pack_images(source, names, images, height=height, width=width, workers=workers, progress=progress)
+        _list_bad(catalogue, bad, target.with_name(BAD_IMAGES), skip_bad=skip_bad)
+        if bad:
+            rows = [row for row, _ in bad]
+            leave_out(images, rows)
+            catalogue = catalogue.drop(index=catalogue.index[rows]).reset_index(drop=True)
+            hashes = [value for value in hashes if value]
+        leaked = leaked_images(catalogue, hashes, source)
+        _write_table(leaked, target.with_name(LEAKED_IMAGES))
         write_catalogue(catalogue, temporary / CATALOGUE)
-        summary = _summary(catalogue, height, width, combine_digest(catalogue, hashes))
+        summary = {
+            **_summary(catalogue, height, width, combine_digest(catalogue, hashes)),
+            "skipped": len(bad),
+            "leaked": len(leaked),
+        }
         write_json(temporary / SUMMARY, summary)
-    write_json(fingerprint_file, {"fingerprint": fingerprint, "digest": summary["digest"]})
+    write_json(_fingerprint_file(target), _proof(fingerprint, summary["digest"], target))
     return summary
 
 
-def _report_bad(catalogue: pd.DataFrame, bad: list[tuple[int, str]], table: Path) -> None:
-    """Writes the table of unreadable images and raises, or removes the table of an earlier attempt."""
-    if not bad:
-        table.unlink(missing_ok=True)
+def _list_bad(catalogue: pd.DataFrame, bad: list[tuple[int, str]], table: Path, *, skip_bad: bool) -> None:
+    """Writes the table of unreadable images; raises if there are any, or with `skip_bad` if a split loses all."""
+    listed = catalogue.iloc[[row for row, _ in bad]].assign(reason=[reason for _, reason in bad])
+    _write_table(listed[["path", "reason"]], table)
+    if bad and not skip_bad:
+        pairs = list(zip(listed["path"], listed["reason"], strict=True))[:_NUM_NAMES_SHOWN]
+        shown = ", ".join(f"{one_line(name)} ({reason})" for name, reason in pairs)
+        more = ", ..." if len(bad) > len(pairs) else ""
+        raise UserError(
+            f"{len(bad)} of {len(catalogue)} images cannot be read: {shown}{more}; all are listed in {table} "
+            "(prepare.skip_bad: true leaves them out)"
+        )
+    for split in SPLITS:
+        num_bad = int((listed["split"] == split).sum())
+        if num_bad and num_bad == int((catalogue["split"] == split).sum()):
+            raise UserError(f"none of the {num_bad} {split} images can be read, the reasons are listed in {table}")
+
+
+def _write_table(table: pd.DataFrame, path: Path) -> None:
+    """Writes `table`, or removes that of an earlier attempt where there is nothing to list."""
+    if len(table) == 0:
+        path.unlink(missing_ok=True)
         return
-    names = [catalogue["path"].iloc[row] for row, _ in bad]
-    reasons = [reason for _, reason in bad]
-    with replacing(table) as temporary:
-        pd.DataFrame({"path": names, "reason": reasons}).to_csv(temporary, index=False, lineterminator="\n")
-    pairs = list(zip(names, reasons, strict=True))[:_NUM_NAMES_SHOWN]
-    shown = ", ".join(f"{name} ({reason})" for name, reason in pairs) + (", ..." if len(bad) > len(pairs) else "")
-    raise UserError(f"{len(bad)} of {len(catalogue)} images cannot be read: {shown}; all are listed in {table}")
+    with replacing(path) as temporary:
+        table.to_csv(temporary, index=False, lineterminator="\n", encoding="utf-8")
 
 
 def _summary(catalogue: pd.DataFrame, height: int, width: int, version: str) -> dict[str, Any]:
@@ -196,46 +140,39 @@ def _fingerprint(catalogue: pd.DataFrame, source: Path, height: int, width: int)
     """SHA-256 over the settings and over path, size and time of change of every file."""
     settings = (_FORMAT, height, width, PIL.__version__, combine_digest(catalogue, None))
     value = hashlib.sha256(repr(settings).encode())
-    for path in catalogue["path"]:
+    for name in catalogue["path"]:
+        path = os.path.join(source, name)  # noqa: PTH118 - strings: a data set has 100,000 of them
         try:
-            stat = os.stat(source / path)  # noqa: PTH116 - a data set has 100,000 of them
-            value.update(f"{stat.st_size} {stat.st_mtime_ns}\n".encode())
+            status = os.lstat(path)
+            if stat.S_ISLNK(status.st_mode):
+                value.update(os.fsencode(os.readlink(path)) + b"\n")  # noqa: PTH115
+                status = os.stat(path)  # noqa: PTH116
+            value.update(f"{status.st_size} {status.st_mtime_ns}\n".encode())
         except OSError:
             value.update(b"unreadable\n")
     return value.hexdigest()
 
 
-def _unchanged(fingerprint_file: Path, fingerprint: str, target: Path) -> dict[str, Any] | None:
+def _fingerprint_file(target: Path) -> Path:
+    return target.with_name(f".{target.name}.fingerprint.json")
+
+
+def _proof(fingerprint: str, digest: str, target: Path) -> dict[str, Any]:
+    """What is remembered of a packing: its source, and what it wrote."""
+    tables = [target.with_name(name) for name in (BAD_IMAGES, LEAKED_IMAGES)]
+    listed = {table.name: hashlib.sha256(table.read_bytes()).hexdigest() for table in tables if table.is_file()}
+    return {"fingerprint": fingerprint, "digest": digest, "tables": listed}
+
+
+def _unchanged(fingerprint: str, target: Path) -> dict[str, Any] | None:
     """The summary of `target` if it was packed from the same source and is still what was packed then."""
+    fingerprint_file = _fingerprint_file(target)
     files = [target / name for name in (IMAGES, CATALOGUE, SUMMARY)]
     if not (fingerprint_file.is_file() and all(file.is_file() for file in files)):
         return None
     try:
         summary: dict[str, Any] = read_json(target / SUMMARY)
-        same = read_json(fingerprint_file) == {"fingerprint": fingerprint, "digest": summary["digest"]}
+        same = read_json(fingerprint_file) == _proof(fingerprint, summary["digest"], target)
     except (ValueError, KeyError, TypeError):  # edited by hand, or not ours: pack again
         return None
     return summary if same else None
-
-
-def _require_space(folder: Path, needed: int) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    free = shutil.disk_usage(folder).free
-    if needed > free:
-        raise UserError(f"{folder} has {free / 1e9:.1f} GB free, the packed images need {needed / 1e9:.1f} GB")
-
-
-def _open_images(path: Path) -> np.ndarray:
-    if not path.is_file():
-        raise UserError(f"{path} is missing: run the prepare stage first")
-    try:
-        images: np.ndarray = np.load(path, mmap_mode="r")
-    except (ValueError, EOFError) as error:
-        raise UserError(f"{path} is damaged ({error}): run the prepare stage again") from error
-    if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] != 3:
-        raise UserError(f"{path} must be (N, H, W, 3) uint8, got {images.shape} {images.dtype}")
-    return images
-
-
-def _whole_numbers(column: pd.Series) -> np.ndarray | None:
-    return None if bool(column.isna().any()) or len(column) == 0 else column.to_numpy(dtype=np.int64)

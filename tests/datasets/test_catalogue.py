@@ -1,6 +1,6 @@
 """The catalogue: its contract, its file, its digest."""
 
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 import pandas as pd
@@ -13,6 +13,7 @@ from pipeline.datasets.catalogue import (
     digest,
     from_rows,
     image_hash,
+    is_image_path,
     read_catalogue,
     validate,
     write_catalogue,
@@ -60,7 +61,7 @@ def test_validate_returns_its_input_unchanged(catalogue: pd.DataFrame) -> None:
         (lambda c: c.iloc[:0], "there are no images in it"),
         (
             lambda c: c.replace({"split": {"query": "test"}}),
-            r"row 4 \(query/a.jpg\): split must be one of train, query",
+            r"row 4 \(query/a.jpg\): split must be 'train', 'query' or 'gallery', got 'test'",
         ),
         (lambda c: c.replace({"path": {"train/a.jpg": "/train/a.jpg"}}), r"row 2 .*path must be relative"),
         (lambda c: c.replace({"path": {"train/a.jpg": "train/../a.jpg"}}), r"row 2 .*path must be relative"),
@@ -70,12 +71,19 @@ def test_validate_returns_its_input_unchanged(catalogue: pd.DataFrame) -> None:
             r"row 2 \('train/\\n.jpg'\): path must be relative",
         ),
         (lambda c: c.replace({"path": {"train/a.jpg": "train/b.jpg"}}), r"row 3 \(train/b.jpg\): .*listed twice"),
-        (lambda c: c.replace({"pid": {1: -1}}), r"row 3 .*pid must be 0 or more, got -1"),
+        (lambda c: c.replace({"pid": {1: -1}}), r"row 3 .*pid must be greater than or equal to 0, got -1"),
         (
             lambda c: c.assign(camid=c["camid"].where(c.index != 1)),
             r"row 2 .*camid is missing here, but given for other",
         ),
-        (lambda c: c.assign(pid=c["pid"].where(c.index != 3)), r"row 4 .*query and gallery images need a pid"),
+        (
+            lambda c: c.assign(pid=c["pid"].where(c["split"] != "query")),
+            r"row 4 \(query/a.jpg\): pid is missing here, but given for other query and gallery images$",
+        ),
+        (
+            lambda c: c.assign(camid=c["camid"].where(c["split"] != "gallery")),
+            r"row 5 .*camid is missing here, but given for other query and gallery images \(and 1 more\)",
+        ),
         (lambda c: c.iloc[::-1].reset_index(drop=True), "rows must be sorted by split"),
     ],
 )
@@ -84,6 +92,39 @@ def test_validate_names_what_is_wrong(catalogue: pd.DataFrame, change: object, m
         validate(change(catalogue), source="data/catalogue.csv")  # type: ignore[operator]
     assert str(caught.value).startswith("data/catalogue.csv: ")
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("untold", [["train"], ["query", "gallery"], ["train", "query", "gallery"]])
+@pytest.mark.parametrize("column", ["pid", "camid"])
+def test_validate_a_column_may_be_unknown_for_training_or_for_test(
+    catalogue: pd.DataFrame, column: str, untold: list[str]
+) -> None:
+    validate(catalogue.assign(**{column: catalogue[column].where(~catalogue["split"].isin(untold))}))
+
+
+@pytest.mark.parametrize("path", ["a.jpg", "a/b.jpg", "ü/ .jpg", "a/..b.jpg", "...", "~", "c:/a.jpg", ".a/b"])
+def test_image_path_may_be_anything_below_the_folder(path: str) -> None:
+    assert is_image_path(path)
+
+
+@pytest.mark.parametrize(
+    "path", ["", "/a", "a//b", "a/", ".", "./a", "a/.", "..", "a/../b", "a\\b", "a\nb", "\0", "\udcff"]
+)
+def test_image_path_stays_below_the_folder(path: str) -> None:
+    assert not is_image_path(path)
+
+
+@given(st.text(st.sampled_from("ab./\\\n"), max_size=8))
+def test_image_path_is_a_normal_relative_path(path: str) -> None:
+    pure = PurePosixPath(path)
+    normal = path != "." and str(pure) == path and not pure.is_absolute() and ".." not in pure.parts
+    assert is_image_path(path) == (normal and not set(path) & set("\\\n"))
+
+
+def test_from_rows_names_a_number_that_is_too_large() -> None:
+    assert from_rows([("a.jpg", 2**63 - 1, None, "train")])["pid"][0] == 2**63 - 1
+    with pytest.raises(UserError, match=r"image a\.jpg has too large a number for an identity or a camera"):
+        from_rows([("a.jpg", 1, 2**63, "train")])
 
 
 def test_from_rows_names_a_file_name_that_is_not_text() -> None:
@@ -132,9 +173,11 @@ def test_read_catalogue_returns_what_was_written(tmp_path: Path, names: list[str
         (b"\xff\xfe\x00bad", "is not a catalogue"),
         (b"path,pid,camid,split\na.jpg,one,1,train\n", "is not a catalogue"),
         (b"path,pid,camid,split\na.jpg,1.5,1,train\n", "is not a catalogue"),
+        (b"path,pid,camid,split\na.jpg,inf,1,train\n", "is not a catalogue"),
+        (b"path,pid,camid,split\na.jpg,99999999999999999999,1,train\n", "is not a catalogue"),
         (b'path,pid,camid,split\n"a.jpg,1,1,train\n', "is not a catalogue"),
         (b"path,pid\na.jpg,1\n", "columns must be path, pid, camid, split"),
-        (b"path,pid,camid,split\na.jpg,1,1,\n", "split must be one of"),
+        (b"path,pid,camid,split\na.jpg,1,1,\n", "split must be 'train', 'query' or 'gallery', got ''"),
     ],
 )
 def test_read_catalogue_refuses_another_file(tmp_path: Path, content: bytes, message: str) -> None:

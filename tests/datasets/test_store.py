@@ -1,22 +1,19 @@
-"""The packed store: the pixels, what is skipped, what is refused, and what training can see."""
+"""The packed store: the pixels, what is packed again, what is left out and what is refused."""
 
-import dataclasses
+import errno
 import io
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-from PIL import Image, ImageOps
+from PIL import Image
 
 from pipeline.datasets import packing, store
-from pipeline.datasets.catalogue import digest, from_rows, image_hash, read_catalogue
-from pipeline.datasets.packing import pack_images, read_image
-from pipeline.datasets.readers import READERS
-from pipeline.datasets.store import PackedImages, TrainingImages, open_training_images, prepare_store
+from pipeline.datasets.catalogue import digest, from_rows, read_catalogue
+from pipeline.datasets.packed import PackedImages
+from pipeline.datasets.store import prepare_store
 from pipeline.errors import UserError
 from pipeline.files import read_json
 
@@ -34,7 +31,18 @@ def target(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def catalogue(market_folder: Path) -> pd.DataFrame:
-    return READERS["market1501"](market_folder)
+    """Seven images of `market_folder`."""
+    return from_rows(
+        [
+            ("bounding_box_train/0002_c1s1_000451_03.jpg", 2, 1, "train"),
+            ("bounding_box_train/0002_c3s1_000551_00.jpg", 2, 3, "train"),
+            ("bounding_box_train/0007_c2s3_000451_03.jpg", 7, 2, "train"),
+            ("query/0003_c1s1_000001_00.jpg", 3, 1, "query"),
+            ("bounding_box_test/0000_c6s3_086542_01.jpg", 0, 6, "gallery"),
+            ("bounding_box_test/0003_c1s1_000001_02.jpg.jpg", 3, 1, "gallery"),
+            ("bounding_box_test/0003_c5s1_000002_01.jpg", 3, 5, "gallery"),
+        ]
+    )
 
 
 def test_prepare_store_equals_pillow(market_folder: Path, catalogue: pd.DataFrame, target: Path) -> None:
@@ -48,65 +56,6 @@ def test_prepare_store_equals_pillow(market_folder: Path, catalogue: pd.DataFram
         assert np.array_equal(image, np.asarray(expected))
 
 
-@pytest.mark.parametrize(
-    ("name", "mode", "options"),
-    [
-        ("colour.jpg", "RGB", {}),
-        ("grey.jpg", "L", {}),
-        ("print.jpg", "CMYK", {}),
-        ("alpha.png", "RGBA", {}),
-        ("palette.png", "P", {"transparency": b"\0\1\2"}),
-        ("bits.png", "1", {}),
-        ("plain.bmp", "RGB", {}),
-        ("web.webp", "RGB", {}),
-        ("old.tiff", "RGB", {}),
-        ("with space and ü.jpg", "RGB", {}),
-        ("wrong_extension.jpg", "RGB", {"format": "PNG"}),
-    ],
-)
-def test_read_image_equals_pillow_for_every_format(tmp_path: Path, write_image, name, mode, options) -> None:  # type: ignore[no-untyped-def]
-    path = write_image(tmp_path / name, mode=mode, **options)
-    hashes, bad = pack_images([path], tmp_path / "images.npy", **SIZE)
-    assert bad == [] and len(hashes[0]) == 32
-    with Image.open(path) as file:
-        rgb = file.convert("RGBA").convert("RGB") if mode == "P" else file.convert("RGB")
-    expected = np.asarray(rgb.resize((16, 24), Image.Resampling.BICUBIC))
-    assert np.array_equal(np.load(tmp_path / "images.npy")[0], expected)
-
-
-@pytest.mark.parametrize("orientation", range(1, 9))
-def test_read_image_turns_as_exif_says(tmp_path: Path, write_image, orientation: int) -> None:  # type: ignore[no-untyped-def]
-    exif = Image.Exif()
-    exif[0x0112] = orientation
-    path = write_image(tmp_path / "turned.png", height=33, width=21, exif=exif)
-    with Image.open(path) as file:
-        stored = file.convert("RGB")
-        assert np.array_equal(
-            read_image(path, **SIZE),
-            np.asarray(ImageOps.exif_transpose(file).convert("RGB").resize((16, 24), Image.Resampling.BICUBIC)),
-        )
-    if orientation == 6:  # by hand: the stored picture lies on its side
-        upright = stored.transpose(Image.Transpose.ROTATE_270).resize((16, 24), Image.Resampling.BICUBIC)
-        assert np.array_equal(read_image(path, **SIZE), np.asarray(upright))
-
-
-@pytest.mark.parametrize("workers", [1, 2])
-def test_pack_images_does_not_depend_on_workers(
-    tmp_path: Path, write_image, monkeypatch: pytest.MonkeyPatch, workers: int
-) -> None:  # type: ignore[no-untyped-def]
-    monkeypatch.setattr(packing, "IMAGES_A_WORKER", 32)  # else so few images are not worth a process
-    paths = [write_image(tmp_path / f"{i:03d}.jpg") for i in range(150)]
-    paths[77].write_bytes(b"")
-    done: list[int] = []
-    hashes, bad = pack_images(paths, tmp_path / "images.npy", **SIZE, workers=workers, progress=done.append)
-    expected = [read_image(path, **SIZE) for path in paths if path != paths[77]]
-    expected.insert(77, np.zeros((24, 16, 3), np.uint8))
-    assert np.array_equal(np.load(tmp_path / "images.npy"), expected)
-    assert hashes == [b"" if i == 77 else image_hash(image) for i, image in enumerate(expected)]
-    assert bad == [(77, "not an image")]
-    assert done == [32, 32, 32, 32, 22]
-
-
 def test_prepare_store_summary_counts_each_split(market_folder: Path, catalogue: pd.DataFrame, target: Path) -> None:
     summary = prepare_store(catalogue, market_folder, target, **SIZE)
     assert summary == read_json(target / "summary.json")
@@ -116,6 +65,7 @@ def test_prepare_store_summary_counts_each_split(market_folder: Path, catalogue:
         "query": {"images": 1, "identities": 1, "cameras": 1},
         "gallery": {"images": 3, "identities": 2, "cameras": 3},
     }
+    assert summary["skipped"] == summary["leaked"] == 0
     assert sorted(contents(target)) == ["catalogue.csv", "images.npy", "summary.json"]
 
 
@@ -131,7 +81,9 @@ def test_prepare_store_does_nothing_twice(
     assert target.stat().st_ino == inode and done == [7]
 
 
-@pytest.mark.parametrize("what", ["pixels", "time", "size", "catalogue", "target", "summary", "fingerprint", "images"])
+@pytest.mark.parametrize(
+    "what", ["pixels", "time", "size", "catalogue", "target", "summary", "fingerprint", "images", "table", "link"]
+)
 def test_prepare_store_packs_again_after_a_change(
     market_folder: Path, catalogue: pd.DataFrame, target: Path, write_image, what: str
 ) -> None:  # type: ignore[no-untyped-def]
@@ -152,12 +104,18 @@ def test_prepare_store_packs_again_after_a_change(
         (target / "summary.json").write_text("no JSON", encoding="utf-8")
     elif what == "fingerprint":
         target.with_name(".prepared.fingerprint.json").unlink()
+    elif what == "table":  # of an attempt since then, which failed
+        target.with_name("bad_images.csv").write_text("path,reason\n", encoding="utf-8")
+    elif what == "link":  # to a file of the same size and time
+        first.rename(first.with_suffix(".old"))
+        first.symlink_to(first.with_suffix(".old"))
     else:
         (target / "images.npy").unlink()
     summary = prepare_store(catalogue, market_folder, target, **size)
     assert target.stat().st_ino != inode
     assert summary["height"] == size["height"]
     assert summary["digest"] == digest(catalogue, PackedImages(target).images)
+    assert not target.with_name("bad_images.csv").exists()
 
 
 def spoil(market_folder: Path, catalogue: pd.DataFrame) -> list[str]:
@@ -180,7 +138,8 @@ def test_prepare_store_lists_every_unreadable_image(market_folder: Path, catalog
     assert "\n" not in str(caught.value) and all(path in str(caught.value) for path in spoilt)
     table = pd.read_csv(target.with_name("bad_images.csv"))
     assert list(table["path"]) == spoilt
-    assert list(table["reason"])[1:] == ["not an image", "not an image", "no such file"]
+    not_one = "not an image (JPEG, PNG, BMP, WebP or TIFF)"
+    assert list(table["reason"])[1:] == ["an empty file", not_one, "no such file"]
     assert "truncated" in table["reason"][0].lower()
     assert contents(target) == before  # the old store is whole
     assert sorted(p.name for p in target.parent.iterdir()) == [
@@ -212,15 +171,6 @@ def test_prepare_store_names_ten_images_at_most(tmp_path: Path) -> None:
     assert len(pd.read_csv(tmp_path / "bad_images.csv")) == 70
 
 
-@pytest.mark.parametrize("limit", [100, 600])  # 40 x 20 = 800 pixels: an error, and a warning
-def test_prepare_store_refuses_decompression_bombs(
-    market_folder: Path, catalogue: pd.DataFrame, target: Path, monkeypatch: pytest.MonkeyPatch, limit: int
-) -> None:
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", limit)
-    with pytest.raises(UserError, match=r"7 of 7 .*too many pixels to be decoded safely"):
-        prepare_store(catalogue, market_folder, target, **SIZE)
-
-
 def test_prepare_store_leaves_nothing_when_interrupted(
     market_folder: Path, catalogue: pd.DataFrame, target: Path
 ) -> None:
@@ -236,84 +186,93 @@ def test_prepare_store_says_when_the_disk_is_too_small(
     market_folder: Path, catalogue: pd.DataFrame, target: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     usage = type("Usage", (), {"free": 7 * 24 * 16 * 3 - 1})()
-    monkeypatch.setattr("pipeline.datasets.store.shutil.disk_usage", lambda _: usage)
+    monkeypatch.setattr("pipeline.datasets.room.shutil.disk_usage", lambda _: usage)
     with pytest.raises(UserError, match=r"data has 0\.0 GB free, the packed images need 0\.0 GB"):
         prepare_store(catalogue, market_folder, target, **SIZE)
 
 
-def test_pack_images_memory_does_not_grow_with_the_images(tmp_path: Path, write_image) -> None:  # type: ignore[no-untyped-def]
-    path = write_image(tmp_path / "a.jpg")
-    code = (
-        "import resource, sys; from pathlib import Path; from pipeline.datasets.packing import pack_images\n"
-        "peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024\n"
-        "pack = lambda n: pack_images([Path(sys.argv[1])] * n, Path(sys.argv[2]), height=256, width=128, workers=1)\n"
-        "pack(64); before = peak(); assert pack(1500)[1] == []; print(peak() - before)"
-    )
-    result = subprocess.run(
-        [sys.executable, "-c", code, str(path), str(tmp_path / "images.npy")],
-        capture_output=True, text=True, check=True, cwd=Path(store.__file__).parents[2],
-    )  # fmt: skip
-    assert (tmp_path / "images.npy").stat().st_size > 1500 * 256 * 128 * 3  # 147 MB
-    assert int(result.stdout) < 30  # MB
+def test_prepare_store_says_when_the_disk_fills_up(
+    market_folder: Path, catalogue: pd.DataFrame, target: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(number: int) -> None:
+        raise OSError(number, os.strerror(number))
+
+    with pytest.raises(UserError, match=r"data: the disk is full, the packed images do not fit \(No space left"):
+        prepare_store(catalogue, market_folder, target, **SIZE, progress=lambda _: fail(errno.ENOSPC))
+    with pytest.raises(OSError, match="Input/output"):  # is no matter of room
+        prepare_store(catalogue, market_folder, target, **SIZE, progress=lambda _: fail(errno.EIO))
+    assert list(target.parent.iterdir()) == []
 
 
-def test_packed_images_splits_in_catalogue_order(market_folder: Path, catalogue: pd.DataFrame, target: Path) -> None:
-    prepare_store(catalogue, market_folder, target, **SIZE)
-    packed = PackedImages(target)
-    gallery = packed.split("gallery")
-    assert len(gallery) == 3 and gallery.paths == tuple(catalogue["path"][4:])
-    assert gallery.pids is not None and gallery.pids.tolist() == [0, 3, 3] and gallery.pids.dtype == np.int64
-    assert gallery.camids is not None and gallery.camids.tolist() == [6, 1, 5]
-    assert np.array_equal(gallery.images, packed.images[4:])
-    assert isinstance(gallery.images, np.memmap)
-    with pytest.raises(ValueError, match="read-only"):
-        gallery.images[0] = 0
+@pytest.mark.parametrize("workers", [1, 2])
+def test_prepare_store_without_bad_images_equals_a_source_without_them(
+    market_folder: Path, catalogue: pd.DataFrame, target: Path, workers: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(packing, "IMAGES_A_WORKER", 4)
+    monkeypatch.setattr(packing, "_CHUNK", 2)
+    spoilt = spoil(market_folder, catalogue)
+    whole = from_rows(row for row in catalogue.itertuples(index=False, name=None) if row[0] not in spoilt)
+    expected = prepare_store(whole, market_folder, target.with_name("expected"), **SIZE)
+    summary = prepare_store(catalogue, market_folder, target, **SIZE, skip_bad=True, workers=workers)
+    assert summary == read_json(target / "summary.json") == {**expected, "skipped": 4}
+    for name in ("images.npy", "catalogue.csv"):
+        assert (target / name).read_bytes() == (target.with_name("expected") / name).read_bytes()
+    assert list(pd.read_csv(target.with_name("bad_images.csv"))["path"]) == spoilt
 
 
-def test_packed_images_without_labels(tmp_path: Path, write_image) -> None:  # type: ignore[no-untyped-def]
-    write_image(tmp_path / "raw" / "a.jpg")
-    prepare_store(from_rows([("a.jpg", None, None, "train")]), tmp_path / "raw", tmp_path / "out", **SIZE)
-    train, query = (PackedImages(tmp_path / "out").split(name) for name in ("train", "query"))
-    assert train.pids is None and train.camids is None and len(train) == 1
-    assert len(query) == 0 and query.paths == () and query.images.shape == (0, 24, 16, 3)
-    assert open_training_images(tmp_path / "out").camids is None
+def test_prepare_store_packs_again_when_bad_images_count_again(
+    market_folder: Path, catalogue: pd.DataFrame, target: Path, write_image, monkeypatch: pytest.MonkeyPatch
+) -> None:  # type: ignore[no-untyped-def]
+    spoilt = spoil(market_folder, catalogue)
+    first = prepare_store(catalogue, market_folder, target, **SIZE, skip_bad=True)
+    inode = target.stat().st_ino
+    with monkeypatch.context() as patch:
+        patch.setattr(store, "pack_images", None)  # would raise if it were called
+        assert prepare_store(catalogue, market_folder, target, **SIZE, skip_bad=True) == first
+    assert target.stat().st_ino == inode and target.with_name("bad_images.csv").exists()
+    with pytest.raises(UserError, match="4 of 7 images cannot be read"):
+        prepare_store(catalogue, market_folder, target, **SIZE)
+    write_image(market_folder / spoilt[0])
+    assert prepare_store(catalogue, market_folder, target, **SIZE, skip_bad=True)["skipped"] == 3
+    for path in spoilt:
+        write_image(market_folder / path)
+    last = prepare_store(catalogue, market_folder, target, **SIZE, skip_bad=True)
+    assert last["skipped"] == 0 and last["images"] == 7 and not target.with_name("bad_images.csv").exists()
+    with monkeypatch.context() as patch:
+        patch.setattr(store, "pack_images", None)
+        assert prepare_store(catalogue, market_folder, target, **SIZE) == last  # nothing was left out
 
 
-def test_training_images_hold_no_identity(market_folder: Path, catalogue: pd.DataFrame, target: Path) -> None:
-    prepare_store(catalogue, market_folder, target, **SIZE)
-    training = open_training_images(target)
-    assert type(training) is TrainingImages
-    assert [field.name for field in dataclasses.fields(training)] == ["images", "camids"]
-    assert not issubclass(store.LabelledImages, TrainingImages)
-    assert vars(training).keys() == {"images", "camids"}
-    assert training.camids is not None and training.camids.tolist() == [1, 3, 2]
+@pytest.mark.parametrize(("split", "num"), [("train", 3), ("query", 1), ("gallery", 3)])
+def test_prepare_store_needs_something_of_every_split(
+    market_folder: Path, catalogue: pd.DataFrame, target: Path, split: str, num: int
+) -> None:
+    for path in catalogue["path"][catalogue["split"] == split]:
+        (market_folder / path).write_bytes(b"")
+    with pytest.raises(UserError, match=rf"none of the {num} {split} images can be read, .*bad_images\.csv"):
+        prepare_store(catalogue, market_folder, target, **SIZE, skip_bad=True)
+    assert [path.name for path in target.parent.iterdir()] == ["bad_images.csv"]
 
 
-def test_open_training_images_needs_some(tmp_path: Path, write_image) -> None:  # type: ignore[no-untyped-def]
-    write_image(tmp_path / "raw" / "a.jpg")
-    prepare_store(from_rows([("a.jpg", 1, 1, "query")]), tmp_path / "raw", tmp_path / "out", **SIZE)
-    with pytest.raises(UserError, match="there are no training images in it"):
-        open_training_images(tmp_path / "out")
+def test_prepare_store_follows_links_inside_the_source_alone(
+    tmp_path: Path, market_folder: Path, catalogue: pd.DataFrame, target: Path, write_image
+) -> None:  # type: ignore[no-untyped-def]
+    linked = tmp_path / "linked"  # the data set's folder itself may be one
+    linked.symlink_to(market_folder, target_is_directory=True)
+    first, second = (market_folder / path for path in catalogue["path"][:2])
+    first.unlink()
+    first.symlink_to(Path("..") / second.relative_to(market_folder))
+    prepare_store(catalogue, linked, target, **SIZE)
+    images = PackedImages(target).images
+    assert np.array_equal(images[0], images[1])
 
-
-def test_packed_images_says_what_is_wrong(market_folder: Path, catalogue: pd.DataFrame, target: Path) -> None:
-    with pytest.raises(UserError, match=r"catalogue\.csv is missing: run the prepare stage first"):
-        PackedImages(target)
-    prepare_store(catalogue, market_folder, target, **SIZE)
-    images = target / "images.npy"
-    np.save(images, np.zeros((6, 24, 16, 3), np.uint8))
-    with pytest.raises(UserError, match=r"images\.npy holds 6 images, catalogue\.csv 7: run the prepare stage again"):
-        PackedImages(target)
-    np.save(images, np.zeros((7, 24, 16, 3), np.float32))
-    with pytest.raises(UserError, match=r"must be \(N, H, W, 3\) uint8"):
-        PackedImages(target)
-    for damaged in (b"", b"not an array", images.read_bytes()[:500]):
-        images.write_bytes(damaged)
-        with pytest.raises(UserError, match=r"images\.npy is damaged"):
-            PackedImages(target)
-    images.unlink()
-    with pytest.raises(UserError, match=r"images\.npy is missing"):
-        PackedImages(target)
+    outside = write_image(tmp_path / "private" / "photo.jpg")
+    second.unlink()
+    second.symlink_to(outside)
+    with pytest.raises(
+        UserError, match=r"2 of 7 .*a symbolic link leads out of the data set's folder, to .*photo\.jpg"
+    ):
+        prepare_store(catalogue, linked, target, **SIZE)
 
 
 def test_prepared_files_are_what_they_say(market_folder: Path, catalogue: pd.DataFrame, target: Path) -> None:

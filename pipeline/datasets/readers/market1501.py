@@ -8,10 +8,8 @@ layout is read by the same rules.
 import re
 from pathlib import Path
 
-import pandas as pd
-
 from pipeline.datasets.catalogue import from_rows
-from pipeline.datasets.readers.layout import named_images, require
+from pipeline.datasets.readers.layout import Reading, labelled_folders
 
 EXAMPLE = "0002_c1s1_000451_03.jpg"
 FOLDERS = {"train": "bounding_box_train", "query": "query", "gallery": "bounding_box_test"}
@@ -21,17 +19,11 @@ JUNK = -1
 _PATTERN = re.compile(r"(?P<pid>-1|\d+)_c(?P<camid>\d+)(?:s\d+)?_.*\.(?:jpe?g|png|bmp|webp|tiff?)", re.IGNORECASE)
 
 
-def read(folder: Path) -> pd.DataFrame:
+def read(folder: Path) -> Reading:
     """Reads the catalogue of a folder in the Market-1501 layout.
 
     Raises:
         UserError: a folder is missing or empty, or a name does not match.
     """
-    require(folder, tuple(FOLDERS.values()), name="Market-1501-v15.09.15")
-    rows = []
-    for split, part in FOLDERS.items():
-        for name, match in named_images(folder / part, _PATTERN, example=EXAMPLE):
-            pid = int(match["pid"])
-            if pid != JUNK:
-                rows.append((f"{part}/{name}", pid, int(match["camid"]), split))
-    return from_rows(rows)
+    rows = labelled_folders(folder, FOLDERS, _PATTERN, example=EXAMPLE, name="Market-1501-v15.09.15")
+    return Reading(from_rows(row for row in rows if row.pid != JUNK))

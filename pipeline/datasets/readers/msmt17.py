@@ -9,12 +9,11 @@ and identity 5 of query and gallery are two people.
 import re
 from pathlib import Path
 
-import pandas as pd
-
 from pipeline.datasets.catalogue import from_rows
-from pipeline.datasets.readers.layout import NUM_NAMES_SHOWN, require
+from pipeline.datasets.readers.layout import Reading, listed, require
 from pipeline.errors import UserError
 
+EXAMPLE = "0000/0000_000_01_0303morning_0008_0.jpg 0"
 COUNTS = {"train": 32_621, "query": 11_659, "gallery": 82_161}
 LISTS = {
     "list_train.txt": "train",
@@ -25,11 +24,10 @@ LISTS = {
 V1_FOLDERS = ("train", "test")
 V2_FOLDERS = ("mask_train_v2", "mask_test_v2")
 
-_LINE = re.compile(r"(?P<path>\S.*)\s+(?P<pid>\d+)")
-_NAME = re.compile(r"\d+_\d+_(?P<camid>\d+)_.*\.jpg", re.IGNORECASE)
+_LINE = re.compile(r"(?P<path>(?:\S.*/)?\d+_\d+_(?P<camid>\d{1,18})_[^/]*\.jpg)\s+(?P<pid>\d{1,18})", re.IGNORECASE)
 
 
-def read(folder: Path) -> pd.DataFrame:
+def read(folder: Path) -> Reading:
     """Reads the catalogue of MSMT17_V1 or MSMT17_V2 from its lists.
 
     Whether every listed image is there is found out when it is decoded, where all that are missing are named at once.
@@ -43,29 +41,8 @@ def read(folder: Path) -> pd.DataFrame:
     rows = []
     for list_name, split in LISTS.items():
         part = train if split == "train" else test
-        rows += [(f"{part}/{path}", pid, camid, split) for path, pid, camid in _read_list(folder / list_name)]
+        for line in listed(folder / list_name, _LINE, example=EXAMPLE):
+            rows.append((f"{part}/{line['path']}", int(line["pid"]), int(line["camid"]), split))
     if not rows:
         raise UserError(f"{folder}: {', '.join(LISTS)} name no images")
-    return from_rows(rows)
-
-
-def _read_list(path: Path) -> list[tuple[str, int, int]]:
-    """(path, pid, camid) of every line that is not empty."""
-    rows, strange = [], []
-    try:
-        text = path.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path} is not a text file: {error}") from error
-    for number, line in enumerate(text.splitlines(), start=1):
-        if not line.strip():
-            continue
-        fields = _LINE.fullmatch(line.strip())
-        name = _NAME.fullmatch(fields["path"].rpartition("/")[2]) if fields else None
-        if fields is None or name is None:
-            strange.append(f"line {number} ({line.strip()})")
-        else:
-            rows.append((fields["path"], int(fields["pid"]), int(name["camid"])))
-    if strange:
-        shown = ", ".join(strange[:NUM_NAMES_SHOWN]) + (", ..." if len(strange) > NUM_NAMES_SHOWN else "")
-        raise UserError(f"{path}: {len(strange)} lines are not like 0000/0000_000_01_0303morning_0008_0.jpg 0: {shown}")
-    return rows
+    return Reading(from_rows(rows))

@@ -1,0 +1,114 @@
+"""A prepared folder, opened for reading: what training may see of its images, and what evaluation needs.
+
+It holds `images.npy` ((N, H, W, 3) uint8, rows in catalogue order), `catalogue.csv` and `summary.json`.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from pipeline.datasets.catalogue import SPLITS, read_catalogue
+from pipeline.errors import UserError
+
+IMAGES, CATALOGUE, SUMMARY = "images.npy", "catalogue.csv", "summary.json"
+
+
+@dataclass(frozen=True)
+class TrainingImages:
+    """What training may see of N images: pixels and cameras. There is no identity in it.
+
+    Attributes:
+        images: (N, H, W, 3) uint8, memory-mapped, read only.
+        camids: (N,) int64, or None where cameras are not known.
+    """
+
+    images: np.ndarray
+    camids: np.ndarray | None
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+
+@dataclass(frozen=True)
+class LabelledImages:
+    """N images of a split with what evaluation needs. Not a kind of `TrainingImages`, on purpose.
+
+    Attributes:
+        images: (N, H, W, 3) uint8, memory-mapped, read only.
+        pids: (N,) int64, or None where identities are not known.
+        camids: (N,) int64, or None where cameras are not known.
+        paths: N paths relative to the data set's folder.
+    """
+
+    images: np.ndarray
+    pids: np.ndarray | None
+    camids: np.ndarray | None
+    paths: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+
+class PackedImages:
+    """A prepared folder, opened for reading.
+
+    Attributes:
+        images: (N, H, W, 3) uint8, memory-mapped, read only.
+        catalogue: N rows.
+
+    Raises:
+        UserError: a file is missing, or the files do not belong together.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        folder = Path(folder)
+        self.catalogue = read_catalogue(folder / CATALOGUE)
+        self.images = _open_images(folder / IMAGES)
+        if len(self.images) != len(self.catalogue):
+            raise UserError(
+                f"{folder}: {IMAGES} holds {len(self.images)} images, {CATALOGUE} {len(self.catalogue)}: "
+                "run the prepare stage again"
+            )
+
+    def split(self, name: str) -> LabelledImages:
+        """Images of "train", "query" or "gallery"; they may be none."""
+        assert name in SPLITS
+        rows = np.flatnonzero((self.catalogue["split"] == name).to_numpy())
+        run = slice(int(rows[0]), int(rows[-1]) + 1) if len(rows) else slice(0, 0)
+        part = self.catalogue.iloc[run]
+        return LabelledImages(
+            images=self.images[run],
+            camids=_whole_numbers(part["camid"]),
+            pids=_whole_numbers(part["pid"]),
+            paths=tuple(part["path"]),
+        )
+
+
+def open_training_images(folder: Path) -> TrainingImages:
+    """Opens the training images of a prepared folder, without their identities.
+
+    Raises:
+        UserError: see `PackedImages`; or there are no training images.
+    """
+    labelled = PackedImages(folder).split("train")
+    if len(labelled) == 0:
+        raise UserError(f"{folder}: there are no training images in it")
+    return TrainingImages(images=labelled.images, camids=labelled.camids)
+
+
+def _open_images(path: Path) -> np.ndarray:
+    if not path.is_file():
+        raise UserError(f"{path} is missing: run the prepare stage first")
+    try:
+        images: np.ndarray = np.load(path, mmap_mode="r")
+    except (ValueError, EOFError) as error:
+        raise UserError(f"{path} is damaged ({error}): run the prepare stage again") from error
+    if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] != 3:
+        raise UserError(f"{path} must be (N, H, W, 3) uint8, got {images.shape} {images.dtype}")
+    return images
+
+
+def _whole_numbers(column: pd.Series) -> np.ndarray | None:
+    return None if bool(column.isna().any()) or len(column) == 0 else column.to_numpy(dtype=np.int64)
