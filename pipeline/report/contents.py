@@ -87,6 +87,20 @@ class RankedList:
 
 
 @dataclass(frozen=True, eq=False)
+class ClusterSample:
+    """A cluster of training images and some of its pictures (H, W, 3) uint8; `number` None stands for the outliers."""
+
+    number: int | None
+    size: int
+    images: tuple[np.ndarray, ...]
+
+    def __post_init__(self) -> None:
+        assert 0 < len(self.images) <= self.size
+        for image in self.images:
+            _assert_picture(image)
+
+
+@dataclass(frozen=True, eq=False)
 class ReportData:
     """Everything that a report shows.
 
@@ -103,6 +117,7 @@ class ReportData:
             columns that `wording.HISTORY_COLUMNS` names are in the table of epochs.
         cmc: Name -> (R,) fractions; the entry at r is the share of queries with a match in the first r + 1 places.
         ranked_lists: Queries with their ranked gallery images; consecutive lists of one group share a heading.
+        clusters: Clusters of the training images by the final network, with some of their pictures; outliers last.
         num_queries, num_valid_queries: All queries, and those with a valid match (the others are left out).
         uses_cameras: Whether the evaluation removed the query's own camera.
         notes: Sentences to print under the results.
@@ -119,6 +134,7 @@ class ReportData:
     results: tuple[ResultRow, ...] = ()
     cmc: Mapping[str, ArrayLike] = field(default_factory=dict)
     ranked_lists: tuple[RankedList, ...] = ()
+    clusters: tuple[ClusterSample, ...] = ()
     num_queries: int = 0
     num_valid_queries: int = 0
     uses_cameras: bool = True

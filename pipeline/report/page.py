@@ -20,7 +20,7 @@ from pipeline.report.contents import RankedList, ReportData, ResultRow
 from pipeline.report.drawing import Picture
 from pipeline.report.figures import cmc_curve, learning_curves
 from pipeline.report.published import published_remark
-from pipeline.report.sheet import ranked_sheet
+from pipeline.report.sheet import cluster_sheet, ranked_sheet
 
 TEMPLATE = Path(__file__).with_name("page.html.j2")
 _THUMBNAIL = (192, 144)  # width, height at most
@@ -55,7 +55,7 @@ def draw(data: ReportData) -> list[Picture]:
     curves = learning_curves(
         data.history, baselines=baselines, num_identities=None if train is None else train.identities
     )
-    others = (cmc_curve(data.cmc), ranked_sheet(data.ranked_lists))
+    others = (cmc_curve(data.cmc), ranked_sheet(data.ranked_lists), cluster_sheet(data.clusters))
     return [*curves, *(picture for picture in others if picture is not None)]
 
 
@@ -75,7 +75,7 @@ def render(data: ReportData, pictures: list[Picture]) -> str:
         notes=[*data.notes, *([remark] if remark else [])],
         scores=_scores(data),
         groups=_result_groups(data),
-        curves=[by_name[name] for name in by_name if name not in ("cmc", "ranked_lists")],
+        curves=[by_name[name] for name in by_name if name not in ("cmc", "ranked_lists", "cluster_sheet")],
         cmc=by_name.get("cmc"),
         cmc_table=_cmc_table(data),
         ranked=_ranked_groups(data.ranked_lists),
@@ -87,6 +87,7 @@ def render(data: ReportData, pictures: list[Picture]) -> str:
         percent=wording.percent,
         dash=wording.DASH,
         verdicts=wording.VERDICTS,
+        cluster_caption=wording.cluster_caption,
         query_caption=wording.query_caption,
         entry_alt=wording.entry_alt,
         thumbnail=_thumbnail,

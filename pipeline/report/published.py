@@ -36,7 +36,6 @@ _SIZES: dict[str, dict[str, int]] = {
     "dukemtmc": {"train": 16522, "query": 2228, "gallery": 17661},
     "msmt17": {"train": 32621, "query": 11659, "gallery": 82161},
 }
-_ALIASES = {"dukemtmcreid": "dukemtmc"}
 
 
 def published_rows(dataset: str, splits: Sequence[SplitSummary]) -> tuple[ResultRow, ...]:
@@ -50,23 +49,21 @@ def published_rows(dataset: str, splits: Sequence[SplitSummary]) -> tuple[Result
     Returns:
         Rows of kind "published" with fractions in [0, 1].
     """
-    key = _ALIASES.get(dataset, dataset)
-    if key not in _PUBLISHED or _counts(splits) != _SIZES[key]:
+    if dataset not in _PUBLISHED or _counts(splits) != _SIZES[dataset]:
         return ()
     return tuple(
         ResultRow(name, "published", *(None if score is None else round(score / 100, 4) for score in scores))
-        for name, scores in _PUBLISHED[key].items()
+        for name, scores in _PUBLISHED[dataset].items()
     )
 
 
 def published_remark(dataset: str, splits: Sequence[SplitSummary]) -> str | None:
     """Why no published figure stands beside a result on `dataset`; None where one does, or none exists."""
-    key = _ALIASES.get(dataset, dataset)
-    if key not in _PUBLISHED or _counts(splits) == _SIZES[key]:
+    if dataset not in _PUBLISHED or _counts(splits) == _SIZES[dataset]:
         return None
     counts: Mapping[str, int] = _counts(splits)
-    found = " / ".join(f"{counts.get(split, 0):,}" for split in _SIZES[key])
-    expected = " / ".join(f"{size:,}" for size in _SIZES[key].values())
+    found = " / ".join(f"{counts.get(split, 0):,}" for split in _SIZES[dataset])
+    expected = " / ".join(f"{size:,}" for size in _SIZES[dataset].values())
     return (
         f"The published figures for {dataset} are not shown: they were measured on {expected} images"
         f" (train / query / gallery), and this run read {found}."

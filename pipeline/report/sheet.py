@@ -1,4 +1,4 @@
-"""All the ranked lists of a report in one picture."""
+"""Contact sheets: all the ranked lists of a report in one picture, and its clusters in another."""
 
 import io
 from collections.abc import Sequence
@@ -8,9 +8,9 @@ import numpy as np
 from matplotlib.patches import Rectangle
 from PIL import Image
 
-from pipeline.report.contents import RankedList
+from pipeline.report.contents import ClusterSample, RankedList
 from pipeline.report.drawing import INK, Picture, canvas, png_bytes
-from pipeline.report.wording import VERDICTS, query_caption
+from pipeline.report.wording import VERDICTS, cluster_caption, count, query_caption
 
 VERDICT_COLOURS = {"right": "#1A7F37", "wrong": "#C62828", "distractor": "#6B7280"}
 _VERDICT_DASHES = {"right": "solid", "wrong": (0, (4, 1.5)), "distractor": (0, (1, 1.5))}
@@ -37,6 +37,35 @@ def ranked_sheet(lists: Sequence[RankedList]) -> Picture | None:
         name="ranked_lists",
         alt=f"{len(lists)} queries with their first {places} gallery images; {shown} of {total} places are right.",
         caption="Green, solid and ✓: right. Red, dashed and ✗: another identity. Grey, dotted and ○: distractor.",
+        png=png,
+    )
+
+
+def cluster_sheet(samples: Sequence[ClusterSample]) -> Picture | None:
+    """Some clusters with some of their images, one row a cluster, two columns of rows; None where there is none."""
+    if not samples:
+        return None
+    aspect = max(1.0, max(sample.images[0].shape[0] / sample.images[0].shape[1] for sample in samples))
+    places = max(len(sample.images) for sample in samples)
+    rows = -(-len(samples) // 2)
+    row_height, column = aspect + 0.5, 1.06 * places + 0.6
+    width, height = column * min(2, len(samples)) - 0.4, row_height * rows + 0.1
+    with canvas(size=(0.42 * width, 0.42 * height), grid=False) as (figure, axes):
+        ax = axes[0]
+        ax.set(xlim=(0, width), ylim=(height, 0), aspect="equal")
+        ax.set_axis_off()
+        for position, sample in enumerate(samples):
+            left, top = 0.05 + column * (position // rows), 0.4 + row_height * (position % rows)
+            ax.text(left, top - 0.1, cluster_caption(sample), fontsize=6.5)
+            for place, image in enumerate(sample.images):
+                _draw_image(ax, image, left=left + 1.06 * place, top=top, aspect=aspect)
+        png = _fewer_colours(png_bytes(figure, dpi=128))
+    shown = sum(sample.number is not None for sample in samples)
+    return Picture(
+        name="cluster_sheet",
+        alt=f"{count(shown, 'cluster')} of training images, from the largest to the smallest, each with up to {places}"
+        " of its images" + (", and some outliers." if shown < len(samples) else "."),
+        caption="One row a cluster: images that the network takes for one individual.",
         png=png,
     )
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from pipeline.report.contents import RankedImage, RankedList, ReportData
+from pipeline.report.contents import ClusterSample, RankedImage, RankedList, ReportData
 
 DASH = "–"
 KIND_TITLES = {
@@ -115,7 +115,7 @@ def protocol(data: ReportData) -> str:
     removed = (
         "gallery images of the query's identity in the query's own camera are taken out before ranking"
         if data.uses_cameras
-        else "the protocol uses no cameras: the gallery is ranked as a whole"
+        else "the protocol uses no cameras: the gallery is ranked as a whole, but for the query's own file"
     )
     text = f"Every query ranks the gallery by cosine similarity; {removed}."
     left_out = data.num_queries - data.num_valid_queries
@@ -131,6 +131,12 @@ def query_caption(ranked: RankedList) -> str:
     if ranked.average_precision is not None:
         parts.append(f"average precision {percent(ranked.average_precision, unit=True)}")
     return ", ".join(parts)
+
+
+def cluster_caption(sample: ClusterSample) -> str:
+    """Name and size of a cluster: `cluster 7, 12 images`."""
+    name = "outliers" if sample.number is None else f"cluster {sample.number}"
+    return f"{name}, {count(sample.size, 'image')}"
 
 
 def entry_alt(rank: int, entry: RankedImage) -> str:

@@ -34,11 +34,6 @@ def test_published_rows_are_the_papers_figures(dataset, dccc, starred, cluster_c
     assert published_remark(dataset, splits(SIZES[dataset])) is None
 
 
-def test_published_rows_know_the_alias():
-    sizes = splits(SIZES["dukemtmc"])
-    assert published_rows("dukemtmcreid", sizes) == published_rows("dukemtmc", sizes) != ()
-
-
 @pytest.mark.parametrize("dataset", ["synthetic", "personx", "veri", "vehicleid", "vehiclex", "Market1501"])
 def test_published_rows_are_empty_for_other_data_sets(dataset):
     assert published_rows(dataset, splits(SIZES["market1501"])) == ()
