@@ -33,6 +33,20 @@ class Synthetic(_Section):
     cameras: int = Field(ge=2, le=9)
 
 
+class Own(_Section):
+    folder: str = Field(pattern=r"^[^/\\.][^/\\]*$")
+    camera: str = Field(min_length=1)
+    table: str = Field(pattern=r"^[^/\\.][^/\\]*$")
+
+
+class VehicleID(_Section):
+    test_size: Literal[800, 1600, 2400]
+
+
+class Prepare(_Section):
+    skip_bad: bool
+
+
 class Augment(_Section):
     flip: float = Field(ge=0, le=1)
     pad: int = Field(ge=0, le=512)
@@ -104,6 +118,9 @@ class Settings(_Section):
     seed: int = Field(ge=0, lt=2**32)
     image: Image
     synthetic: Synthetic
+    own: Own
+    vehicleid: VehicleID
+    prepare: Prepare
     augment: Augment
     sampler: Sampler
     model: Model

@@ -1,21 +1,24 @@
 """The scores of the trained networks on the test half, beside those of what did not train on these images."""
 
 from functools import partial
+from typing import Any
 
 import pandas as pd
+from torch import nn
 
 import pipeline.places as at
 import stages
-from pipeline.datasets.store import PackedImages
+from pipeline.clustering import cluster_table
+from pipeline.datasets.packed import PackedImages
 from pipeline.files import read_json, replacing, result_of_a_stage, write_json
 from pipeline.model import build
 from pipeline.model.saved import MODEL_FILE, load_model
 from pipeline.model.starting import starting_weights
 from pipeline.params import read_settings
 from pipeline.retrieval import colour_histogram
-from pipeline.retrieval.comparison import best_of_run, compare
+from pipeline.retrieval.comparison import Comparison, best_of_run, compare
 from pipeline.retrieval.embedding import embed_shown
-from pipeline.retrieval.scoring import Embed, TestSet
+from pipeline.retrieval.scoring import Embed, TestSet, why_not_scored
 from pipeline.tracking import open_run
 from pipeline.training.randomness import seed_everything
 
@@ -25,11 +28,46 @@ def evaluate() -> None:
 
     Reads params.yaml (evaluate), data/prepared/, data/pretrained/, data/model/ and reports/training.csv. Writes
     reports/metrics.json (the result; beside it the best evaluation of the run, an untrained network, the starting
-    weights and colour histograms), reports/cmc.csv, data/evaluation/ (ranked lists), and the scores into MLflow.
+    weights and colour histograms), reports/cmc.csv, reports/clusters.csv (path and cluster of every training image by
+    the last student; -1 is none), data/evaluation/ (ranked lists), and the scores into MLflow. Without identities of
+    query and gallery it writes the clusters alone, and says why.
     """
     settings = read_settings()
-    test = TestSet(PackedImages(at.PREPARED))
+    packed = PackedImages(at.PREPARED)
     student, teacher, made_by = load_model(at.MODEL / MODEL_FILE)
+    train = packed.split("train")
+    features = embed_shown(student, train.images, "training images")
+    clusters = cluster_table(features, train.paths, epochs=made_by["epochs"], **made_by["clustering"])
+    found, uses_cameras = Comparison.empty(), False
+    if reason := why_not_scored(packed):
+        print(f"no evaluation: {reason}")
+    else:
+        rerank = ("student", "teacher") if settings.evaluate.rerank else ()
+        test = TestSet(packed)
+        uses_cameras = test.uses_cameras
+        found = compare(test, _candidates(student, teacher, made_by), rerank=rerank)
+    metrics = found.metrics | best_of_run(pd.read_csv(result_of_a_stage(at.REPORTS / "training.csv")))
+    images, outliers = len(clusters), int((clusters["cluster"] < 0).sum())
+    metrics["clustering"] = {"clusters": int(clusters["cluster"].max()) + 1, "images": images, "outliers": outliers}
+
+    tables = {"cmc": found.cmc, "clusters": clusters}
+    files = {at.REPORTS / f"{name}.csv": table for name, table in tables.items()}
+    for path, table in {**files, at.EVALUATION / "ranked_lists.csv": found.ranked_lists}.items():
+        with replacing(path) as temporary:
+            table.to_csv(temporary, index=False, lineterminator="\n")
+    write_json(at.REPORTS / "metrics.json", metrics)
+    write_json(at.EVALUATION / "protocol.json", {"not_evaluated": reason, "uses_cameras": uses_cameras})
+    training = read_json(at.MODEL / "run.json")
+    run = open_run(at.checkout(), training["run_id"], name=training["name"], settings=settings.as_dict())
+    named = {f"{who}/{what}": value for who, scores in metrics.items() for what, value in scores.items()}
+    run.log_metrics({**metrics.get("student", {}), **named}, step=made_by["epochs"])
+    if not reason:
+        print(f"student mAP {metrics['student']['mAP']:.1%}, untrained {metrics['untrained']['mAP']:.1%}")
+    print(f"{images - outliers:,} of {images:,} training images in {metrics['clustering']['clusters']:,} clusters")
+
+
+def _candidates(student: nn.Module, teacher: nn.Module, made_by: dict[str, Any]) -> dict[str, Embed]:
+    """What is scored, the result first."""
     weights, _ = starting_weights(at.PRETRAINED)
     seed_everything(made_by["seed"])
     fresh = partial(build, made_by["backbone"], **made_by["model"])
@@ -37,19 +75,7 @@ def evaluate() -> None:
     if weights is not None:
         networks["pretrained"] = fresh(weights=weights)
     candidates: dict[str, Embed] = {name: partial(embed_shown, network) for name, network in networks.items()}
-    candidates["colour_histogram"] = lambda images, _: colour_histogram(images)
-    found = compare(test, candidates, rerank=("student", "teacher") if settings.evaluate.rerank else ())
-    metrics = found.metrics | best_of_run(pd.read_csv(result_of_a_stage(at.REPORTS / "training.csv")))
-
-    for table, path in ((found.cmc, at.REPORTS / "cmc.csv"), (found.ranked_lists, at.EVALUATION / "ranked_lists.csv")):
-        with replacing(path) as temporary:
-            table.to_csv(temporary, index=False)
-    write_json(at.REPORTS / "metrics.json", metrics)
-    training = read_json(at.MODEL / "run.json")
-    run = open_run(at.checkout(), training["run_id"], name=training["name"], settings=settings.as_dict())
-    named = {f"{who}/{what}": value for who, scores in metrics.items() for what, value in scores.items()}
-    run.log_metrics({**metrics["student"], **named}, step=made_by["epochs"])
-    print(f"student mAP {metrics['student']['mAP']:.1%}, untrained {metrics['untrained']['mAP']:.1%}")
+    return candidates | {"colour_histogram": lambda images, _: colour_histogram(images)}
 
 
 if __name__ == "__main__":

@@ -1,36 +1,80 @@
 """Images as they came -> one packed array and a catalogue."""
 
 import sys
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
 
 import pipeline.places as at
 import stages
+from pipeline.datasets.archives import unpack_if_missing
 from pipeline.datasets.drawn import ensure_synthetic
-from pipeline.datasets.readers import READERS, count_warning, dataset_folder
-from pipeline.datasets.store import prepare_store
-from pipeline.params import read_settings
+from pipeline.datasets.readers import ReaderOptions, dataset_folders, open_dataset
+from pipeline.datasets.store import BAD_IMAGES, LEAKED_IMAGES, prepare_store
+from pipeline.params import Settings, read_settings
 from pipeline.progress import Progress
+
+SECTIONS = ("dataset", "image", "synthetic", "own", "vehicleid", "prepare")
 
 
 def prepare() -> None:
     """Decodes and resizes every image once.
 
-    Reads params.yaml (dataset, image, synthetic) and the data set's folder below data/raw/ (drawn there first, if the
-    data set is `synthetic`). Writes data/prepared/: images.npy, catalogue.csv, summary.json, settings.yaml.
+    Reads params.yaml (dataset, image, synthetic, own, vehicleid, prepare) and the data set's folder below data/raw/;
+    it is drawn there first if the data set is `synthetic`, and unpacked if only its archive is there. Writes
+    data/prepared/: images.npy, catalogue.csv, summary.json, settings.yaml; and, where there are any,
+    data/bad_images.csv (unreadable) and data/leaked_images.csv (in both halves).
     """
     settings = read_settings()
-    source = dataset_folder(settings.dataset, at.raw())
+    options = ReaderOptions(
+        folder=settings.own.folder,
+        table=settings.own.table,
+        camera=None if settings.own.camera == "none" else settings.own.camera,
+        test_size=settings.vehicleid.test_size,
+    )
+    _place(settings, dataset_folders(settings.dataset, at.raw(), options=options))
+    source = open_dataset(settings.dataset, at.raw(), options=options)
+    for warning in source.warnings:
+        print(f"warning: {warning}", file=sys.stderr)
+    for note in source.notes:
+        print(note)
+    with Progress("packing images", total=len(source.catalogue), unit="image") as progress:
+        summary = prepare_store(
+            source.catalogue, source.folder, at.PREPARED, height=settings.image.height, width=settings.image.width,
+            skip_bad=settings.prepare.skip_bad, progress=progress.advance,
+        )  # fmt: skip
+    settings.write(at.PREPARED / "settings.yaml", *SECTIONS)
+    _tell(settings.dataset, summary)
+
+
+def _place(settings: Settings, folders: list[Path]) -> None:
+    """Draws or unpacks the data set where that can be done and has not been."""
     if settings.dataset == "synthetic":
         with Progress("drawing people", unit="image") as progress:
-            ensure_synthetic(source, **settings.synthetic.model_dump(), progress=progress.reach)
-    catalogue = READERS[settings.dataset](source)
-    if warning := count_warning(settings.dataset, catalogue):
-        print(f"warning: {warning}", file=sys.stderr)
-    with Progress("packing images", total=len(catalogue), unit="image") as progress:
-        size = {"height": settings.image.height, "width": settings.image.width}
-        summary = prepare_store(catalogue, source, at.PREPARED, **size, progress=progress.advance)
-    settings.write(at.PREPARED / "settings.yaml", "dataset", "image", "synthetic")
+            ensure_synthetic(folders[0], **settings.synthetic.model_dump(), progress=progress.reach)
+        return
+    with ExitStack() as stack:
+        shown: list[Progress] = []  # a bar appears with the first byte: mostly there is nothing to unpack
+
+        def reach(done: int, total: int) -> None:
+            if not shown:
+                shown.append(stack.enter_context(Progress("unpacking", total, unit="byte")))
+            shown[0].reach(done, total)
+
+        archive = unpack_if_missing(at.raw(), settings.dataset, folders, progress=reach)
+    if archive is not None:
+        print(f"unpacked {archive.name}")
+
+
+def _tell(dataset: str, summary: dict[str, Any]) -> None:
+    beside = at.PREPARED.parent
+    if summary["skipped"]:
+        print(f"warning: {summary['skipped']:,} images cannot be read and are left out: {beside / BAD_IMAGES}")
+    if summary["leaked"]:
+        table = beside / LEAKED_IMAGES
+        print(f"warning: {summary['leaked']:,} test images are training images too, byte for byte: {table}")
     splits = ", ".join(f"{name} {s['images']:,}" for name, s in summary["splits"].items())
-    print(f"{settings.dataset}: {summary['images']:,} images ({splits}), digest {summary['digest'][:12]}")
+    print(f"{dataset}: {summary['images']:,} images ({splits}), digest {summary['digest'][:12]}")
 
 
 if __name__ == "__main__":

@@ -4,11 +4,18 @@ import pandas as pd
 
 import pipeline.places as at
 import stages
-from pipeline.datasets.store import PackedImages
+from pipeline.datasets.packed import PackedImages
 from pipeline.files import read_json, result_of_a_stage
 from pipeline.model.saved import MODEL_FILE, model_settings
 from pipeline.params import read_settings
-from pipeline.report import ReportData, illustrate, published_rows, summarise_splits, write_report
+from pipeline.report import (
+    ReportData,
+    illustrate,
+    published_rows,
+    sample_clusters,
+    summarise_splits,
+    write_report,
+)
 from pipeline.report.results import cmc_curves, history_of, result_rows
 from pipeline.tracking import open_run
 
@@ -16,9 +23,9 @@ from pipeline.tracking import open_run
 def report() -> None:
     """Draws the run: results, learning curves, CMC, ranked lists.
 
-    Reads params.yaml, data/prepared/, data/pretrained/, data/model/, data/evaluation/, reports/metrics.json, cmc.csv
-    and training.csv. Writes reports/report.html, one page that needs no network, and reports/figures/*.png; both, and
-    the model, go into the MLflow run.
+    Reads params.yaml, data/prepared/, data/pretrained/, data/model/, data/evaluation/, reports/metrics.json, cmc.csv,
+    clusters.csv and training.csv. Writes reports/report.html, one page that needs no network, and
+    reports/figures/*.png; both, and the model, go into the MLflow run.
     """
     settings = read_settings()
     packed, summary = PackedImages(at.PREPARED), read_json(at.PREPARED / "summary.json")
@@ -26,6 +33,7 @@ def report() -> None:
     history = history_of(pd.read_csv(result_of_a_stage(at.REPORTS / "training.csv")))
     made_by = model_settings(at.MODEL / MODEL_FILE)
     splits = summarise_splits(packed.catalogue)
+    queries, protocol = metrics.get("queries", {"all": 0, "valid": 0}), read_json(at.EVALUATION / "protocol.json")
     start = read_json(at.PRETRAINED / "weights.json")
     data = ReportData(
         title=training["name"],
@@ -42,9 +50,13 @@ def report() -> None:
             catalogue=packed.catalogue,
             images=packed.images,
         ),
-        num_queries=int(metrics["queries"]["all"]),
-        num_valid_queries=int(metrics["queries"]["valid"]),
-        uses_cameras=bool(packed.catalogue["camid"].notna().all()),
+        clusters=sample_clusters(
+            pd.read_csv(result_of_a_stage(at.REPORTS / "clusters.csv")), images=packed.split("train").images
+        ),
+        num_queries=int(queries["all"]),
+        num_valid_queries=int(queries["valid"]),
+        uses_cameras=protocol["uses_cameras"],
+        notes=(f"Not evaluated: {protocol['not_evaluated']}.",) if protocol["not_evaluated"] else (),
         provenance={
             "Seed": str(made_by["seed"]),
             "Data": summary["digest"][:16],
@@ -55,7 +67,8 @@ def report() -> None:
     )
     write_report(data, at.REPORTS)
     run = open_run(at.checkout(), training["run_id"], name=training["name"], settings=settings.as_dict())
-    for path in (at.REPORTS / "report.html", at.REPORTS / "figures", at.REPORTS / "metrics.json", at.MODEL):
+    results = [at.REPORTS / name for name in ("report.html", "figures", "metrics.json", "clusters.csv")]
+    for path in (*results, at.MODEL):
         run.log_artifact(path, path.name if path.is_dir() else None)
 
 

@@ -8,7 +8,7 @@ import typer
 
 import pipeline.places as at
 import stages
-from pipeline.datasets.store import PackedImages, open_training_images
+from pipeline.datasets.packed import PackedImages, open_training_images
 from pipeline.files import read_json, replacing, write_json
 from pipeline.model import build
 from pipeline.model.saved import MODEL_FILE, save_model

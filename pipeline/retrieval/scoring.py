@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from pipeline.datasets.store import LabelledImages, PackedImages
+from pipeline.datasets.packed import LabelledImages, PackedImages
 from pipeline.errors import UserError
 from pipeline.retrieval.evaluation import RetrievalScores, evaluate
 from pipeline.retrieval.ranked_lists import rank_queries

@@ -67,7 +67,12 @@ def test_stages_write_what_they_say(finished: Any) -> None:
     assert table[["student_mAP", "teacher_mAP", "loss", "eps", "num_clusters"]].notna().all(axis=None)
     metrics = read_json(folder / "reports/metrics.json")
     assert set(metrics) == {
-        "student", "teacher", "untrained", "colour_histogram", "queries", "student_best_of_run", "teacher_best_of_run"
+        "student", "teacher", "untrained", "colour_histogram", "queries", "student_best_of_run", "teacher_best_of_run",
+        "clustering",
+    }  # fmt: skip
+    clusters = pd.read_csv(folder / "reports/clusters.csv")["cluster"]
+    assert metrics["clustering"] == {
+        "clusters": clusters.max() + 1, "images": len(clusters), "outliers": (clusters < 0).sum()
     }  # fmt: skip
     assert metrics["student"]["mAP"] == pytest.approx(table["student_mAP"].iloc[-1], abs=1e-9)
     assert metrics["student_best_of_run"]["mAP"] == table["student_mAP"].max()
