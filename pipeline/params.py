@@ -102,6 +102,7 @@ class Train(_Section):
     iters: int = Field(ge=1)
     eval_step: int = Field(ge=1)
     processes: Literal["auto"] | int
+    checkpoint_minutes: float = Field(ge=0)
 
 
 class Evaluate(_Section):

@@ -34,6 +34,17 @@ class Run:
 
     def __init__(self, client: "MlflowClient", run_id: str) -> None:
         self._client, self.id = client, run_id
+        self._epochs: set[int] | None = None  # that the run has; asked once
+
+    def log_epoch(self, row: Mapping[str, float]) -> None:
+        """Adds the figures of an epoch (`epoch` counts from 1) unless the run has it: a training that goes on after an
+        interruption tells every epoch again, so that none is missing and none is there twice."""
+        if self._epochs is None:
+            self._epochs = {point.step for point in self._client.get_metric_history(self.id, "epoch")}
+        epoch = int(row["epoch"])
+        if epoch not in self._epochs:
+            self.log_metrics(row, step=epoch)
+            self._epochs.add(epoch)
 
     def log_metrics(self, values: Mapping[str, float], *, step: int) -> None:
         """Adds a point to each of the curves, in one call. Values that are not finite are left out."""
@@ -87,7 +98,7 @@ class NoRun:
 
     id = ""
 
-    def log_metrics(self, values: Mapping[str, float], *, step: int) -> None:
+    def log_epoch(self, row: Mapping[str, float]) -> None:
         """Does nothing."""
 
 

@@ -1,6 +1,7 @@
 """Unsupervised training: clustering and cluster contrast, epoch by epoch."""
 
 import copy
+from contextlib import nullcontext
 from functools import partial
 
 import pandas as pd
@@ -17,10 +18,12 @@ from pipeline.params import Settings, check_processes, read_settings
 from pipeline.retrieval.scoring import TestSet, figures, why_not_scored
 from pipeline.tracking import tracked
 from pipeline.training import distributed
-from pipeline.training.checkpoint import fingerprint
+from pipeline.training.checkpoint import fingerprint, held, other_training
+from pipeline.training.interruption import InterruptedTrainingError, Interruption
+from pipeline.training.plan import Plan
 from pipeline.training.randomness import seed_everything
 from pipeline.training.session import forget, train_to_end
-from pipeline.training.trainer import Plan, Trainer
+from pipeline.training.trainer import Trainer
 
 # The sections that a training's outcome depends on, beside its data and its starting weights.
 NUMBERS = ("augment", "sampler", "clustering", "memory", "loss", "optimiser", "teacher")
@@ -33,13 +36,16 @@ def train() -> None:
     Reads params.yaml, data/prepared/ and data/pretrained/. Writes data/model/: model.safetensors (student and teacher,
     with their settings), run.json (the MLflow run), settings.yaml; and reports/training.csv (one row an epoch).
     Started by DVC or by hand, it starts `train.processes` of itself by torchrun; started by torchrun, it is one.
-    Interrupted, it goes on after the last whole epoch when started again with the same settings, data and weights.
+    Interrupted, it goes on where it was when started again with the same settings, data and weights.
     """
     settings = read_settings()
     if distributed.launched():
         with distributed.told_to_launcher(), distributed.join() as processes:
             check_processes(settings, processes.size)
-            _train(settings, processes)
+            try:
+                _train(settings, processes)
+            except InterruptedTrainingError as interrupted:
+                raise typer.Exit(1) from interrupted
     else:
         wanted = settings.train.processes
         groups = settings.sampler.batch // settings.model.bn_group
@@ -58,8 +64,10 @@ def _train(settings: Settings, processes: distributed.Processes) -> None:
     teacher = copy.deepcopy(student)
     numbers = {key: value for section in settings.as_dict(*NUMBERS).values() for key, value in section.items()}
     plan = Plan(epochs=settings.epochs, iters=settings.train.iters, seed=settings.seed, **numbers)
+    interruption = Interruption()
     trainer = Trainer(
-        student, teacher, images=images.images, cameras=images.camids, plan=plan, processes=processes
+        student, teacher, images=images.images, cameras=images.camids, plan=plan, processes=processes,
+        interruption=interruption,
     )  # fmt: skip
 
     def score() -> dict[str, float]:
@@ -83,15 +91,21 @@ def _train(settings: Settings, processes: distributed.Processes) -> None:
         "data.digest": data,
         "weights": str(start["name"]),
     }
-    with tracked(
-        at.checkout(), name=name, settings=settings.as_dict(), tags=tags, resume=folder / "run.json",
-        shown=processes.first,
-    ) as run:  # fmt: skip
-        if processes.first and untested:
-            typer.echo(f"no evaluation: {untested}")
+    with (
+        held(folder) if processes.first else nullcontext(),
+        interruption.watched(),
+        tracked(
+            at.checkout(), name=name, settings=settings.as_dict(), tags=tags, resume=folder / "run.json",
+            shown=processes.first,
+        ) as run,
+    ):  # fmt: skip
+        if processes.first:
+            for sentence in (untested and f"no evaluation: {untested}", other_training(folder, facts)):
+                if sentence:
+                    typer.echo(sentence)
         rows = train_to_end(
-            trainer, folder=folder, eval_step=settings.train.eval_step, score=score,
-            record=lambda row: run.log_metrics(row, step=int(row["epoch"])), tell=typer.echo,
+            trainer, folder=folder, eval_step=settings.train.eval_step, score=score, tell=typer.echo,
+            checkpoint_minutes=settings.train.checkpoint_minutes, record=run.log_epoch,
         )  # fmt: skip
         if processes.first:
             save_model(at.MODEL / MODEL_FILE, student, teacher, settings=decisive)

@@ -285,7 +285,7 @@ from pipeline.tracking import NoRun, tracked
 
 with tracked(Path("none"), name="", settings={}, tags={}, resume=Path("run.json"), shown=False) as run:
     assert isinstance(run, NoRun) and run.id == ""
-    run.log_metrics({"loss": 1.0}, step=1)
+    run.log_epoch({"epoch": 1, "loss": 1.0})
 assert not [name for name in sys.modules if name.split(".")[0] == "mlflow"]
 """
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}

@@ -10,7 +10,8 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -21,9 +22,12 @@ import torch
 import torch.distributed as dist
 
 from pipeline.errors import UserError
+from pipeline.training.checksum import descriptions, digest
 
 # Clustering happens in the first process while the others wait: longer than torch's default of 10 to 30 minutes.
 PATIENCE = timedelta(hours=12)
+# torchrun looks every 0.1 s whether a process of its machine has failed.
+SECONDS_TO_BE_ENDED = 5.0
 # Set in the processes that `launch` started.
 LISTENING = "REID_LAUNCHER_LISTENS"
 
@@ -80,6 +84,36 @@ class Processes:
         dist.broadcast_object_list(box, src=0, device=self.device)
         return box[0]
 
+    def require_same(self, tensors: Mapping[str, torch.Tensor] | Sequence[torch.Tensor], what: str) -> None:
+        """Stops all processes unless they hold the same: names, types, shapes and every bit.
+
+        Cheap: one pass over the tensors where they are, and a transfer of 8 bytes a process. All must call it.
+
+        Raises:
+            RuntimeError: in every process; names `what`, the processes that differ from the others, and where first.
+        """
+        if self.size == 1:
+            return
+        named = tensors if isinstance(tensors, Mapping) else {str(place): t for place, t in enumerate(tensors)}
+        mine = descriptions(named)
+        number = torch.tensor([digest(mine)], device=self.device)
+        numbers = [torch.empty_like(number) for _ in range(self.size)]
+        dist.all_gather(numbers, number)
+        if all(torch.equal(other, number) for other in numbers):  # then it is so in every process
+            return
+        found: list[Any] = [None] * self.size
+        dist.all_gather_object(found, mine)
+        raise RuntimeError(f"{what} {_difference(found)}: this is a defect of the program or of a machine")
+
+
+def _difference(found: Sequence[Sequence[str]]) -> str:
+    """Which processes hold other lines than most of them, and the first line where they do."""
+    usual = Counter(map(tuple, found)).most_common(1)[0][0]  # of equally many, those of the lower rank
+    ranks = [rank for rank, lines in enumerate(found) if tuple(lines) != usual]
+    other = found[ranks[0]]
+    line = next((mine for mine, theirs in zip(other, usual, strict=False) if mine != theirs), f"{len(other)} tensors")
+    return f"differs in process {', '.join(map(str, ranks))} of 0 to {len(found) - 1} (first: {line})"
+
 
 class _Gather(torch.autograd.Function):
     @staticmethod
@@ -113,7 +147,12 @@ def default_processes(groups: int, *, gpus: int | None = None) -> int:
 
 @contextmanager
 def join() -> Iterator[Processes]:
-    """Joins the processes that torchrun started (nccl on CUDA, gloo on a CPU); alone, there is nothing to join."""
+    """Joins the processes that torchrun started (nccl on CUDA, gloo on a CPU); alone, there is nothing to join.
+
+    Raises:
+        UserError: no GPU is left for this process; another process failed and torchrun, perhaps that of another
+            machine, has not ended this one.
+    """
     cuda = torch.cuda.is_available()
     local = int(os.environ.get("LOCAL_RANK", "0"))
     if cuda and local >= torch.cuda.device_count():
@@ -130,8 +169,26 @@ def join() -> Iterator[Processes]:
     dist.init_process_group("nccl" if cuda else "gloo", timeout=PATIENCE)
     try:
         yield Processes(rank=dist.get_rank(), size=size, device=device)
-    finally:
-        dist.destroy_process_group()
+    except RuntimeError as error:
+        if not _lost_another(error):
+            raise
+        _wait_to_be_ended()
+        reason = str(error).splitlines()[0]
+        raise UserError(f"another training process has failed; its own message says why ({reason})") from error
+    # Not after a failure: with nccl that may wait for the others, who wait for this one. It ends, and so they notice.
+    dist.destroy_process_group()
+
+
+def _lost_another(error: RuntimeError) -> bool:
+    """Whether a transfer failed because another process is gone; gloo raises no type of its own."""
+    return isinstance(error, dist.DistError) or "gloo/transport" in str(error)
+
+
+def _wait_to_be_ended() -> None:
+    """Leaves torchrun the time to end this process, so that nothing covers the message of the one that failed."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_DFL)
+    time.sleep(SECONDS_TO_BE_ENDED)
 
 
 def launch(module: str, *, processes: int) -> int:
@@ -139,12 +196,15 @@ def launch(module: str, *, processes: int) -> int:
 
     When one fails, torchrun ends the others, and the first failure's message is printed once.
     """
+    from torch.distributed.elastic.multiprocessing.api import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.run import parse_args, run
 
     logging.disable(logging.CRITICAL)  # torchrun's own account of a failure is a page long
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, len(os.sched_getaffinity(0)) // processes)))
     os.environ[LISTENING] = "1"
+    if "DVC_ROOT" in os.environ:
+        _end_with_parent()  # a killed `dvc repro` must not leave a training behind that nobody knows of
     command = ["--standalone", f"--nproc-per-node={processes}", "-m", module]
     try:
         run(parse_args(command))
@@ -156,6 +216,8 @@ def launch(module: str, *, processes: int) -> int:
         elif Path(failure.error_file).is_file():
             print(f"error: {failure.message}", file=sys.stderr)
         return 1
+    except SignalException as asked:  # passed on to the processes, which have left a checkpoint and said so
+        return 128 + int(asked.sigval)
     return 0
 
 
@@ -177,7 +239,7 @@ def told_to_launcher() -> Iterator[None]:
 
 
 def _end_with_parent() -> None:
-    """On Linux, this process gets SIGTERM when torchrun dies, so that none is left behind."""
+    """On Linux, this process gets SIGTERM when the one that started it dies, so that none is left behind."""
     if sys.platform.startswith("linux"):
         import ctypes
 

@@ -1,12 +1,16 @@
-"""A training from its first epoch, or from where it was interrupted, to its last."""
+"""A training from its first epoch, or from the step where it was interrupted, to its last."""
 
 import shutil
+import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline.training.checkpoint import load_checkpoint, save_checkpoint
-from pipeline.training.trainer import EpochResult, Trainer
+from pipeline.training.checkpoint import load_latest, save_checkpoint
+from pipeline.training.interruption import InterruptedTrainingError
+from pipeline.training.plan import EpochResult
+from pipeline.training.trainer import Trainer
 
 CHECKPOINT = "checkpoint.pt"
 
@@ -18,43 +22,115 @@ def train_to_end(
     *,
     folder: Path,
     eval_step: int,
+    checkpoint_minutes: float,
     score: Callable[[], Mapping[str, float]],
     record: Callable[[Row], None],
     tell: Callable[[str], None],
 ) -> list[Row]:
-    """Trains, looks at the networks every `eval_step` epochs and after the last, and keeps a checkpoint an epoch.
+    """Trains, looks at the networks every `eval_step` epochs and after the last, and keeps checkpoints.
+
+    They are written after every epoch, every `checkpoint_minutes` between two steps, and when the training is
+    interrupted by a signal.
 
     Args:
         trainer: at its first epoch; goes on from the checkpoint if there is one.
-        folder: of the checkpoint; removed by the caller once the results are safe (`forget`).
+        folder: of the checkpoints; removed by the caller once the results are safe (`forget`).
         eval_step: epochs.
+        checkpoint_minutes: 0 writes one after every step.
         score: called in every process; what it returns in the first is added to the row of the epoch.
-        record: called in the first process with the row of every new epoch.
+        record: called in the first process with the row of every epoch, and again with those of earlier ones where
+            the training goes on: whoever keeps them knows which it has.
         tell: called in the first process with a sentence for the person.
 
     Returns:
         One row an epoch: everything of `EpochResult` but the labels, and the scores of the epochs that have them.
+
+    Raises:
+        InterruptedTrainingError: the training was asked to stop; a checkpoint is there.
     """
-    rows: list[Row] = []
-    state = load_checkpoint(folder / CHECKPOINT)
-    if state is not None:
-        trainer.load_state_dict(state["trainer"])
-        rows = state["rows"]
+    session = _Session(trainer, folder / CHECKPOINT, tell)
+    session.resume()
+    for row in session.progress.rows:
         if trainer.processes.first:
-            tell(f"going on after epoch {trainer.epoch} of {trainer.plan.epochs} ({folder})")
-    for result in trainer.run():
-        row = _row(result)
-        if trainer.epoch % eval_step == 0 or trainer.epoch == trainer.plan.epochs:
-            row |= score()
-        rows.append(row)
-        if trainer.processes.first:
-            save_checkpoint(folder / CHECKPOINT, {"trainer": trainer.state_dict(), "rows": rows})
             record(row)
-    return rows
+    try:
+        epochs = trainer.run(lambda: session.save_now_and_then(60 * checkpoint_minutes), session.trained)
+        while session.progress.unscored is not None or next(epochs, None) is not None:
+            assert session.progress.unscored is not None, "the trainer has not told of the epoch that it finished"
+            row = session.progress.unscored
+            if row["epoch"] % eval_step == 0 or row["epoch"] == trainer.plan.epochs:
+                session.save()  # looking takes its time too
+                row = {**row, **score()}
+            session.progress = _Progress((*session.progress.rows, row))
+            session.save()
+            if trainer.processes.first:
+                record(row)
+    except InterruptedTrainingError:
+        session.save()
+        session.tell(f"interrupted in {session.place()}: start the same command again to go on from there")
+        raise
+    return list(session.progress.rows)
+
+
+@dataclass(frozen=True)
+class _Progress:
+    """What is known of the epochs that have been trained; replaced as a whole, so that a signal finds it whole.
+
+    Attributes:
+        rows: of the epochs that are finished.
+        unscored: of one more that has been trained and not been looked at.
+    """
+
+    rows: tuple[Row, ...] = ()
+    unscored: Row | None = None
+
+
+class _Session:
+    """A trainer, the progress beside it, and the checkpoint that holds both."""
+
+    def __init__(self, trainer: Trainer, path: Path, tell: Callable[[str], None]) -> None:
+        self._trainer, self._path = trainer, path
+        self.tell = tell if trainer.processes.first else _say_nothing
+        self._saved = time.monotonic()
+        self.progress = _Progress()
+
+    def resume(self) -> None:
+        """Takes the place of the last checkpoint, read by the first process for all of them."""
+        state = load_latest(self._path, self.tell) if self._trainer.processes.first else None
+        state = self._trainer.processes.from_first(state)
+        if state is not None:
+            self._trainer.load_state_dict(state["trainer"])
+            self.progress = _Progress(tuple(state["rows"]), state["unscored"])
+            self.tell(f"going on in {self.place()} ({self._path.parent})")
+
+    def trained(self, result: EpochResult) -> None:
+        self.progress = _Progress(self.progress.rows, _row(result))
+
+    def save(self) -> None:
+        if self._trainer.processes.first:
+            progress = {"rows": list(self.progress.rows), "unscored": self.progress.unscored}
+            save_checkpoint(self._path, {"trainer": self._trainer.state_dict(), **progress})
+            self._saved = time.monotonic()
+
+    def save_now_and_then(self, seconds: float) -> None:
+        if time.monotonic() - self._saved >= seconds:
+            self.save()
+
+    def place(self) -> str:
+        epochs = self._trainer.plan.epochs
+        if self.progress.unscored is not None:
+            return f"the evaluation of epoch {self.progress.unscored['epoch']} of {epochs}"
+        if self._trainer.epoch == epochs:
+            return f"epoch {epochs} of {epochs}, which is finished"
+        return f"epoch {self._trainer.epoch + 1} of {epochs}, step {self._trainer.steps_done + 1}"
+
+
+def _say_nothing(_: str) -> None:
+    """For all processes but the first."""
 
 
 def forget(folder: Path) -> None:
-    """Removes the checkpoint of a training whose results are written."""
+    """Removes the checkpoints of a training whose results are written."""
     shutil.rmtree(folder, ignore_errors=True)
 
 

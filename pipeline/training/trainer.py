@@ -7,9 +7,10 @@ identity, and it knows neither the evaluation nor the tracking: who runs it look
 N: training images · B: global batch · K: clusters · D: width of the embedding · H, W: pixels.
 """
 
+import copy
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -28,72 +29,30 @@ from pipeline.model import commit_statistics_
 from pipeline.progress import Progress
 from pipeline.retrieval.embedding import embed
 from pipeline.training.distributed import Processes
+from pipeline.training.interruption import InterruptedTrainingError, Interruption
+from pipeline.training.plan import EpochResult, Plan
 from pipeline.training.randomness import derive_seed, generator
 from pipeline.training.schedule import learning_rate_at
 
 
-@dataclass(frozen=True, kw_only=True)
-class Plan:
-    """The numbers of a training, named as in params.yaml."""
-
-    epochs: int
-    iters: int
-    seed: int
-    batch: int
-    instances: int
-    camera_aware: bool
-    flip: float
-    pad: int
-    erase: float
-    eps: float
-    eps_schedule: str
-    min_samples: int
-    k1: int
-    k2: int
-    neighbours: str
-    update: str
-    momentum: float
-    tau: float
-    temperature: float
-    smoothing: float
-    weight: float
-    lr: float
-    weight_decay: float
-    schedule: str
-    step_epochs: int
-    warmup_epochs: int
-    decay: float
+def _nothing(*_: object) -> None:
+    """What is called where nobody wants to know."""
 
 
-@dataclass(frozen=True)
-class EpochResult:
-    """What one epoch did.
+@dataclass
+class _RunningEpoch:
+    """What an epoch keeps from step to step, beside networks and optimiser."""
 
-    Attributes:
-        epoch: from 0.
-        eps: DBSCAN's radius in this epoch.
-        learning_rate: Adam's in this epoch.
-        num_clusters: K.
-        num_outliers: images that DBSCAN left out.
-        loss, loss_hard, loss_soft: means over the steps of the total, L_c and L_ss.
-        neighbour_recall: share of the true neighbours that `neighbours: ivf` found, on a sample; None for `exact`.
-        images_per_second: of the steps, over all processes.
-        seconds: of each part of the epoch: extract, neighbours, jaccard, dbscan, train, and recall where measured.
-        labels: pseudo labels of shape (N,), -1 for outliers.
-    """
-
-    epoch: int
-    eps: float
-    learning_rate: float
-    num_clusters: int
-    num_outliers: int
-    loss: float
-    loss_hard: float
-    loss_soft: float
+    labels: np.ndarray  # (N,)
+    batches: np.ndarray  # (iters, B) rows of the images of each step
+    memory: ClusterMemory
     neighbour_recall: float | None
-    images_per_second: float
     seconds: dict[str, float]
-    labels: np.ndarray = field(repr=False)
+    steps_done: int = 0
+    total: torch.Tensor = field(default_factory=lambda: torch.zeros(3, dtype=torch.float64))  # of the losses
+
+
+_ARRAYS = ("labels", "batches")
 
 
 class Trainer:
@@ -106,6 +65,7 @@ class Trainer:
         cameras: of shape (N,), or None where they are not known: then the sampler is the one that needs none.
         plan: the numbers.
         processes: this process among those that train together.
+        interruption: tells whether to stop between two steps.
         shown: show progress (in the first process).
     """
 
@@ -118,10 +78,12 @@ class Trainer:
         cameras: np.ndarray | None,
         plan: Plan,
         processes: Processes | None = None,
+        interruption: Interruption | None = None,
         shown: bool = True,
     ) -> None:
         self.student, self.teacher, self.plan = student, teacher, plan
         self.processes = processes or Processes()
+        self._interruption = interruption or Interruption()
         self._images, self._cameras = images, cameras
         self._shown = shown and self.processes.first
         for parameter in teacher.parameters():
@@ -130,11 +92,27 @@ class Trainer:
         self.optimiser = torch.optim.Adam(trainable, lr=plan.lr, weight_decay=plan.weight_decay)
         self.epoch = 0  # the next one
         self.step = 0  # the next one, counted over all epochs
+        self._running: _RunningEpoch | None = None
 
-    def run(self) -> Iterator[EpochResult]:
-        """Trains the epochs that are left, and yields after each."""
+    def run(
+        self, on_step: Callable[[], None] = _nothing, on_epoch: Callable[[EpochResult], None] = _nothing
+    ) -> Iterator[EpochResult]:
+        """Trains the epochs that are left, and yields after each.
+
+        Args:
+            on_step: called after every step, when `state_dict` describes the place between two steps.
+            on_epoch: called with the result of an epoch before any signal can end the training.
+
+        Raises:
+            InterruptedTrainingError: the training was asked to stop, and all processes have finished the same step.
+        """
         while self.epoch < self.plan.epochs:
-            yield self._run_epoch()
+            yield self._run_epoch(on_step, on_epoch)
+
+    @property
+    def steps_done(self) -> int:
+        """Of the epoch that is running."""
+        return self._running.steps_done if self._running else 0
 
     def embed(self, network: nn.Module, images: np.ndarray, title: str) -> torch.Tensor:
         """L2-normalised embeddings (N, D) of any images, computed by all processes together."""
@@ -150,13 +128,18 @@ class Trainer:
         return found.cpu()
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything that `run` needs to go on at the next epoch: all else follows from the plan and the place."""
+        """Everything that `run` needs to go on: all else, every random choice too, follows from plan and place."""
+        running = None
+        if self._running is not None:
+            arrays = {name: torch.from_numpy(getattr(self._running, name)) for name in _ARRAYS}
+            running = {**vars(self._running), **arrays, "memory": self._running.memory.state_dict()}
         return {
             "student": self.student.state_dict(),
             "teacher": self.teacher.state_dict(),
             "optimiser": self.optimiser.state_dict(),
             "epoch": self.epoch,
             "step": self.step,
+            "running": running,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -165,10 +148,16 @@ class Trainer:
         self.teacher.load_state_dict(state["teacher"])
         self.optimiser.load_state_dict(state["optimiser"])
         self.epoch, self.step = int(state["epoch"]), int(state["step"])
+        self._running = None
+        if state["running"] is not None:
+            running = copy.deepcopy(state["running"])
+            memory = self._memory(running["memory"]["centroids"])
+            memory.load_state_dict(running["memory"])  # as it was, not normalised once more
+            arrays = {name: running[name].numpy() for name in _ARRAYS}
+            self._running = _RunningEpoch(**{**running, **arrays, "memory": memory})
 
-    def _run_epoch(self) -> EpochResult:
+    def _run_epoch(self, on_step: Callable[[], None], on_epoch: Callable[[EpochResult], None]) -> EpochResult:
         plan, epoch = self.plan, self.epoch
-        seconds: dict[str, float] = {}
         learning_rate = learning_rate_at(
             epoch, start=plan.lr, warmup_epochs=plan.warmup_epochs, schedule=plan.schedule,
             epochs=plan.epochs, step_epochs=plan.step_epochs,
@@ -176,29 +165,26 @@ class Trainer:
         for group in self.optimiser.param_groups:
             group["lr"] = learning_rate
         eps = eps_at(epoch, schedule=plan.eps_schedule, start=plan.eps, epochs=plan.epochs)
-        labels, centroids, found = self._cluster(epoch, eps, seconds)
-        batches = epoch_batches(
-            labels, self._cameras, batch=plan.batch, instances=plan.instances, iters=plan.iters,
-            camera_aware=plan.camera_aware and self._cameras is not None,
-            seed=derive_seed(plan.seed, "sampler"), epoch=epoch,
-        )  # fmt: skip
-        memory = ClusterMemory(
-            centroids.to(self.processes.device), momentum=plan.momentum, update=plan.update, tau=plan.tau
-        )
-        began = time.perf_counter()
-        losses = self._train(batches, torch.from_numpy(labels), memory)
-        seconds["train"] = time.perf_counter() - began
-        self.epoch += 1
-        return EpochResult(
-            epoch, eps, learning_rate, len(centroids), int((labels < 0).sum()), *losses, found,
-            images_per_second=batches.size / seconds["train"], seconds=seconds, labels=labels,
-        )  # fmt: skip
+        if self._running is None:
+            self._running = self._begin(epoch, eps)
+        running = self._running
+        with self._interruption.deferred():
+            self._train(running, on_step)
+            self._require_agreement(running.memory)
+            loss, hard, soft = (running.total / len(running.batches)).tolist()
+            result = EpochResult(
+                epoch, eps, learning_rate, len(running.memory.centroids), int((running.labels < 0).sum()),
+                loss, hard, soft, running.neighbour_recall, seconds=running.seconds, labels=running.labels,
+                images_per_second=running.batches.size / running.seconds["train"],
+            )  # fmt: skip
+            self.epoch, self._running = epoch + 1, None
+            on_epoch(result)
+        return result
 
-    def _cluster(
-        self, epoch: int, eps: float, seconds: dict[str, float]
-    ) -> tuple[np.ndarray, torch.Tensor, float | None]:
-        """Pseudo labels (N,), the centroids (K, D) of the clusters and the recall, the same in all processes."""
+    def _begin(self, epoch: int, eps: float) -> _RunningEpoch:
+        """Pseudo labels, batches and the memory of the clusters, the same in all processes."""
         plan = self.plan
+        seconds: dict[str, float] = {}
         with _timed(seconds, "extract"):
             title = f"epoch {epoch + 1}/{plan.epochs}, embeddings"
             features = self.embed(self.student, self._images, title).numpy()
@@ -211,29 +197,55 @@ class Trainer:
             labels = clustering.labels
             found = (labels, cluster_centroids(features, labels), clustering.neighbour_recall)
         labels, centroids, share = self.processes.from_first(found)
-        return labels, torch.from_numpy(centroids), share
+        batches = epoch_batches(
+            labels, self._cameras, batch=plan.batch, instances=plan.instances, iters=plan.iters,
+            camera_aware=plan.camera_aware and self._cameras is not None,
+            seed=derive_seed(plan.seed, "sampler"), epoch=epoch,
+        )  # fmt: skip
+        memory = self._memory(torch.from_numpy(centroids))
+        return _RunningEpoch(labels, batches, memory, share, {**seconds, "train": 0.0})
 
-    def _train(self, batches: np.ndarray, labels: torch.Tensor, memory: ClusterMemory) -> tuple[float, float, float]:
+    def _require_agreement(self, memory: ClusterMemory) -> None:
+        """Stops where the processes have drifted apart, which no rounding explains: they all compute the same."""
+        if self.processes.size > 1:
+            networks = {"student": self.student, "teacher": self.teacher, "memory": memory}
+            state = {
+                f"{role}.{key}": x for role, network in networks.items() for key, x in network.state_dict().items()
+            }
+            self.processes.require_same(state, f"the state after epoch {self.epoch + 1}")
+
+    def _memory(self, centroids: torch.Tensor) -> ClusterMemory:
+        plan = self.plan
+        return ClusterMemory(
+            centroids.to(self.processes.device), momentum=plan.momentum, update=plan.update, tau=plan.tau
+        )
+
+    def _train(self, running: _RunningEpoch, on_step: Callable[[], None]) -> None:
         self.student.train()
         self.teacher.train()
-        total = torch.zeros(3, dtype=torch.float64)
+        batches, labels = running.batches, torch.from_numpy(running.labels)
         title = f"epoch {self.epoch + 1}/{self.plan.epochs}"
         with Progress(title, len(batches), shown=self._shown) as progress:
-            for number, rows in enumerate(batches):
-                losses = self._train_step(rows, labels[torch.from_numpy(rows)], memory)
-                total += losses.double().cpu()
-                if not math.isfinite(float(total[0])):
+            progress.advance(running.steps_done)
+            for number, rows in enumerate(batches[running.steps_done :], start=running.steps_done + 1):
+                began = time.perf_counter()
+                losses, stop = self._train_step(rows, labels[torch.from_numpy(rows)], running.memory)
+                running.total += losses.double().cpu()
+                if not math.isfinite(float(running.total[0])):
                     raise UserError(
-                        f"the loss is not finite in epoch {self.epoch + 1}, step {number + 1}: "
+                        f"the loss is not finite in epoch {self.epoch + 1}, step {number}: "
                         "lower optimiser.lr or raise loss.temperature"
                     )
                 self.step += 1
-                progress.advance(loss=f"{total[0] / (number + 1):.3f}", clusters=len(memory.centroids))
-        loss, hard, soft = (total / len(batches)).tolist()
-        return loss, hard, soft
+                running.steps_done = number
+                running.seconds["train"] += time.perf_counter() - began
+                progress.advance(loss=f"{running.total[0] / number:.3f}", clusters=len(running.memory.centroids))
+                if stop:
+                    raise InterruptedTrainingError
+                on_step()
 
-    def _train_step(self, rows: np.ndarray, labels: torch.Tensor, memory: ClusterMemory) -> torch.Tensor:
-        """One step of student, teacher and memory on the images `rows` (B,); the three losses."""
+    def _train_step(self, rows: np.ndarray, labels: torch.Tensor, memory: ClusterMemory) -> tuple[torch.Tensor, bool]:
+        """One step of student, teacher and memory on the images `rows` (B,); the three losses, and whether to stop."""
         plan, processes = self.plan, self.processes
         labels = labels.to(processes.device)
         mine = processes.share(len(rows))
@@ -246,11 +258,14 @@ class Trainer:
         )  # fmt: skip
         self.optimiser.zero_grad(set_to_none=True)
         losses[0].backward()
-        processes.sum_([p.grad for p in self.student.parameters() if p.grad is not None])
+        gradients = [p.grad for p in self.student.parameters() if p.grad is not None]
+        # With the gradients goes who was asked to stop, so that all stop after the same step.
+        stop = torch.full((1,), float(self._interruption.asked), dtype=gradients[0].dtype, device=gradients[0].device)
+        processes.sum_([*gradients, stop])
         self.optimiser.step()
         update_teacher_(self.teacher, self.student, decay=teacher_decay(self.step, decay=plan.decay))
         memory.update_(student, labels)
-        return torch.stack([loss.detach() for loss in losses])
+        return torch.stack([loss.detach() for loss in losses]), bool(stop > 0)
 
     def _forward(self, network: nn.Module, rows: np.ndarray, mine: slice, *, view: int) -> torch.Tensor:
         """Embeddings (B, D) of the whole batch, of which this process computes the images `rows[mine]`."""

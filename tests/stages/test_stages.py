@@ -17,6 +17,7 @@ import safetensors.torch
 
 from pipeline.datasets.catalogue import read_catalogue, write_catalogue
 from pipeline.files import read_json
+from pipeline.training.checkpoint import held
 
 ROOT = Path(__file__).parents[2]
 STAGES = ("prepare", "pretrained", "train", "evaluate", "report")
@@ -141,25 +142,74 @@ def test_mistake_in_one_of_two_processes_is_told_once(copied: Any) -> None:
     assert told[0].endswith("lower optimiser.lr or raise loss.temperature")
 
 
-def test_training_killed_goes_on_where_it_was_and_ends_the_same(finished: Any, copied: Any) -> None:
-    """Killed after its first epoch, by SIGKILL: the same model as without, in the same MLflow run."""
-    shutil.rmtree(copied.folder / "data/model")
-    for name in ("mlflow.db", "reports/training.csv"):
-        (copied.folder / name).unlink()
+def started(project: Any) -> "subprocess.Popen[str]":
+    """A training from its beginning, in a process group of its own, once its first checkpoint is there."""
+    shutil.rmtree(project.folder / "data/model")
+    (project.folder / "reports/training.csv").unlink()
+    with sqlite3.connect(project.folder / "mlflow.db") as database:
+        for table in ("latest_metrics", "metrics", "params", "tags", "runs"):
+            database.execute(f"delete from {table}")
     env = {**os.environ, "PYTHONPATH": str(ROOT), "CUDA_VISIBLE_DEVICES": ""}
     process = subprocess.Popen(
-        [sys.executable, "-m", "stages.train"], cwd=copied.folder, env=env, start_new_session=True,
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        [sys.executable, "-m", "stages.train"], cwd=project.folder, env=env, start_new_session=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     for _ in range(9000):
-        if list(copied.folder.glob(".scratch/*/checkpoint.pt")):
-            break
+        if list(project.folder.glob(".scratch/*/checkpoint.pt")):
+            return process
         time.sleep(0.02)
+    raise AssertionError("no checkpoint in three minutes")
+
+
+def assert_recorded_without_a_gap(project: Any) -> None:
+    assert recorded(project, "select status from runs") == [("FINISHED",)]
+    steps = "select step from metrics where key = 'loss' order by step"
+    assert recorded(project, steps) == [(1,), (2,)]
+
+
+def test_training_killed_goes_on_where_it_was_and_ends_the_same(finished: Any, copied: Any) -> None:
+    """By SIGKILL: the same model as without, in the same MLflow run."""
+    process = started(copied)
     os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+    process.communicate()
     time.sleep(1)  # the training process ends with the torchrun that started it
     assert not (copied.folder / "data/model").exists()
-    said = copied.done("train")
-    assert "going on after epoch" in said
+    assert "going on in " in copied.done("train")
     assert_same_model(finished, copied)
-    assert len(recorded(copied, "select run_uuid from runs")) == 1
+    assert_recorded_without_a_gap(copied)
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_training_told_to_stop_says_where_it_is_and_goes_on(finished: Any, copied: Any, processes: int) -> None:
+    """By SIGTERM to the command; started again, on one process, it ends as if nothing had been."""
+    copied.set(train__checkpoint_minutes=0, train__processes=processes)
+    process = started(copied)
+    process.terminate()
+    told, errors = process.communicate(timeout=60)
+    assert process.returncode == 128 + signal.SIGTERM, errors
+    assert "start the same command again to go on from there" in told and "Traceback" not in errors
+    assert recorded(copied, "select status from runs") == [("KILLED",)]
+    copied.set(train__processes=1)
+    assert "going on in " in copied.done("train")
+    if processes == 1:
+        assert_same_model(finished, copied)
+    assert_recorded_without_a_gap(copied)
+
+
+def test_other_settings_start_afresh_and_say_so(copied: Any) -> None:
+    process = started(copied)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+    copied.set(memory__tau=0.5)
+    told = copied.done("train")
+    assert "(memory.tau 0.03 -> 0.5): starting afresh" in told and "going on" not in told
+
+
+def test_one_training_at_a_time(copied: Any) -> None:
+    process = started(copied)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+    (checkpoint,) = copied.folder.glob(".scratch/*/checkpoint.pt")
+    with held(checkpoint.parent):
+        assert "the same training is running already" in copied.refused("train")
+    copied.done("train")

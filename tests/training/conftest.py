@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-from pipeline.training.trainer import Plan
+from pipeline.training.plan import Plan
 
 
 @dataclass(frozen=True)

@@ -1,21 +1,16 @@
 """What the processes share: rows, gradients, sums, and the first one's mistakes."""
 
-import copy
-import dataclasses
 import json
-import os
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-import torch.multiprocessing as multiprocessing
 
 from pipeline.errors import UserError
-from pipeline.model import build
 from pipeline.training import distributed
-from pipeline.training.trainer import Trainer
+from tests.training.gloo import in_processes
 
 
 def test_default_processes_is_one_a_gpu_as_far_as_the_batch_can_be_shared() -> None:
@@ -39,25 +34,6 @@ def test_share_is_in_rank_order() -> None:
     assert [list(range(8))[share] for share in shares] == [[0, 1], [2, 3], [4, 5], [6, 7]]
 
 
-def in_processes(function: Any, size: int, folder: Path, *arguments: Any) -> list[Any]:
-    """What `function(processes, *arguments)` returns in each of `size` gloo processes."""
-    multiprocessing.start_processes(
-        _process, args=(size, folder, function, arguments), nprocs=size, start_method="spawn"
-    )
-    return [torch.load(folder / f"{rank}.pt", weights_only=False) for rank in range(size)]
-
-
-def _process(rank: int, size: int, folder: Path, function: Any, arguments: tuple[Any, ...]) -> None:
-    torch.set_num_threads(1)
-    os.environ["CUDA_VISIBLE_DEVICES"] = ""
-    torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=size)
-    try:
-        found = function(distributed.Processes(rank=rank, size=size), *arguments)
-        torch.save(found, folder / f"{rank}.pt")
-    finally:
-        torch.distributed.destroy_process_group()
-
-
 def share_and_sum(processes: distributed.Processes) -> Any:
     whole = torch.arange(8.0).reshape(4, 2).requires_grad_()
     mine = whole[processes.share(4)]
@@ -76,26 +52,60 @@ def test_two_processes_gather_with_gradient_and_sum(tmp_path: Path) -> None:
         assert other.tolist() == [1, 1] and told.tolist() == [0, 1, 2]
 
 
-def train_in_double(processes: distributed.Processes, crowd: Any, plan: Any) -> Any:
-    torch.manual_seed(1)
-    student = build("resnet10_w32", bn_group=8).double()
-    trainer = Trainer(
-        student, copy.deepcopy(student), images=crowd.images, cameras=crowd.cameras, plan=plan, processes=processes,
-        shown=False,
-    )  # fmt: skip
-    results = [(result.loss, result.labels.tolist()) for result in trainer.run()]
-    return results, student.state_dict(), trainer.teacher.state_dict()
+def state(rank: int, *, differs: int = -1, name: str = "") -> dict[str, torch.Tensor]:
+    """Tensors of many types, with a NaN; in process `differs`, the lowest bit of the last element of `name` is not."""
+    tensors = {
+        "single": torch.tensor([[1.0, float("nan"), -0.0], [3.0, 2.0, 1.0]]),
+        "double": torch.arange(5, dtype=torch.float64) / 3,
+        "half": torch.arange(7, dtype=torch.bfloat16),
+        "count": torch.tensor(3),
+        "flags": torch.tensor([True, False]),
+        "images": torch.arange(120.0).reshape(2, 3, 4, 5),
+        "none": torch.zeros(0, 4),
+    }
+    if rank % 2:
+        tensors["images"] = tensors["images"].contiguous(memory_format=torch.channels_last)
+    if rank == differs:
+        tensors[name].reshape(-1).view(torch.uint8)[-tensors[name].element_size()] ^= 1
+    return tensors
 
 
-def test_one_and_two_processes_train_the_same_in_double_precision(crowd: Any, plan: Any, tmp_path: Path) -> None:
-    plan = dataclasses.replace(plan, epochs=3)
-    results, *networks = train_in_double(distributed.Processes(), crowd, plan)
-    for found, *others in in_processes(train_in_double, 2, tmp_path, crowd, plan):
-        assert [labels for _, labels in found] == [labels for _, labels in results]
-        np.testing.assert_allclose([loss for loss, _ in found], [loss for loss, _ in results], rtol=0, atol=1e-9)
-        for network, other in zip(networks, others, strict=True):
-            for key, value in network.items():
-                torch.testing.assert_close(other[key], value, rtol=0, atol=1e-7, msg=key)
+def compare(processes: distributed.Processes) -> list[str]:
+    def said(tensors: Any) -> str:
+        try:
+            processes.require_same(tensors, "the memory")
+        except RuntimeError as error:
+            return str(error)
+        return ""
+
+    rank = processes.rank
+    rows = torch.eye(4)
+    unequal = [state(rank, differs=rank_of, name=name) for rank_of, name in enumerate(("single", "double", "half"))]
+    unequal.append(state(rank, differs=1, name="count"))
+    swapped = rows[[1, 0, 2, 3]] if rank == 2 else rows
+    renamed = {"b" if rank == 2 else "a": rows}
+    one_less = [rows] * (2 if rank == 0 else 3)
+    reshaped = rows.reshape(2, 8) if rank < 2 else rows
+    cases = [state(rank), list(state(rank).values()), *unequal, [rows, swapped], renamed, one_less, [reshaped], {}]
+    return [said(case) for case in cases]
+
+
+def test_processes_that_do_not_hold_the_same_bits_all_stop(tmp_path: Path) -> None:
+    first, *others = in_processes(compare, 3, tmp_path)
+    assert others == [first, first]
+    assert [place for place, said in enumerate(first) if not said] == [0, 1, len(first) - 1]
+    for said, rank, line in zip(
+        first[2:-1],
+        (0, 1, 2, 1, 2, 2, 0, 2),
+        ("single torch.float32 (2, 3)", "double torch.float64 (5,)", "half torch.bfloat16 (7,)", "count torch.int64 ()",
+         "1 torch.float32 (4, 4)", "b torch.float32 (4, 4)", "2 tensors", "0 torch.float32 (4, 4)"),
+        strict=True,
+    ):  # fmt: skip
+        assert said.startswith(f"the memory differs in process {rank} of 0 to 2 (first: {line}"), said
+
+
+def test_one_process_is_always_the_same_as_itself() -> None:
+    distributed.Processes().require_same([torch.tensor(float("nan"))], "the memory")
 
 
 def test_mistake_is_left_for_the_launcher(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -105,4 +115,4 @@ def test_mistake_is_left_for_the_launcher(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setenv(distributed.LISTENING, "1")
     with pytest.raises(SystemExit), distributed.told_to_launcher():
         raise UserError("no cluster")
-    assert json.loads((tmp_path / "error.json").read_text())["message"]["message"] == "no cluster"
+    assert json.loads((tmp_path / "error.json").read_text())["message"] == "no cluster"

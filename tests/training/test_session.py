@@ -13,10 +13,22 @@ import torch
 from pipeline.errors import UserError
 from pipeline.training.checkpoint import load_checkpoint
 from pipeline.training.distributed import Processes
+from pipeline.training.plan import EpochResult
 from pipeline.training.session import CHECKPOINT, Row, forget, train_to_end
-from pipeline.training.trainer import EpochResult, Trainer
+from pipeline.training.trainer import Trainer
 
 EPOCHS = 5
+
+
+class Together(Processes):
+    """Of several processes that take turns in this one."""
+
+    told: Any = None
+
+    def from_first(self, value: Any) -> Any:
+        if self.first:
+            Together.told = value
+        return Together.told
 
 
 class Adder:
@@ -24,18 +36,21 @@ class Adder:
 
     def __init__(self, epochs: int = EPOCHS, *, rank: int = 0, recall: float | None = None) -> None:
         self.plan = SimpleNamespace(epochs=epochs)
-        self.processes = Processes(rank=rank, size=rank + 1)
-        self.weight, self.epoch, self.recall = torch.ones(2), 0, recall
+        self.processes = Together(rank=rank, size=rank + 1)
+        self.weight, self.epoch, self.recall, self.steps_done = torch.ones(2), 0, recall, 0
 
-    def run(self) -> Iterator[EpochResult]:
+    def run(self, on_step: Callable[[], None], on_epoch: Callable[[EpochResult], None]) -> Iterator[EpochResult]:
         while self.epoch < self.plan.epochs:
             self.weight = self.weight / 2 + self.epoch
+            on_step()
             self.epoch += 1
-            yield EpochResult(
+            result = EpochResult(
                 epoch=self.epoch - 1, eps=0.6, learning_rate=1e-3, num_clusters=10 + self.epoch, num_outliers=3,
                 loss=float(self.weight[0]), loss_hard=0.0, loss_soft=1.0, neighbour_recall=self.recall,
                 images_per_second=100.0, seconds={"extract": 1.0, "train": 2.5}, labels=np.zeros(4, dtype=int),
             )  # fmt: skip
+            on_epoch(result)
+            yield result
 
     def state_dict(self) -> dict[str, Any]:
         return {"weight": self.weight, "epoch": self.epoch}
@@ -47,8 +62,8 @@ class Adder:
 class Stage:
     """What a stage wires in, and what it was called with."""
 
-    def __init__(self, folder: Path, trainer: Adder | None = None, *, eval_step: int = 2) -> None:
-        self.folder, self.trainer, self.eval_step = folder, trainer or Adder(), eval_step
+    def __init__(self, folder: Path, trainer: Adder | None = None, *, eval_step: int = 2, minutes: float = 10) -> None:
+        self.folder, self.trainer, self.eval_step, self.minutes = folder, trainer or Adder(), eval_step, minutes
         self.scored: list[int] = []
         self.recorded: list[Row] = []
         self.told: list[str] = []
@@ -60,7 +75,7 @@ class Stage:
     def run(self, record: Callable[[Row], None] | None = None) -> list[Row]:
         return train_to_end(
             cast(Trainer, self.trainer), folder=self.folder, eval_step=self.eval_step, score=self.score,
-            record=record or self.recorded.append, tell=self.told.append,
+            record=record or self.recorded.append, tell=self.told.append, checkpoint_minutes=self.minutes,
         )  # fmt: skip
 
 
@@ -128,9 +143,11 @@ def test_resume_after_any_epoch_gives_the_same_rows(tmp_path: Path, after: int, 
     interrupted(first, after)
     assert second.run() == expected
     assert torch.equal(second.trainer.weight, whole.trainer.weight)
-    assert first.recorded + second.recorded == expected
+    assert first.recorded == expected[:after]
+    assert second.recorded == expected, "rows are told again: whoever keeps them knows which are there"
     assert first.scored + second.scored == whole.scored
-    assert second.told == [f"going on after epoch {after} of 5 ({tmp_path / 'parts'})"]
+    place = f"epoch {after + 1} of 5, step 1" if after < EPOCHS else "epoch 5 of 5, which is finished"
+    assert second.told == [f"going on in {place} ({tmp_path / 'parts'})"]
 
 
 def test_resume_as_often_as_it_takes(tmp_path: Path) -> None:
@@ -140,7 +157,7 @@ def test_resume_as_often_as_it_takes(tmp_path: Path) -> None:
     assert Stage(tmp_path / "parts").run() == expected
 
 
-def test_resume_repeats_the_epoch_that_was_not_finished(tmp_path: Path) -> None:
+def test_resume_looks_at_the_epoch_that_was_trained_and_not_looked_at(tmp_path: Path) -> None:
     class Failing(Stage):
         def score(self) -> dict[str, float]:
             raise RuntimeError("no memory")
@@ -150,20 +167,21 @@ def test_resume_repeats_the_epoch_that_was_not_finished(tmp_path: Path) -> None:
         Failing(tmp_path / "parts").run()  # in epoch 2, before its checkpoint
     again = Stage(tmp_path / "parts")
     assert again.run() == expected
-    assert again.told == [f"going on after epoch 1 of 5 ({tmp_path / 'parts'})"]
-    assert [row["epoch"] for row in again.recorded] == [2, 3, 4, 5]
+    assert again.told == [f"going on in the evaluation of epoch 2 of 5 ({tmp_path / 'parts'})"]
+    assert again.scored == [2, 4, 5] and again.recorded == expected
 
 
 def test_resume_from_a_damaged_checkpoint_is_refused(tmp_path: Path) -> None:
     (tmp_path / CHECKPOINT).write_bytes(b"half")
     stage = Stage(tmp_path)
-    with pytest.raises(UserError, match=r"checkpoint\.pt is damaged and cannot be resumed from"):
+    with pytest.raises(UserError, match=r"checkpoint\.pt is no checkpoint of this version"):
         stage.run()
     assert stage.trainer.epoch == 0
 
 
 def test_other_processes_train_and_score_but_write_and_record_nothing(tmp_path: Path) -> None:
     stage = Stage(tmp_path, Adder(rank=1))
+    Together.told = None
     rows = stage.run()
     assert stage.scored == [2, 4, 5] and stage.trainer.epoch == EPOCHS
     assert len(rows) == EPOCHS and not any("student_mAP" in row for row in rows)
@@ -173,6 +191,7 @@ def test_other_processes_train_and_score_but_write_and_record_nothing(tmp_path: 
 def test_other_processes_go_on_from_the_checkpoint_of_the_first(tmp_path: Path) -> None:
     first, other = Stage(tmp_path), Stage(tmp_path, Adder(rank=1))
     interrupted(first, 3)
+    Together.told = load_checkpoint(tmp_path / CHECKPOINT)
     other.run()
     assert other.scored == [4, 5] and other.told == []
     whole = Stage(tmp_path / "whole")
@@ -182,9 +201,25 @@ def test_other_processes_go_on_from_the_checkpoint_of_the_first(tmp_path: Path) 
 
 def test_training_without_scores_has_rows_all_the_same(tmp_path: Path) -> None:
     stage = Stage(tmp_path)
-    stage.score = dict  # type: ignore[method-assign, assignment]
+    stage.score = dict  # type: ignore[method-assign]
     rows = stage.run()
     assert len(rows) == EPOCHS and all(math.isfinite(value) for row in rows for value in row.values())
+
+
+@pytest.mark.parametrize(("minutes", "expected"), [(10.0, [1, 2, 2]), (0.0, [0, 1, 1, 2, 2])])
+def test_checkpoints_are_written_between_steps_when_it_is_time(
+    tmp_path: Path, minutes: float, expected: list[int]
+) -> None:
+    """Epochs finished at each checkpoint: of two, of one step each, the last of which is looked at."""
+    finished: list[int] = []
+
+    class Watched(Adder):
+        def state_dict(self) -> dict[str, Any]:
+            finished.append(self.epoch)
+            return super().state_dict()
+
+    Stage(tmp_path, Watched(2), eval_step=3, minutes=minutes).run()
+    assert finished == expected
 
 
 def test_forget_removes_the_checkpoint_and_what_lies_beside_it(tmp_path: Path) -> None:

@@ -12,7 +12,8 @@ import torch
 
 from pipeline.model import build
 from pipeline.training.checkpoint import load_checkpoint, save_checkpoint
-from pipeline.training.trainer import EpochResult, Plan, Trainer
+from pipeline.training.plan import EpochResult, Plan
+from pipeline.training.trainer import Trainer
 
 
 def make(crowd: Any, plan: Plan, **other: Any) -> Trainer:

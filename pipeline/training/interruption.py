@@ -1,0 +1,58 @@
+"""Being told to stop: SIGTERM and SIGINT end a training between two steps, so that it can go on from there.
+
+A signal that arrives while steps run is kept until all processes have finished the same step: the trainer passes it on
+with the gradients. At any other time it ends the training at once; the state is whole then.
+"""
+
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+
+class InterruptedTrainingError(KeyboardInterrupt):
+    """A signal asked to stop. Not an `Exception`: nobody on the way may take it for a failure."""
+
+
+class Interruption:
+    """Whether this process was asked to stop.
+
+    Attributes:
+        asked: a signal has arrived.
+    """
+
+    def __init__(self) -> None:
+        self.asked = False
+        self._deferred = False
+
+    @contextmanager
+    def watched(self) -> Iterator[None]:
+        """Takes the signals for as long as the block lasts; only the main thread of a process can."""
+        before = {number: signal.signal(number, self._take) for number in SIGNALS}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    @contextmanager
+    def deferred(self) -> Iterator[None]:
+        """Keeps a signal in `asked` until the block ends, and then raises.
+
+        Raises:
+            InterruptedTrainingError: a signal arrived meanwhile.
+        """
+        self._deferred = True
+        try:
+            yield
+        finally:
+            self._deferred = False
+        if self.asked:
+            raise InterruptedTrainingError
+
+    def _take(self, number: int, frame: FrameType | None) -> None:
+        self.asked = True
+        if not self._deferred:
+            raise InterruptedTrainingError

@@ -1,0 +1,72 @@
+"""What a training is asked to do, and what an epoch of it did.
+
+N: training images · K: clusters.
+"""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """The numbers of a training, named as in params.yaml."""
+
+    epochs: int
+    iters: int
+    seed: int
+    batch: int
+    instances: int
+    camera_aware: bool
+    flip: float
+    pad: int
+    erase: float
+    eps: float
+    eps_schedule: str
+    min_samples: int
+    k1: int
+    k2: int
+    neighbours: str
+    update: str
+    momentum: float
+    tau: float
+    temperature: float
+    smoothing: float
+    weight: float
+    lr: float
+    weight_decay: float
+    schedule: str
+    step_epochs: int
+    warmup_epochs: int
+    decay: float
+
+
+@dataclass(frozen=True)
+class EpochResult:
+    """What one epoch did.
+
+    Attributes:
+        epoch: from 0.
+        eps: DBSCAN's radius in this epoch.
+        learning_rate: Adam's in this epoch.
+        num_clusters: K.
+        num_outliers: images that DBSCAN left out.
+        loss, loss_hard, loss_soft: means over the steps of the total, L_c and L_ss.
+        neighbour_recall: share of the true neighbours that `neighbours: ivf` found, on a sample; None for `exact`.
+        images_per_second: of the steps, over all processes.
+        seconds: of each part of the epoch: extract, neighbours, jaccard, dbscan, train, and recall where measured.
+        labels: pseudo labels of shape (N,), -1 for outliers.
+    """
+
+    epoch: int
+    eps: float
+    learning_rate: float
+    num_clusters: int
+    num_outliers: int
+    loss: float
+    loss_hard: float
+    loss_soft: float
+    neighbour_recall: float | None
+    images_per_second: float
+    seconds: dict[str, float]
+    labels: np.ndarray = field(repr=False)
