@@ -97,12 +97,12 @@ def test_foreign_and_truncated_models_are_refused(copied: Any) -> None:
     assert "model.safetensors is damaged" in copied.refused("evaluate")
 
 
-def test_data_set_without_queries_is_named(copied: Any) -> None:
+def test_data_set_without_queries_is_clustered_and_named(copied: Any) -> None:
     place = copied.folder / "data/prepared/catalogue.csv"
     catalogue = read_catalogue(place)
     catalogue.loc[catalogue["split"] == "query", "split"] = "gallery"
     write_catalogue(catalogue.sort_values(["split", "path"], key=_in_order), place)
-    assert "no query images" in copied.refused("evaluate")
+    assert "no evaluation: the data set has no query images" in copied.here("evaluate")
 
 
 def _in_order(column: "pd.Series[str]") -> "pd.Series[str]":
