@@ -39,16 +39,14 @@ class Interruption:
 
     @contextmanager
     def deferred(self) -> Iterator[None]:
-        """Keeps a signal in `asked` until the block ends, and then raises.
+        """Keeps a signal in `asked` until the block ends well, and then raises.
 
         Raises:
             InterruptedTrainingError: a signal arrived meanwhile.
         """
         self._deferred = True
-        try:
-            yield
-        finally:
-            self._deferred = False
+        yield  # where the block breaks off, a step may be half done: no signal may lead to saving it
+        self._deferred = False
         if self.asked:
             raise InterruptedTrainingError
 
