@@ -101,6 +101,9 @@ class Teacher(_Section):
 class Train(_Section):
     iters: int = Field(ge=1)
     eval_step: int = Field(ge=1)
+    precision: Literal["auto", "fp32", "tf32", "bf16", "fp16"]
+    compile: bool
+    deterministic: bool
     processes: Literal["auto"] | int
     checkpoint_minutes: float = Field(ge=0)
 

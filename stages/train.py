@@ -15,6 +15,7 @@ from pipeline.model import build
 from pipeline.model.saved import MODEL_FILE, save_model
 from pipeline.model.starting import starting_weights
 from pipeline.params import Settings, check_processes, read_settings
+from pipeline.precision import default_precision
 from pipeline.retrieval.scoring import TestSet, figures, why_not_scored
 from pipeline.tracking import tracked
 from pipeline.training import distributed
@@ -28,6 +29,7 @@ from pipeline.training.trainer import Trainer
 # The sections that a training's outcome depends on, beside its data and its starting weights.
 NUMBERS = ("augment", "sampler", "clustering", "memory", "loss", "optimiser", "teacher")
 DECISIVE = ("dataset", "backbone", "epochs", "seed", "model", *NUMBERS)
+DECISIVE_OF_TRAIN = ("iters", "eval_step", "precision", "compile", "deterministic")
 
 
 def train() -> None:
@@ -59,11 +61,16 @@ def _train(settings: Settings, processes: distributed.Processes) -> None:
     untested = why_not_scored(packed)
     test = None if untested else TestSet(packed)
     weights, start = starting_weights(at.PRETRAINED)
-    seed_everything(settings.seed)
+    wanted = settings.train.precision
+    precision = default_precision(processes.device) if wanted == "auto" else wanted
+    seed_everything(settings.seed, deterministic=settings.train.deterministic)
     student = build(settings.backbone, **settings.model.model_dump(), weights=weights).to(processes.device)
     teacher = copy.deepcopy(student)
     numbers = {key: value for section in settings.as_dict(*NUMBERS).values() for key, value in section.items()}
-    plan = Plan(epochs=settings.epochs, iters=settings.train.iters, seed=settings.seed, **numbers)
+    plan = Plan(
+        epochs=settings.epochs, iters=settings.train.iters, seed=settings.seed, precision=precision,
+        compile=settings.train.compile, **numbers,
+    )  # fmt: skip
     interruption = Interruption()
     trainer = Trainer(
         student, teacher, images=images.images, cameras=images.camids, plan=plan, processes=processes,
@@ -82,13 +89,15 @@ def _train(settings: Settings, processes: distributed.Processes) -> None:
 
     decisive = settings.as_dict(*DECISIVE)
     data = read_json(at.PREPARED / "summary.json")["digest"]
-    facts = {**decisive, "train": [plan.iters, settings.train.eval_step], "data": data, "weights": start["sha256"]}
+    running = {**{key: getattr(settings.train, key) for key in DECISIVE_OF_TRAIN}, "precision": precision}
+    facts = {**decisive, "train": running, "data": data, "weights": start["sha256"]}
     folder = at.scratch() / fingerprint(facts)
     name = f"{settings.dataset} {settings.backbone} seed {settings.seed}"
     tags = {
         "dataset": settings.dataset,
         "backbone": settings.backbone,
         "data.digest": data,
+        "precision": precision,
         "weights": str(start["name"]),
     }
     with (
@@ -108,8 +117,8 @@ def _train(settings: Settings, processes: distributed.Processes) -> None:
             checkpoint_minutes=settings.train.checkpoint_minutes, record=run.log_epoch,
         )  # fmt: skip
         if processes.first:
-            save_model(at.MODEL / MODEL_FILE, student, teacher, settings=decisive)
-            settings.write(at.MODEL / "settings.yaml", *DECISIVE)
+            save_model(at.MODEL / MODEL_FILE, student, teacher, settings=settings.as_dict("image", *DECISIVE))
+            settings.write(at.MODEL / "settings.yaml", "image", *DECISIVE)
             write_json(at.MODEL / "run.json", {"run_id": run.id, "name": name})
             with replacing(at.REPORTS / "training.csv") as temporary:
                 pd.DataFrame(rows).to_csv(temporary, index=False)

@@ -1,7 +1,7 @@
 """Backbones, pooling, grouped BatchNorm, weights: from images to embeddings of unit length."""
 
 from pipeline.model.backbones import BACKBONES
-from pipeline.model.batchnorm import commit_statistics_
+from pipeline.model.batchnorm import commit_statistics_, group_size, take_statistics_
 from pipeline.model.fetch import fetch_weights
 from pipeline.model.network import Network, build
 from pipeline.model.pooling import POOLINGS
@@ -15,5 +15,7 @@ __all__ = [
     "build",
     "commit_statistics_",
     "fetch_weights",
+    "group_size",
     "load_weights_",
+    "take_statistics_",
 ]

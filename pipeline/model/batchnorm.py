@@ -29,9 +29,22 @@ from pipeline.errors import UserError
 MOMENTUM = 0.1  # share of the new statistics, torch's default
 
 
+def group_size(model: nn.Module) -> int | None:
+    """g, the images that the grouped BatchNorms of `model` normalise together; None where it has no such limit."""
+    return next((layer.group_size for layer in model.modules() if isinstance(layer, _Grouped)), None)
+
+
+def take_statistics_(model: nn.Module) -> Tensor:
+    """The statistics (G, S) of the last forward pass in train mode, given away; (1, 0) of a model without BatchNorm."""
+    kept = [layer.take_statistics_() for layer in model.modules() if isinstance(layer, _Grouped)]
+    return torch.cat(kept, dim=1) if kept else torch.zeros(1, 0)
+
+
 @torch.no_grad()
-def commit_statistics_(model: nn.Module, *, reduce: Callable[[Tensor], Tensor] | None = None) -> None:
-    """Moves the running statistics of every grouped BatchNorm of `model`, once, by those of its last forward pass.
+def commit_statistics_(
+    model: nn.Module, rows: Tensor | None = None, *, reduce: Callable[[Tensor], Tensor] | None = None
+) -> None:
+    """Moves the running statistics of every grouped BatchNorm of `model`, once, by those of a step.
 
     Call it once a step, after a forward pass in train mode, for the student and for the teacher. Both running
     statistics become (1 - 0.1) old + 0.1 x mean over all groups. The mean is summed group by group in the order of
@@ -39,14 +52,14 @@ def commit_statistics_(model: nn.Module, *, reduce: Callable[[Tensor], Tensor] |
 
     Args:
         model: holds `GroupedBatchNorm1d` and `GroupedBatchNorm2d` layers.
+        rows: (G, S), what `take_statistics_` gave for the groups of this process; None: of the last forward pass.
         reduce: collects the rows of all processes, (G, S) -> (G of all processes, S), in the order of the ranks; it
             is called once. None: this process is the only one.
     """
     layers = [layer for layer in model.modules() if isinstance(layer, _Grouped)]
-    kept = [layer.take_statistics_() for layer in layers]
-    if not kept:
+    if not layers:
         return
-    rows = torch.cat(kept, dim=1)  # (G, S)
+    rows = take_statistics_(model) if rows is None else rows
     if reduce is not None:
         rows = reduce(rows)
     mean = _mean_of_rows(rows)  # (S,)

@@ -18,10 +18,12 @@ from pipeline.files import replacing
 from pipeline.model.network import Network, build
 
 MODEL_FILE = "model.safetensors"
+# What a network is built from, and what its images are like.
+REQUIRED = ("backbone", "model", "image")
 
 
 def save_model(path: Path, student: nn.Module, teacher: nn.Module, *, settings: Mapping[str, Any]) -> None:
-    """Writes both networks, and `settings` (backbone and model among them) in the header, in one step."""
+    """Writes both networks, and `settings` (those of `REQUIRED` among them) in the header, in one step."""
     tensors = {
         f"{role}.{key}": tensor.detach().cpu().contiguous()
         for role, network in (("student", student), ("teacher", teacher))
@@ -69,6 +71,17 @@ def _read(path: Path, *, tensors: bool) -> tuple[dict[str, Any], dict[str, Tenso
             content = {key: file.get_tensor(key) for key in file.keys()} if tensors else {}  # noqa: SIM118
     except safetensors.SafetensorError as error:
         raise UserError(f"{path} is damaged: {error}") from error
+    return _settings(header, path), content
+
+
+def _settings(header: Mapping[str, str], path: Path) -> dict[str, Any]:
     if "settings" not in header:
         raise UserError(f"{path} was not written by the train stage: its header holds no settings")
-    return json.loads(header["settings"]), content
+    try:
+        settings = json.loads(header["settings"])
+    except json.JSONDecodeError as error:
+        raise UserError(f"{path} is damaged: the settings in its header cannot be read") from error
+    missing = [key for key in REQUIRED if not isinstance(settings, dict) or key not in settings]
+    if missing:
+        raise UserError(f"{path} is not of this version: the settings in its header lack {', '.join(missing)}")
+    return settings

@@ -9,6 +9,7 @@ import logging
 import os
 import signal
 import sys
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -76,6 +77,45 @@ class Processes:
             for tensor, part in zip(chosen, flat.split([t.numel() for t in chosen]), strict=True):
                 tensor.copy_(part.view_as(tensor))
 
+    def sum_in_order(self, rows: Sequence[torch.Tensor]) -> torch.Tensor:
+        """The sum of the rows of all processes, with the same bits however many processes hold them.
+
+        Neighbours are added in pairs, then the pairs, and so on, where a sum over the processes' own sums would be
+        rounded differently for every number of processes. Each process adds up one part of all rows, so that no more
+        travels than for a sum in any order.
+
+        Args:
+            rows: (P,) each, as many in every process; those of all stand in the order of the ranks.
+
+        Returns:
+            of shape (P,).
+        """
+        rows = list(rows)
+        while len(rows) % 2 == 0:  # so far a pair is always in one process
+            rows = _pairs(rows)
+        if self.size > 1:
+            return self._sum_in_parts(torch.stack(rows))
+        return _sum_of_pairs(rows)
+
+    def _sum_in_parts(self, rows: torch.Tensor) -> torch.Tensor:
+        """(r, P) of each process -> (P,), the sum of all rows in the order of the ranks."""
+        number, length = rows.shape
+        part = -(-length // self.size)
+        padded = torch.nn.functional.pad(rows, (0, part * self.size - length))
+        sent = padded.view(number, self.size, part).transpose(0, 1).contiguous()  # (size, r, part), one a process
+        received = torch.empty_like(sent)
+        dist.all_to_all_single(received, sent)
+        mine = _sum_of_pairs(list(received.flatten(0, 1)))
+        return self.gather(mine)[:length]
+
+    def any(self, mine: bool) -> bool:
+        """Whether it is so in any process; the same answer in all."""
+        if self.size == 1:
+            return mine
+        found = torch.tensor([mine], dtype=torch.int32, device=self.device)
+        dist.all_reduce(found)
+        return bool(found)
+
     def from_first(self, value: Any) -> Any:
         """What the first process holds (anything that can be pickled), on all of them."""
         if self.size == 1:
@@ -104,6 +144,16 @@ class Processes:
         found: list[Any] = [None] * self.size
         dist.all_gather_object(found, mine)
         raise RuntimeError(f"{what} {_difference(found)}: this is a defect of the program or of a machine")
+
+
+def _sum_of_pairs(rows: list[torch.Tensor]) -> torch.Tensor:
+    while len(rows) > 1:
+        rows = _pairs(rows)
+    return rows[0]
+
+
+def _pairs(rows: list[torch.Tensor]) -> list[torch.Tensor]:
+    return [one + other for one, other in zip(rows[::2], rows[1::2], strict=False)] + rows[len(rows) // 2 * 2 :]
 
 
 def _difference(found: Sequence[Sequence[str]]) -> str:
@@ -205,19 +255,20 @@ def launch(module: str, *, processes: int) -> int:
     os.environ[LISTENING] = "1"
     if "DVC_ROOT" in os.environ:
         _end_with_parent()  # a killed `dvc repro` must not leave a training behind that nobody knows of
-    command = ["--standalone", f"--nproc-per-node={processes}", "-m", module]
-    try:
-        run(parse_args(command))
-    except ChildFailedError as error:
-        _, failure = error.get_first_failure()
-        if failure.exitcode < 0:
-            reason = " (out of memory?)" if failure.exitcode == -signal.SIGKILL else ""
-            print(f"error: a training process was ended by {failure.signal_name()}{reason}", file=sys.stderr)
-        elif Path(failure.error_file).is_file():
-            print(f"error: {failure.message}", file=sys.stderr)
-        return 1
-    except SignalException as asked:  # passed on to the processes, which have left a checkpoint and said so
-        return 128 + int(asked.sigval)
+    with tempfile.TemporaryDirectory() as logs:  # torchrun's own would stay behind
+        command = ["--standalone", f"--nproc-per-node={processes}", f"--log-dir={logs}", "-m", module]
+        try:
+            run(parse_args(command))
+        except ChildFailedError as error:
+            _, failure = error.get_first_failure()
+            if failure.exitcode < 0:
+                reason = " (out of memory?)" if failure.exitcode == -signal.SIGKILL else ""
+                print(f"error: a training process was ended by {failure.signal_name()}{reason}", file=sys.stderr)
+            elif Path(failure.error_file).is_file():
+                print(f"error: {failure.message}", file=sys.stderr)
+            return 1
+        except SignalException as asked:  # passed on to the processes, which have left a checkpoint and said so
+            return 128 + int(asked.sigval)
     return 0
 
 

@@ -39,6 +39,8 @@ class Plan:
     step_epochs: int
     warmup_epochs: int
     decay: float
+    precision: str = "fp32"
+    compile: bool = False
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """Randomness that depends on (seed, purpose, epoch, step) alone: never on a process, a worker or what ran before."""
 
+import os
 import random
 import zlib
 
@@ -25,10 +26,19 @@ def generator(seed: int, purpose: str, *counters: int) -> np.random.Generator:
     return np.random.default_rng(derive_seed(seed, purpose, *counters))
 
 
-def seed_everything(seed: int) -> None:
-    """Seeds the global generators (weights are initialised from torch's) and asks torch for deterministic kernels."""
+def seed_everything(seed: int, *, deterministic: bool = True) -> None:
+    """Seeds the global generators (weights are initialised from torch's) and says which kernels torch may take.
+
+    Args:
+        seed: the experiment's.
+        deterministic: only kernels that give the same bits in every run; False lets cuDNN try which ones are fastest.
+    """
     random.seed(seed)
     np.random.seed(seed)  # noqa: NPY002 - libraries that draw from the global state
     torch.manual_seed(seed)
-    torch.backends.cudnn.benchmark = False
-    torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.backends.cudnn.benchmark = not deterministic
+    torch.use_deterministic_algorithms(deterministic, warn_only=True)
+    # Nothing here reads memory that it has not written.
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+    if deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS reads it when it is first used

@@ -11,6 +11,7 @@ import copy
 import math
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -21,17 +22,18 @@ from torch import nn
 
 from pipeline.clustering import centroids as cluster_centroids
 from pipeline.clustering import eps_at, pseudo_labels
-from pipeline.contrast import ClusterMemory, contrastive_loss, teacher_decay, update_teacher_
-from pipeline.datasets.augment import apply_views, draw_views
+from pipeline.contrast import ClusterMemory
 from pipeline.datasets.sampling import epoch_batches
 from pipeline.errors import UserError
-from pipeline.model import commit_statistics_
+from pipeline.precision import Precision
 from pipeline.progress import Progress
 from pipeline.retrieval.embedding import embed
 from pipeline.training.distributed import Processes
+from pipeline.training.feed import feed
 from pipeline.training.interruption import InterruptedTrainingError, Interruption
+from pipeline.training.learner import Learner
 from pipeline.training.plan import EpochResult, Plan
-from pipeline.training.randomness import derive_seed, generator
+from pipeline.training.randomness import derive_seed
 from pipeline.training.schedule import learning_rate_at
 
 
@@ -56,7 +58,7 @@ _ARRAYS = ("labels", "batches")
 
 
 class Trainer:
-    """Holds the two networks, the optimiser and the place in the schedule; `run` goes on from there.
+    """Holds what learns and the place in the schedule; `run` goes on from there.
 
     Args:
         student: (B, 3, H, W) -> (B, D), L2-normalised; on the device of `processes`.
@@ -86,10 +88,7 @@ class Trainer:
         self._interruption = interruption or Interruption()
         self._images, self._cameras = images, cameras
         self._shown = shown and self.processes.first
-        for parameter in teacher.parameters():
-            parameter.requires_grad_(False)
-        trainable = [p for p in student.parameters() if p.requires_grad]
-        self.optimiser = torch.optim.Adam(trainable, lr=plan.lr, weight_decay=plan.weight_decay)
+        self._learner = Learner(student, teacher, plan=plan, processes=self.processes)
         self.epoch = 0  # the next one
         self.step = 0  # the next one, counted over all epochs
         self._running: _RunningEpoch | None = None
@@ -114,10 +113,13 @@ class Trainer:
         """Of the epoch that is running."""
         return self._running.steps_done if self._running else 0
 
-    def embed(self, network: nn.Module, images: np.ndarray, title: str) -> torch.Tensor:
-        """L2-normalised embeddings (N, D) of any images, computed by all processes together."""
+    def embed(
+        self, network: nn.Module, images: np.ndarray, title: str, *, precision: Precision | None = None
+    ) -> torch.Tensor:
+        """L2-normalised embeddings (N, D) of any images, computed by all processes together; in float32 by default."""
         mine = self.processes
-        with Progress(title, len(images), unit="image", shown=self._shown) as progress:
+        precision = precision or Precision("fp32", mine.device)
+        with Progress(title, len(images), unit="image", shown=self._shown) as progress, precision.forward():
             found = embed(
                 network, images, device=mine.device, rank=mine.rank, size=mine.size,
                 advance=lambda done: progress.advance(done * mine.size),
@@ -134,9 +136,7 @@ class Trainer:
             arrays = {name: torch.from_numpy(getattr(self._running, name)) for name in _ARRAYS}
             running = {**vars(self._running), **arrays, "memory": self._running.memory.state_dict()}
         return {
-            "student": self.student.state_dict(),
-            "teacher": self.teacher.state_dict(),
-            "optimiser": self.optimiser.state_dict(),
+            "learner": self._learner.state_dict(),
             "epoch": self.epoch,
             "step": self.step,
             "running": running,
@@ -144,9 +144,7 @@ class Trainer:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Takes the place that `state_dict` described."""
-        self.student.load_state_dict(state["student"])
-        self.teacher.load_state_dict(state["teacher"])
-        self.optimiser.load_state_dict(state["optimiser"])
+        self._learner.load_state_dict(state["learner"])
         self.epoch, self.step = int(state["epoch"]), int(state["step"])
         self._running = None
         if state["running"] is not None:
@@ -162,8 +160,7 @@ class Trainer:
             epoch, start=plan.lr, warmup_epochs=plan.warmup_epochs, schedule=plan.schedule,
             epochs=plan.epochs, step_epochs=plan.step_epochs,
         )  # fmt: skip
-        for group in self.optimiser.param_groups:
-            group["lr"] = learning_rate
+        self._learner.set_learning_rate(learning_rate)
         eps = eps_at(epoch, schedule=plan.eps_schedule, start=plan.eps, epochs=plan.epochs)
         if self._running is None:
             self._running = self._begin(epoch, eps)
@@ -187,7 +184,8 @@ class Trainer:
         seconds: dict[str, float] = {}
         with _timed(seconds, "extract"):
             title = f"epoch {epoch + 1}/{plan.epochs}, embeddings"
-            features = self.embed(self.student, self._images, title).numpy()
+            precision = self._learner.precision
+            features = self.embed(self.student, self._images, title, precision=precision).numpy()
         found: tuple[np.ndarray, np.ndarray, float | None] | None = None
         if self.processes.first:
             clustering = pseudo_labels(
@@ -223,19 +221,26 @@ class Trainer:
     def _train(self, running: _RunningEpoch, on_step: Callable[[], None]) -> None:
         self.student.train()
         self.teacher.train()
-        batches, labels = running.batches, torch.from_numpy(running.labels)
-        title = f"epoch {self.epoch + 1}/{self.plan.epochs}"
-        with Progress(title, len(batches), shown=self._shown) as progress:
+        plan, processes = self.plan, self.processes
+        left, labels = running.batches[running.steps_done :], torch.from_numpy(running.labels)
+        arriving = feed(
+            self._images, left, plan=plan, first_step=self.step, mine=processes.share(plan.batch),
+            device=processes.device,
+        )  # fmt: skip
+        title = f"epoch {self.epoch + 1}/{plan.epochs}"
+        with Progress(title, len(running.batches), shown=self._shown) as progress, closing(arriving):
             progress.advance(running.steps_done)
-            for number, rows in enumerate(batches[running.steps_done :], start=running.steps_done + 1):
-                began = time.perf_counter()
-                losses, stop = self._train_step(rows, labels[torch.from_numpy(rows)], running.memory)
-                running.total += losses.double().cpu()
+            began = time.perf_counter()
+            for rows, views in zip(left, arriving, strict=True):
+                of_batch = labels[torch.from_numpy(rows)].to(processes.device)
+                running.total += self._learner.learn_(views, of_batch, running.memory, step=self.step).double().cpu()
+                number = running.steps_done + 1
                 if not math.isfinite(float(running.total[0])):
                     raise UserError(
                         f"the loss is not finite in epoch {self.epoch + 1}, step {number}: "
                         "lower optimiser.lr or raise loss.temperature"
                     )
+                stop = processes.any(self._interruption.asked)  # asked of one, all stop after the same step
                 self.step += 1
                 running.steps_done = number
                 running.seconds["train"] += time.perf_counter() - began
@@ -243,44 +248,7 @@ class Trainer:
                 if stop:
                     raise InterruptedTrainingError
                 on_step()
-
-    def _train_step(self, rows: np.ndarray, labels: torch.Tensor, memory: ClusterMemory) -> tuple[torch.Tensor, bool]:
-        """One step of student, teacher and memory on the images `rows` (B,); the three losses, and whether to stop."""
-        plan, processes = self.plan, self.processes
-        labels = labels.to(processes.device)
-        mine = processes.share(len(rows))
-        student = self._forward(self.student, rows, mine, view=0)  # (B, D)
-        with torch.no_grad():
-            teacher = self._forward(self.teacher, rows, mine, view=1)
-        losses = contrastive_loss(
-            student, teacher, memory.centroids, labels,
-            temperature=plan.temperature, smoothing=plan.smoothing, weight=plan.weight,
-        )  # fmt: skip
-        self.optimiser.zero_grad(set_to_none=True)
-        losses[0].backward()
-        gradients = [p.grad for p in self.student.parameters() if p.grad is not None]
-        # With the gradients goes who was asked to stop, so that all stop after the same step.
-        stop = torch.full((1,), float(self._interruption.asked), dtype=gradients[0].dtype, device=gradients[0].device)
-        processes.sum_([*gradients, stop])
-        self.optimiser.step()
-        update_teacher_(self.teacher, self.student, decay=teacher_decay(self.step, decay=plan.decay))
-        memory.update_(student, labels)
-        return torch.stack([loss.detach() for loss in losses]), bool(stop > 0)
-
-    def _forward(self, network: nn.Module, rows: np.ndarray, mine: slice, *, view: int) -> torch.Tensor:
-        """Embeddings (B, D) of the whole batch, of which this process computes the images `rows[mine]`."""
-        height, width = self._images.shape[1:3]
-        plan = self.plan
-        views = draw_views(
-            len(rows), height=height, width=width, pad=plan.pad, flip=plan.flip, erase=plan.erase,
-            generator=generator(plan.seed, "view", self.step, view),
-        )[mine]  # fmt: skip
-        device = self.processes.device
-        images = torch.from_numpy(self._images[rows[mine]]).to(device)
-        precision = next(network.parameters()).dtype  # double precision tells rounding from a mistake
-        embeddings = network(apply_views(images, views.to(device)).to(precision))
-        commit_statistics_(network, reduce=self.processes.gather if self.processes.size > 1 else None)
-        return self.processes.gather(embeddings)
+                began = time.perf_counter()
 
 
 class _timed:  # noqa: N801 - reads as a word

@@ -17,6 +17,7 @@ SETTINGS = {
     "dataset": "toy",
     "backbone": "resnet10_w32",
     "seed": 2**32 - 1,
+    "image": {"height": 32, "width": 16},
     "model": {"pooling": "gem", "features": 8, "bn_group": 2},
     "optimiser": {"lr": 3.5e-4, "names": ["σ", None, True]},
 }
@@ -156,4 +157,19 @@ def test_model_without_its_teacher_is_refused(path: Path, pair: tuple[nn.Module,
 def test_model_of_an_unknown_backbone_is_refused(path: Path, pair: tuple[nn.Module, nn.Module]) -> None:
     save_model(path, *pair, settings=SETTINGS | {"backbone": "resnet7"})
     with pytest.raises(UserError, match="backbone must be one of .*, got 'resnet7'"):
+        load_model(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{", "is damaged: the settings in its header cannot be read"),
+        ('{"backbone": "resnet10_w32"}', "is not of this version: the settings in its header lack model, image"),
+        ("[1]", "lack backbone, model, image"),
+    ],
+)
+def test_header_that_lacks_settings_is_refused(path: Path, text: str, message: str) -> None:
+    tensors = safetensors.torch.load_file(path)
+    safetensors.torch.save_file(tensors, path, metadata={"settings": text})
+    with pytest.raises(UserError, match=message):
         load_model(path)

@@ -12,8 +12,10 @@ from pipeline.training.distributed import Processes
 
 def in_processes(function: Any, size: int, folder: Path, *arguments: Any) -> list[Any]:
     """What `function(processes, *arguments)` returns in each of `size` gloo processes."""
+    # Processes that start from one that has the imports already: seconds less for each.
+    multiprocessing.set_forkserver_preload([function.__module__])
     multiprocessing.start_processes(
-        _process, args=(size, folder, function, arguments), nprocs=size, start_method="spawn"
+        _process, args=(size, folder, function, arguments), nprocs=size, start_method="forkserver"
     )
     return [torch.load(folder / f"{rank}.pt", weights_only=False) for rank in range(size)]
 

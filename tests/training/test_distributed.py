@@ -108,6 +108,18 @@ def test_one_process_is_always_the_same_as_itself() -> None:
     distributed.Processes().require_same([torch.tensor(float("nan"))], "the memory")
 
 
+def add_up(processes: distributed.Processes) -> torch.Tensor:
+    rows = torch.randn(12, 1000, generator=torch.Generator().manual_seed(1)) * torch.logspace(-6, 6, 12)[:, None]
+    return processes.sum_in_order(list(rows[processes.share(12)]))
+
+
+def test_sum_in_order_has_the_same_bits_on_any_number_of_processes(tmp_path: Path) -> None:
+    alone = add_up(distributed.Processes())
+    for size in (2, 3, 4):
+        (tmp_path / str(size)).mkdir()
+        assert all(torch.equal(total, alone) for total in in_processes(add_up, size, tmp_path / str(size)))
+
+
 def test_mistake_is_left_for_the_launcher(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TORCHELASTIC_ERROR_FILE", str(tmp_path / "error.json"))
     with pytest.raises(UserError), distributed.told_to_launcher():

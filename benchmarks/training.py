@@ -1,0 +1,186 @@
+"""Where the time of an epoch goes, and what precision, compilation and determinism do to it.
+
+    python -m benchmarks.training            # on a CPU the demo's recipe, on a GPU that of Market-1501
+    python -m benchmarks.training --recipe market1501 --iters 4
+
+Trains on images of coloured patches, as many as the data set of the recipe has. For each way of computing it prints
+seconds an epoch (the first, in which kernels are compiled and chosen, does not count), images a second of a training
+step against the first way's, the share of each part of the epoch, and peak memory on a GPU. `networks` are the forward
+and backward passes, measured by themselves on the same shapes: of a step, and of the extraction; what an epoch takes
+beyond them is what everything else costs. On a GPU it exits with 1 where that is above the target in the default way.
+"""
+
+import copy
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import torch
+import typer
+from ruamel.yaml import YAML
+
+from pipeline.model import build, commit_statistics_
+from pipeline.params import Settings, read_settings
+from pipeline.precision import Precision, default_precision
+from pipeline.retrieval import evaluate
+from pipeline.retrieval.embedding import CHUNK
+from pipeline.training.distributed import Processes
+from pipeline.training.plan import EpochResult, Plan
+from pipeline.training.randomness import seed_everything
+from pipeline.training.trainer import Trainer
+
+NUM_IMAGES = {"synthetic": 1176, "market1501": 12936, "dukemtmc": 16522, "msmt17": 32621}
+QUERIES, GALLERY = 0.26, 1.23  # of the train images, as in Market-1501
+EACH, CAMERAS = 17, 6  # images of a person
+SECTIONS = ("augment", "sampler", "clustering", "memory", "loss", "optimiser", "teacher")
+TARGET = 0.10  # of an epoch, for everything that is not the networks
+
+
+def draw(number: int, height: int, width: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Images (N, H, W, 3) of people who are eight coloured patches each, their cameras, and who they are."""
+    rng = np.random.default_rng(1)
+    pids = np.arange(number) // EACH
+    patches = rng.integers(0, 256, (pids.max() + 1, 4, 2, 3), dtype=np.uint8)
+    images = np.empty((number, height, width, 3), dtype=np.uint8)
+    for row, pid in enumerate(pids):
+        patch = patches[pid].repeat(height // 4, axis=0).repeat(width // 2, axis=1)
+        images[row] = np.clip(patch + rng.integers(-30, 31, patch.shape, dtype=np.int16), 0, 255)
+    return images, rng.integers(0, CAMERAS, number), pids
+
+
+def settings_of(recipe: str) -> Settings:
+    """What params.yaml says with another data set."""
+    yaml = YAML()
+    values = yaml.load(Path("params.yaml"))
+    values["dataset"] = recipe
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "params.yaml"
+        yaml.dump(values, path)
+        return read_settings(path)
+
+
+def ways(device: torch.device, compiled: bool) -> list[tuple[str, bool, bool]]:
+    """Precision, deterministic, compile."""
+    names = ["fp32", "tf32", "bf16", "fp16"] if device.type == "cuda" else ["fp32", "bf16"]
+    usual = default_precision(device)
+    return [(name, True, False) for name in names] + [(usual, False, False)] + [(usual, True, True)] * compiled
+
+
+def fastest(work: Callable[[], object], device: torch.device, repeats: int = 3) -> float:
+    """Seconds of the fastest of some repeats, after one that does not count."""
+    taken = []
+    for _ in range(repeats + 1):
+        began = time.perf_counter()
+        work()
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+        taken.append(time.perf_counter() - began)
+    return min(taken[1:])
+
+
+def networks_alone(trainer: Trainer, group: int, images: np.ndarray) -> tuple[float, float]:
+    """Seconds an image of both networks in a step, and of one in an extraction; no data, loss, sums or optimiser."""
+    device, precision = trainer.processes.device, Precision(trainer.plan.precision, trainer.processes.device)
+    layout = torch.channels_last if device.type == "cuda" else torch.contiguous_format
+    views = torch.randn(CHUNK, 3, *images.shape[1:3], device=device).contiguous(memory_format=layout)
+
+    def step() -> None:
+        with precision.forward():
+            embeddings = trainer.student(views[:group])
+            with torch.no_grad():
+                trainer.teacher(views[:group])
+        with precision.products():
+            embeddings.sum().backward()
+        for network in (trainer.student, trainer.teacher):
+            commit_statistics_(network)
+
+    def extraction() -> None:
+        trainer.student.eval()
+        with torch.no_grad(), precision.forward():
+            trainer.student(views)
+        trainer.student.train()
+
+    of_step = fastest(step, device) / group
+    trainer.student.zero_grad(set_to_none=True)
+    return of_step, fastest(extraction, device) / len(views)
+
+
+def evaluation(trainer: Trainer, images: np.ndarray, cameras: np.ndarray, pids: np.ndarray) -> float:
+    """Seconds to embed and score as many queries and gallery images as Market-1501 has for its train images."""
+    began = time.perf_counter()
+    parts = []
+    for share in (QUERIES, GALLERY):
+        rows = np.resize(np.random.default_rng(2).permutation(len(images)), round(share * len(images)))
+        parts += [trainer.embed(trainer.student, images[rows], "evaluation").numpy(), pids[rows], cameras[rows]]
+    evaluate(*parts, ranks=(1, 5, 10))
+    return time.perf_counter() - began
+
+
+def report(
+    name: str, results: list[EpochResult], alone: tuple[float, float], images: int, batch: int, first: float | None
+) -> tuple[float, float]:
+    """Prints a way of computing; its images a second, and the share of an epoch that is not the networks."""
+    epoch = statistics.median(sum(result.seconds.values()) for result in results)
+    rate = statistics.median(result.images_per_second for result in results)
+    steps = statistics.median(result.images_per_second * result.seconds["train"] for result in results)
+    networks = alone[0] * steps + alone[1] * images
+    parts = {part: statistics.median(r.seconds[part] for r in results) / epoch for part in results[0].seconds}
+    shares = "  ".join(f"{part} {share:.1%}" for part, share in parts.items())
+    peak = f"  peak {torch.cuda.max_memory_allocated() / 2**30:.1f} GiB" if torch.cuda.is_available() else ""
+    print(
+        f"{name:28} {epoch:7.1f} s an epoch  {rate:7.1f} images/s ({rate / (first or rate):.2f}x){peak}\n"
+        f"{'':28} {shares}; all but the networks {max(0.0, 1 - networks / epoch):.1%}",
+        flush=True,
+    )
+    return rate, 1 - networks / epoch
+
+
+def main(
+    recipe: Annotated[str, typer.Option(help="A data set whose recipe is taken; by default as the machine can.")] = "",
+    epochs: Annotated[int, typer.Option(min=2, help="Of each way; the first does not count.")] = 3,
+    iters: Annotated[int, typer.Option(min=0, help="Steps an epoch; 0 = the recipe's.")] = 0,
+    images: Annotated[int, typer.Option(min=0, help="Images to train on; 0 = as many as the data set has.")] = 0,
+    compiled: Annotated[bool, typer.Option(help="Measure `train.compile: true` too.")] = True,
+) -> None:
+    """Prints images a second and the share of each part of an epoch, for each way of computing."""
+    device = torch.device("cuda", 0) if torch.cuda.is_available() else torch.device("cpu")
+    settings = settings_of(recipe or ("market1501" if device.type == "cuda" else "synthetic"))
+    numbers = {key: value for section in settings.as_dict(*SECTIONS).values() for key, value in section.items()}
+    plan = Plan(epochs=epochs, iters=iters or settings.train.iters, seed=settings.seed, **numbers)
+    count = images or NUM_IMAGES[settings.dataset]
+    pixels, cameras, pids = draw(count, settings.image.height, settings.image.width)
+    machine = torch.cuda.get_device_name() if device.type == "cuda" else f"CPU, {torch.get_num_threads()} threads"
+    print(
+        f"{settings.backbone}, {count:,} images of {settings.image.height} x {settings.image.width}, "
+        f"batch {plan.batch}, {plan.iters} steps an epoch, {machine}, torch {torch.__version__}"
+    )
+    first, shares = None, {}
+    for precision, deterministic, compiles in ways(device, compiled):
+        name = precision + ", deterministic: false" * (not deterministic) + ", compile: true" * compiles
+        seed_everything(settings.seed, deterministic=deterministic)
+        student = build(settings.backbone, **settings.model.model_dump()).to(device)
+        if device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats()
+        trainer = Trainer(
+            student, copy.deepcopy(student), images=pixels, cameras=cameras, processes=Processes(device=device),
+            plan=replace(plan, precision=precision, compile=compiles), shown=False,
+        )  # fmt: skip
+        results = list(trainer.run())[1:]
+        alone = networks_alone(trainer, settings.model.bn_group, pixels)
+        rate, shares[name] = report(name, results, alone, count, plan.batch, first)
+        first = first or rate
+    print(
+        f"{'evaluation':28} {evaluation(trainer, pixels, cameras, pids):7.1f} s for one network, "
+        f"every {settings.train.eval_step} epochs"
+    )
+    if device.type == "cuda" and shares[default_precision(device)] > TARGET:
+        raise typer.Exit(1)
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,128 @@
+"""What learns: student, teacher and optimiser, one batch at a time, with the same bits on any number of processes.
+
+Kernels add up in another order for another batch size, and a sum of sums is rounded differently from the sum. So each
+BatchNorm group goes through the network by itself, forward and backward, in whichever process; and the gradients of
+the groups are added up in one order. What depends on the whole batch, the loss and its slope, every process computes.
+
+B: global batch · b: images of this process · g: images of a BatchNorm group · K: clusters · D: width of the embedding.
+"""
+
+from typing import Any
+
+import torch
+from torch import nn
+
+from pipeline.contrast import ClusterMemory, contrastive_loss, teacher_decay, update_teacher_
+from pipeline.model import commit_statistics_, group_size, take_statistics_
+from pipeline.precision import Precision
+from pipeline.training.distributed import Processes
+from pipeline.training.plan import Plan
+
+
+class Learner:
+    """Holds the two networks and the optimiser.
+
+    Args:
+        student: (b, 3, H, W) -> (b, D), L2-normalised; on the device of `processes`.
+        teacher: a copy of the student.
+        plan: the numbers.
+        processes: this process among those that train together.
+    """
+
+    def __init__(self, student: nn.Module, teacher: nn.Module, *, plan: Plan, processes: Processes) -> None:
+        self.student, self.teacher = student, teacher
+        self._plan, self._processes = plan, processes
+        for parameter in teacher.parameters():
+            parameter.requires_grad_(False)
+        self._trainable = [p for p in student.parameters() if p.requires_grad]
+        self._optimiser = torch.optim.Adam(self._trainable, lr=plan.lr, weight_decay=plan.weight_decay)
+        self.precision = Precision(plan.precision, processes.device)
+        self._scaler = self.precision.scaler()
+        # Kernels for pixels with their channels side by side are the fast ones where there are tensor cores.
+        self._layout = torch.channels_last if processes.device.type == "cuda" else torch.contiguous_format
+        for network in (student, teacher):
+            network.to(memory_format=self._layout)
+            if plan.compile:
+                network.compile(dynamic=False)
+
+    def set_learning_rate(self, rate: float) -> None:
+        """Of the steps that follow."""
+        for group in self._optimiser.param_groups:
+            group["lr"] = rate
+
+    def learn_(
+        self, views: tuple[torch.Tensor, ...], labels: torch.Tensor, memory: ClusterMemory, *, step: int
+    ) -> torch.Tensor:
+        """One step of student, teacher and memory.
+
+        Args:
+            views: two of each image of this process, (b, 3, H, W) each: the student's and the teacher's.
+            labels: pseudo labels (B,) of the whole batch.
+            memory: of the clusters (K, D).
+            step: counted over all epochs.
+
+        Returns:
+            the total loss, L_c and L_ss, of shape (3,).
+        """
+        plan, processes = self._plan, self._processes
+        groups = self._embed(self.student, views[0])  # (g, D) each
+        student = processes.gather(torch.cat(groups).detach()).requires_grad_()  # (B, D)
+        with torch.no_grad():
+            teacher = processes.gather(torch.cat(self._embed(self.teacher, views[1])))  # (B, D)
+        losses = contrastive_loss(
+            student, teacher, memory.centroids, labels,
+            temperature=plan.temperature, smoothing=plan.smoothing, weight=plan.weight,
+        )  # fmt: skip
+        (slopes,) = torch.autograd.grad(losses[0], student)  # (B, D), the same in every process
+        self._set_gradients(groups, slopes[processes.share(len(slopes))])
+        self._scaler.step(self._optimiser)
+        self._scaler.update()
+        update_teacher_(self.teacher, self.student, decay=teacher_decay(step, decay=plan.decay))
+        memory.update_(student.detach(), labels)
+        return torch.stack([loss.detach() for loss in losses])
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that the next step depends on."""
+        return {
+            "student": self.student.state_dict(),
+            "teacher": self.teacher.state_dict(),
+            "optimiser": self._optimiser.state_dict(),
+            "scaler": self._scaler.state_dict(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Takes over what `state_dict` described."""
+        self.student.load_state_dict(state["student"])
+        self.teacher.load_state_dict(state["teacher"])
+        self._optimiser.load_state_dict(state["optimiser"])
+        self._scaler.load_state_dict(state["scaler"])
+
+    def _embed(self, network: nn.Module, images: torch.Tensor) -> list[torch.Tensor]:
+        """Embeddings (g, D) of each BatchNorm group of this process's images; moves the running statistics."""
+        images = images.to(next(network.parameters()).dtype)  # double precision tells rounding from a mistake
+        embeddings, statistics = [], []
+        with self.precision.forward():
+            for group in images.split(group_size(network) or len(images)):
+                embeddings.append(network(group.contiguous(memory_format=self._layout)))
+                statistics.append(take_statistics_(network))
+        several = self._processes.size > 1
+        commit_statistics_(network, torch.cat(statistics), reduce=self._processes.gather if several else None)
+        return embeddings
+
+    def _set_gradients(self, groups: list[torch.Tensor], slopes: torch.Tensor) -> None:
+        """Gives every parameter the gradient of the whole batch, added up over all BatchNorm groups in their order.
+
+        Args:
+            groups: embeddings (g, D) of each group of this process.
+            slopes: gradient of the loss with respect to all of them, (b, D).
+        """
+        rows = []
+        with self.precision.products():
+            for embeddings, slope in zip(groups, slopes.split([len(group) for group in groups]), strict=True):
+                gradients = torch.autograd.grad(embeddings, self._trainable, self._scaler.scale(slope))
+                rows.append(torch.cat([gradient.reshape(-1) for gradient in gradients]))
+        total = self._processes.sum_in_order(rows)
+        for parameter, part in zip(self._trainable, total.split([p.numel() for p in self._trainable]), strict=True):
+            gradient = part.view(parameter.shape)
+            same_layout = gradient.stride() == parameter.stride()
+            parameter.grad = gradient if same_layout else torch.empty_like(parameter).copy_(gradient)
