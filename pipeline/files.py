@@ -1,5 +1,6 @@
 """Writing files so that a reader finds the old one or the new one, never a half."""
 
+import errno
 import json
 import os
 import shutil
@@ -9,6 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.errors import UserError
+
+# A write that finds no room does not say where.
+_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 @contextmanager
@@ -32,6 +36,10 @@ def replacing(path: Path) -> Iterator[Path]:
             _remove(aside)
         else:
             temporary.replace(path)
+    except OSError as error:
+        if error.errno in _NO_ROOM and error.filename is None:
+            error.filename = str(path)
+        raise
     finally:
         _remove(temporary)
 

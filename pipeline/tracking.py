@@ -8,7 +8,7 @@ import fcntl
 import os
 import subprocess
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -40,7 +40,8 @@ class Run:
         """Adds the figures of an epoch (`epoch` counts from 1) unless the run has it: a training that goes on after an
         interruption tells every epoch again, so that none is missing and none is there twice."""
         if self._epochs is None:
-            self._epochs = {point.step for point in self._client.get_metric_history(self.id, "epoch")}
+            with _answering(self._client.tracking_uri):
+                self._epochs = {point.step for point in self._client.get_metric_history(self.id, "epoch")}
         epoch = int(row["epoch"])
         if epoch not in self._epochs:
             self.log_metrics(row, step=epoch)
@@ -53,16 +54,19 @@ class Run:
 
         now = get_current_time_millis()
         points = [Metric(key, float(v), now, step) for key, v in values.items() if abs(float(v)) < float("inf")]
-        self._client.log_batch(self.id, metrics=points)
+        with _answering(self._client.tracking_uri):
+            self._client.log_batch(self.id, metrics=points)
 
     def log_artifact(self, path: Path, folder: str | None = None) -> None:
         """Copies a file or a folder into the run."""
         log = self._client.log_artifacts if path.is_dir() else self._client.log_artifact
-        log(self.id, str(path), folder)
+        with _answering(self._client.tracking_uri):
+            log(self.id, str(path), folder)
 
     def end(self, status: str = "FINISHED") -> None:
         """FINISHED, FAILED or KILLED."""
-        self._client.set_terminated(self.id, status)
+        with _answering(self._client.tracking_uri):
+            self._client.set_terminated(self.id, status)
 
 
 @contextmanager
@@ -82,15 +86,13 @@ def tracked(
     before = read_json(resume)["run_id"] if resume.is_file() else None
     run = start_run(checkout, name=name, settings=settings, tags=tags, resume=before)
     write_json(resume, {"run_id": run.id})
-    status = "FAILED"
     try:
         yield run
-        status = "FINISHED"
-    except (KeyboardInterrupt, SystemExit):
-        status = "KILLED"
+    except BaseException as error:
+        with suppress(UserError):  # where MLflow is gone too, the first reason is the one to tell
+            run.end("KILLED" if isinstance(error, (KeyboardInterrupt, SystemExit)) else "FAILED")
         raise
-    finally:
-        run.end(status)
+    run.end()
 
 
 class NoRun:
@@ -145,20 +147,31 @@ def _client(checkout: Path) -> "MlflowClient":
     for chatty in ("alembic", "mlflow.store.db.utils"):  # the database's first creation, step by step
         logging.getLogger(chatty).setLevel(logging.WARNING)
     from mlflow import MlflowClient
-    from mlflow.exceptions import MlflowException
-    from sqlalchemy.exc import DBAPIError
 
     given = os.environ.get("MLFLOW_TRACKING_URI")
     uri = given or f"sqlite:///{checkout / 'mlflow.db'}"
-    try:
-        with nullcontext() if given else _alone(checkout / "mlflow.db.lock"):
-            client = MlflowClient(tracking_uri=uri)
-            client.search_experiments(max_results=1)
-    except (MlflowException, DBAPIError) as error:
-        raise UserError(
-            f"MLflow at {uri} does not answer: {str(error).splitlines()[0]} (MLFLOW_TRACKING_URI)"
-        ) from error
+    with _answering(uri), nullcontext() if given else _alone(checkout / "mlflow.db.lock"):
+        client = MlflowClient(tracking_uri=uri)
+        client.search_experiments(max_results=1)
     return client
+
+
+@contextmanager
+def _answering(uri: str) -> Iterator[None]:
+    """Turns the many errors of a tracking server or database that is gone into one line.
+
+    Raises:
+        UserError: see above.
+    """
+    from mlflow.exceptions import MlflowException
+    from requests.exceptions import RequestException
+    from sqlalchemy.exc import DBAPIError
+
+    try:
+        yield
+    except (MlflowException, DBAPIError, RequestException) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise UserError(f"MLflow at {uri} does not answer: {reason} (MLFLOW_TRACKING_URI)") from error
 
 
 @contextmanager

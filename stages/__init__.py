@@ -8,8 +8,11 @@ import typer
 
 from pipeline.errors import UserError
 
-# What a person has to mend outside the program: no space, no permission, a read-only disk.
-_ENVIRONMENT = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS}
+# What a person has to mend outside the program: no space, no permission, a read-only disk, a disk that is gone.
+_ENVIRONMENT = {
+    errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO, errno.ESTALE,
+    errno.ENOTCONN, errno.ENODEV,
+}  # fmt: skip
 
 
 def run(command: Callable[..., None]) -> None:

@@ -53,6 +53,21 @@ def test_replacing_that_fails_leaves_the_file_as_it_was(tmp_path: Path, before: 
     assert names(tmp_path) == ([] if before is None else ["a.txt"])
 
 
+def test_replacing_names_the_file_for_which_there_is_no_room(tmp_path: Path) -> None:
+    (tmp_path / "kept.txt").write_text("old")
+    with (
+        pytest.raises(OSError, match="No space left") as caught,
+        replacing(tmp_path / "kept.txt") as temporary,
+        Path("/dev/full").open("w") as full,
+    ):
+        temporary.write_text("new")
+        full.write("a disk that is full")
+        full.flush()
+    assert caught.value.filename == str(tmp_path / "kept.txt")
+    assert [path.name for path in tmp_path.iterdir()] == ["kept.txt"]
+    assert (tmp_path / "kept.txt").read_text() == "old"
+
+
 def test_replacing_a_folder_keeps_nothing_of_the_old_one(tmp_path: Path) -> None:
     folder = tmp_path / "figures"
     fill(folder, a="old", b="old")

@@ -277,6 +277,26 @@ def test_tracked_with_a_damaged_note_of_its_run_names_the_file(checkout: Path) -
         pass
 
 
+@pytest.mark.parametrize("reason", [None, UserError("the loss is not finite")])
+def test_tracked_run_whose_database_is_gone_is_one_line_after_the_first_reason(
+    checkout: Path, reason: UserError | None
+) -> None:
+    with (
+        pytest.raises(
+            UserError, match="the loss is not finite" if reason else "MLflow at .* does not answer"
+        ) as caught,
+        block(checkout) as run,
+    ):
+        run.log_metrics({"loss": 2.0}, step=1)
+        with contextlib.closing(sqlite3.connect(checkout / "mlflow.db")) as database:
+            for table in ("latest_metrics", "metrics", "runs"):
+                database.execute(f"drop table {table}")
+        if reason:
+            raise reason
+        run.log_metrics({"loss": 1.0}, step=2)
+    assert "\n" not in str(caught.value)
+
+
 def test_no_run_records_nothing_and_imports_no_mlflow(tmp_path: Path) -> None:
     code = """
 import sys

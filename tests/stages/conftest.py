@@ -39,12 +39,15 @@ class Project:
         """Changes params.yaml: `clustering__eps=0.6` is `-S clustering.eps=0.6`."""
         change_params(self.folder / "params.yaml", values)
 
-    def run(self, stage: str, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-        """`python -m stages.<stage>` in the folder, with the code of this project."""
+    def run(
+        self, stage: str, *arguments: str, largest_file: int | None = None, **environment: str
+    ) -> subprocess.CompletedProcess[str]:
+        """`python -m stages.<stage>` in the folder, with the code of this project, and files of so many bytes."""
+        limit = ["prlimit", f"--fsize={largest_file}"] if largest_file else []
         clean = {k: v for k, v in os.environ.items() if not k.startswith(("MLFLOW", "DVC", "TORCHELASTIC"))}
         env = {**clean, "PYTHONPATH": str(ROOT), "CUDA_VISIBLE_DEVICES": "", **environment}
         return subprocess.run(
-            [sys.executable, "-m", f"stages.{stage}", *arguments],
+            [*limit, sys.executable, "-m", f"stages.{stage}", *arguments],
             cwd=self.folder, env=env, capture_output=True, text=True, timeout=300, check=False,
         )  # fmt: skip
 

@@ -135,6 +135,21 @@ def test_broken_process_ends_all_and_leaves_nothing_in_the_way(
     assert_same_result(untrained, in_two)
 
 
+def test_checkpoint_without_room_is_one_line_and_nothing_is_lost(
+    untrained: Project, in_two: Project, environment: dict[str, str]
+) -> None:
+    """A limit on the size of files stands for a disk that fills up while the training runs."""
+    full = untrained.run("train", largest_file=3_000_000, **environment)
+    assert full.returncode == 1
+    assert [line for line in full.stderr.splitlines() if line.startswith("error: ")] == [
+        line for line in full.stderr.splitlines() if line.endswith("checkpoint.pt: File too large")
+    ]
+    assert "Traceback" not in full.stderr, full.stderr
+    assert list(untrained.folder.glob(".scratch/*/*partial*")) == []
+    untrained.done("train", **environment)
+    assert_same_result(untrained, in_two)
+
+
 def on_two_machines(project: Project, environment: dict[str, str]) -> list[tuple[int, str]]:
     """Exit code and messages of two torchruns of one process each, as on two machines; they meet at the first."""
     with socket.socket() as found:
