@@ -26,6 +26,7 @@ LISTS = 12  # of a sheet, one below the other
 PLACES = 20  # of a list on a sheet
 SHEETS = 10
 SHOWN = SHEETS * LISTS  # queries; the table of hits has all of them
+_ROOM = 4  # places that a sheet is wide at least, for the queries' names
 _PIXELS = 160  # width of a picture before it is drawn: twice of what is left of it
 
 
@@ -117,9 +118,9 @@ def _read(place: str, *, height: int, width: int) -> np.ndarray:
 def _sheet(name: str, rows: Sequence[tuple[Found, np.ndarray, list[np.ndarray]]]) -> Picture:
     shape = rows[0][1].shape
     aspect = shape[0] / shape[1]
-    places = max(1, max(len(images) for _, _, images in rows))
+    places = max(len(images) for _, _, images in rows)
     row_height = aspect + 0.85  # in widths of a picture: a line above it, the picture, a line below, air
-    width, height = 1.14 * (places + 1) + 0.5, row_height * len(rows) + 0.1
+    width, height = 1.14 * (max(places, _ROOM) + 1) + 0.5, row_height * len(rows) + 0.1
     with canvas(size=(0.62 * width, 0.62 * height), grid=False) as (figure, axes), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph ")  # a path may be in any script: a box stands for it
         ax = axes[0]
