@@ -1,4 +1,7 @@
-"""Contact sheets: all the ranked lists of a report in one picture, and its clusters in another."""
+"""Contact sheets: all the ranked lists of a report in one picture, and its clusters in another.
+
+What a search finds is drawn by `pipeline.report.search`, from the same pieces.
+"""
 
 import io
 from collections.abc import Sequence
@@ -58,7 +61,7 @@ def cluster_sheet(samples: Sequence[ClusterSample]) -> Picture | None:
             left, top = 0.05 + column * (position // rows), 0.4 + row_height * (position % rows)
             ax.text(left, top - 0.1, cluster_caption(sample), fontsize=6.5)
             for place, image in enumerate(sample.images):
-                _draw_image(ax, image, left=left + 1.06 * place, top=top, aspect=aspect)
+                draw_image(ax, image, left=left + 1.06 * place, top=top, aspect=aspect)
         png = _fewer_colours(png_bytes(figure, dpi=128))
     shown = sum(sample.number is not None for sample in samples)
     return Picture(
@@ -79,19 +82,19 @@ def _fewer_colours(png: bytes) -> bytes:
 
 def _draw_list(ax: Any, ranked: RankedList, *, top: float, aspect: float) -> None:
     ax.text(0.05, top - 0.12, ": ".join(filter(None, (ranked.group, query_caption(ranked)))), fontsize=7.5)
-    _draw_image(ax, ranked.query_image, left=0.05, top=top, aspect=aspect)
+    draw_image(ax, ranked.query_image, left=0.05, top=top, aspect=aspect)
     ax.add_patch(Rectangle((0.05, top), 1, aspect, fill=False, edgecolor=INK, linewidth=1.2))
     for place, entry in enumerate(ranked.entries):
         left = 0.45 + 1.14 * (place + 1)
         colour, dash = VERDICT_COLOURS[entry.verdict], _VERDICT_DASHES[entry.verdict]
-        _draw_image(ax, entry.image, left=left, top=top, aspect=aspect)
+        draw_image(ax, entry.image, left=left, top=top, aspect=aspect)
         frame = Rectangle((left, top), 1, aspect, fill=False, edgecolor=colour, linestyle=dash, linewidth=2)
         ax.add_patch(frame)
         label = f"{VERDICTS[entry.verdict]} {place + 1}"
         ax.text(left + 0.5, top + aspect + 0.22, label, color=colour, fontsize=7.5, ha="center", weight="bold")
 
 
-def _draw_image(ax: Any, image: np.ndarray, *, left: float, top: float, aspect: float) -> None:
+def draw_image(ax: Any, image: np.ndarray, *, left: float, top: float, aspect: float) -> None:
     """Fits the picture into 1 x aspect without changing its shape."""
     height, width = image.shape[:2]
     scale = min(1 / width, aspect / height)

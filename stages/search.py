@@ -1,0 +1,68 @@
+"""The images of a folder that show what an image shows: what a trained network is for."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+import pipeline.places as at
+import stages
+from pipeline.datasets.catalogue import one_line
+from pipeline.errors import UserError
+from pipeline.model.saved import MODEL_FILE
+from pipeline.report.search import PLACES, SHOWN, told, write_search
+from pipeline.retrieval.embedder import open_embedder
+from pipeline.retrieval.gallery import open_gallery
+from pipeline.retrieval.queries import open_queries, search_gallery
+
+
+def search(
+    queries: Annotated[list[Path], typer.Argument(metavar="QUERY...", help="Image files, or folders of images.")],
+    gallery: Annotated[Path, typer.Option(help="Folder of crops that is searched, at any depth.")],
+    top: Annotated[int, typer.Option(help="Places of a list.")] = 10,
+    model: Annotated[Path, typer.Option(help="The trained model.")] = at.MODEL / MODEL_FILE,
+    role: Annotated[str, typer.Option(help="Which of its networks: student or teacher.")] = "student",
+    output: Annotated[Path, typer.Option(help="Folder for what is written.")] = at.REPORTS / "search",
+    skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Leave images out that cannot be read.")] = False,
+) -> None:
+    """Ranks the crops of a folder by how much they look like each query; needs no camera and no labels.
+
+    Reads the queries, the gallery and the model, which carries its settings. Prints the lists. Writes search.csv
+    (query, rank, path, similarity), the contact sheets search.png, search-2.png, ..., and, where images were left out,
+    bad_images.csv. The embeddings of the gallery are kept in .scratch/search/. A query's own file is not in its list.
+    """
+    if top < 1:
+        raise UserError(f"--top must be at least 1, got {top}")
+    _require_place(output, gallery)
+    embedder = open_embedder(model, role=role)
+    asked = open_queries(queries, embedder, skip_bad=skip_bad)
+    crops = open_gallery(gallery, embedder, at.scratch() / "search", skip_bad=skip_bad)
+    for warning in asked.warnings + crops.warnings:
+        print(f"warning: {warning}", file=sys.stderr)
+    print(f"{one_line(gallery)}: {len(crops.names):,} images, {crops.embedded:,} of them embedded now\n")
+    lists = search_gallery(asked, crops, top=top)
+    print(told(lists) + "\n")
+    height, width = embedder.size
+    bad = [*asked.bad, *((str(gallery / name), reason) for name, reason in crops.bad)]
+    files = write_search(lists, output, height=height, width=width, bad=bad)
+    if len(lists) > SHOWN:
+        print(f"shown are the first {SHOWN} of {len(lists):,} queries; search.csv has all of them")
+    if top > PLACES and len(crops.names) > PLACES:
+        print(f"the contact sheets show the first {PLACES} places of a list")
+    if top > len(crops.names):
+        print(f"the gallery has fewer images than --top {top}: the lists end earlier")
+    print(f"written to {output}: {', '.join(files)}")
+
+
+def _require_place(output: Path, gallery: Path) -> None:
+    """What is written must have a folder, and must not be found by the next search."""
+    there = next(place for place in (output, *output.absolute().parents) if place.exists())
+    if not there.is_dir():
+        raise UserError(f"--output {output}: {there} is a file, name a folder")
+    if output.resolve().is_relative_to(gallery.resolve()):
+        raise UserError(f"--output {output} lies in the gallery and would be searched next time: name another folder")
+
+
+if __name__ == "__main__":
+    stages.run(search)
