@@ -1,8 +1,11 @@
 """Unsupervised training: clustering and cluster contrast, epoch by epoch."""
 
 import copy
+import shutil
 from contextlib import nullcontext
 from functools import partial
+from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import typer
@@ -12,7 +15,7 @@ import stages
 from pipeline.datasets.packed import PackedImages, open_training_images
 from pipeline.files import read_json, replacing, write_json
 from pipeline.model import build
-from pipeline.model.saved import MODEL_FILE, save_model
+from pipeline.model.saved import BEST_FILE, MODEL_FILE, ROLES, save_best, save_model
 from pipeline.model.starting import starting_weights
 from pipeline.params import Settings, check_processes, read_settings
 from pipeline.precision import default_precision
@@ -29,6 +32,7 @@ from pipeline.training.trainer import Trainer
 # The sections that a training's outcome depends on, beside its data and its starting weights.
 NUMBERS = ("augment", "sampler", "clustering", "memory", "loss", "optimiser", "teacher")
 DECISIVE = ("dataset", "backbone", "epochs", "seed", "model", *NUMBERS)
+CARRIED = ("image", *DECISIVE)
 DECISIVE_OF_TRAIN = ("iters", "eval_step", "precision", "compile", "deterministic")
 
 
@@ -36,7 +40,8 @@ def train() -> None:
     """Trains student and teacher on the images of the train split, without any identity.
 
     Reads params.yaml, data/prepared/ and data/pretrained/. Writes data/model/: model.safetensors (student and teacher,
-    with their settings), run.json (the MLflow run), settings.yaml; and reports/training.csv (one row an epoch).
+    with their settings), best.safetensors (each as it was when it scored highest), run.json (the MLflow run) and
+    settings.yaml; and reports/training.csv (one row an epoch).
     Started by DVC or by hand, it starts `train.processes` of itself by torchrun; started by torchrun, it is one.
     Interrupted, it goes on where it was when started again with the same settings, data and weights.
     """
@@ -59,47 +64,25 @@ def train() -> None:
 def _train(settings: Settings, processes: distributed.Processes) -> None:
     images, packed = open_training_images(at.PREPARED), PackedImages(at.PREPARED)
     untested = why_not_scored(packed)
-    test = None if untested else TestSet(packed)
     weights, start = starting_weights(at.PRETRAINED)
-    wanted = settings.train.precision
-    precision = default_precision(processes.device) if wanted == "auto" else wanted
+    plan = _plan(settings, processes)
     seed_everything(settings.seed, deterministic=settings.train.deterministic)
     student = build(settings.backbone, **settings.model.model_dump(), weights=weights).to(processes.device)
-    teacher = copy.deepcopy(student)
-    numbers = {key: value for section in settings.as_dict(*NUMBERS).values() for key, value in section.items()}
-    plan = Plan(
-        epochs=settings.epochs, iters=settings.train.iters, seed=settings.seed, precision=precision,
-        compile=settings.train.compile, **numbers,
-    )  # fmt: skip
     interruption = Interruption()
     trainer = Trainer(
-        student, teacher, images=images.images, cameras=images.camids, plan=plan, processes=processes,
+        student, copy.deepcopy(student), images=images.images, cameras=images.camids, plan=plan, processes=processes,
         interruption=interruption,
     )  # fmt: skip
-
-    def score() -> dict[str, float]:
-        scores: dict[str, float] = {}
-        if test is None:
-            return scores
-        for role, network in (("student", student), ("teacher", teacher)):
-            features = test.embed(partial(trainer.embed, network))
-            if processes.first:
-                scores |= figures(test.score(*features), f"{role}_")
-        return scores
-
-    decisive = settings.as_dict(*DECISIVE)
     data = read_json(at.PREPARED / "summary.json")["digest"]
-    running = {**{key: getattr(settings.train, key) for key in DECISIVE_OF_TRAIN}, "precision": precision}
-    facts = {**decisive, "train": running, "data": data, "weights": start["sha256"]}
+    running = {**{key: getattr(settings.train, key) for key in DECISIVE_OF_TRAIN}, "precision": plan.precision}
+    facts = {**settings.as_dict(*DECISIVE), "train": running, "data": data, "weights": start["sha256"]}
     folder = at.scratch() / fingerprint(facts)
+    test = None if untested else partial(_score, trainer, TestSet(packed), folder / BEST_FILE, settings)
     name = f"{settings.dataset} {settings.backbone} seed {settings.seed}"
     tags = {
-        "dataset": settings.dataset,
-        "backbone": settings.backbone,
-        "data.digest": data,
-        "precision": precision,
+        "dataset": settings.dataset, "backbone": settings.backbone, "data.digest": data, "precision": plan.precision,
         "weights": str(start["name"]),
-    }
+    }  # fmt: skip
     with (
         held(folder) if processes.first else nullcontext(),
         interruption.watched(),
@@ -113,16 +96,49 @@ def _train(settings: Settings, processes: distributed.Processes) -> None:
                 if sentence:
                     typer.echo(sentence)
         rows = train_to_end(
-            trainer, folder=folder, eval_step=settings.train.eval_step, score=score, tell=typer.echo,
+            trainer, folder=folder, eval_step=settings.train.eval_step, score=test or dict, tell=typer.echo,
             checkpoint_minutes=settings.train.checkpoint_minutes, record=run.log_epoch,
         )  # fmt: skip
         if processes.first:
-            save_model(at.MODEL / MODEL_FILE, student, teacher, settings=settings.as_dict("image", *DECISIVE))
-            settings.write(at.MODEL / "settings.yaml", "image", *DECISIVE)
+            save_model(at.MODEL / MODEL_FILE, student, trainer.teacher, settings=_made_by(settings))
+            if test:
+                with replacing(at.MODEL / BEST_FILE) as temporary:
+                    shutil.copyfile(folder / BEST_FILE, temporary)
+            settings.write(at.MODEL / "settings.yaml", *CARRIED)
             write_json(at.MODEL / "run.json", {"run_id": run.id, "name": name})
             with replacing(at.REPORTS / "training.csv") as temporary:
                 pd.DataFrame(rows).to_csv(temporary, index=False)
             forget(folder)
+
+
+def _plan(settings: Settings, processes: distributed.Processes) -> Plan:
+    numbers = {key: value for section in settings.as_dict(*NUMBERS).values() for key, value in section.items()}
+    precision = settings.train.precision
+    return Plan(
+        epochs=settings.epochs, iters=settings.train.iters, seed=settings.seed, compile=settings.train.compile,
+        precision=default_precision(processes.device) if precision == "auto" else precision, **numbers,
+    )  # fmt: skip
+
+
+def _made_by(settings: Settings) -> dict[str, Any]:
+    """What a model carries: enough to build it again, to prepare images for it, and to tell how it was trained."""
+    return settings.as_dict(*CARRIED)
+
+
+def _score(trainer: Trainer, test: TestSet, best: Path, settings: Settings) -> dict[str, float]:
+    """Scores of both networks, in the first process; the best ones of the run are kept in a file."""
+    scores: dict[str, float] = {}
+    for role, network in zip(ROLES, (trainer.student, trainer.teacher), strict=True):
+        features = test.embed(partial(trainer.embed, network))
+        if trainer.processes.first:
+            scores |= figures(test.score(*features), f"{role}_")
+    if trainer.processes.first:
+        mean_aps = {role: scores[f"{role}_mAP"] for role in ROLES}
+        save_best(
+            best, trainer.student, trainer.teacher, mean_aps=mean_aps, epoch=trainer.epoch,
+            settings=_made_by(settings),
+        )  # fmt: skip
+    return scores
 
 
 if __name__ == "__main__":

@@ -2,6 +2,9 @@
 
 Keys are `student.<key of the network>` and `teacher.<key of the network>`; the settings are JSON in the file's header,
 so a model is never rebuilt with others. Such a file is also valid as `pretrained`.
+
+Beside the last networks there is a file of the best ones of the run, each of the evaluation at which it scored highest;
+its settings say under `best` which that was.
 """
 
 import json
@@ -17,21 +20,56 @@ from pipeline.errors import UserError
 from pipeline.files import replacing
 from pipeline.model.network import Network, build
 
-MODEL_FILE = "model.safetensors"
+MODEL_FILE, BEST_FILE = "model.safetensors", "best.safetensors"
+ROLES = ("student", "teacher")
 # What a network is built from, and what its images are like.
 REQUIRED = ("backbone", "model", "image")
 
 
 def save_model(path: Path, student: nn.Module, teacher: nn.Module, *, settings: Mapping[str, Any]) -> None:
     """Writes both networks, and `settings` (those of `REQUIRED` among them) in the header, in one step."""
-    tensors = {
-        f"{role}.{key}": tensor.detach().cpu().contiguous()
-        for role, network in (("student", student), ("teacher", teacher))
-        for key, tensor in network.state_dict().items()
-    }
+    _write(path, {**_tensors("student", student), **_tensors("teacher", teacher)}, settings)
+
+
+def save_best(
+    path: Path,
+    student: nn.Module,
+    teacher: nn.Module,
+    *,
+    mean_aps: Mapping[str, float],
+    epoch: int,
+    settings: Mapping[str, Any],
+) -> None:
+    """As `save_model`, but a network takes the place of the one in the file only where it scores higher.
+
+    Args:
+        path: of the file; there may be none yet.
+        student: as it is now.
+        teacher: as it is now.
+        mean_aps: of this evaluation, by role.
+        epoch: of this evaluation, from 1.
+        settings: as in `save_model`.
+    """
+    best: dict[str, Any] = {}
+    tensors: dict[str, Tensor] = {}
+    if path.is_file():
+        before, tensors = _read(path, tensors=True)
+        best = before["best"]
+    for role, network in zip(ROLES, (student, teacher), strict=True):
+        if role not in best or mean_aps[role] > best[role]["mAP"]:
+            best[role] = {"mAP": mean_aps[role], "epoch": epoch}
+            tensors |= _tensors(role, network)
+    _write(path, tensors, {**settings, "best": best})
+
+
+def _tensors(role: str, network: nn.Module) -> dict[str, Tensor]:
+    return {f"{role}.{key}": tensor.detach().cpu().contiguous() for key, tensor in network.state_dict().items()}
+
+
+def _write(path: Path, tensors: Mapping[str, Tensor], settings: Mapping[str, Any]) -> None:
     with replacing(path) as temporary:
         # Not save_file, which makes a file that nobody else may read.
-        temporary.write_bytes(safetensors.torch.save(tensors, metadata={"settings": json.dumps(settings)}))
+        temporary.write_bytes(safetensors.torch.save(dict(tensors), metadata={"settings": json.dumps(settings)}))
 
 
 def model_settings(path: Path) -> dict[str, Any]:
@@ -51,7 +89,7 @@ def load_model(path: Path) -> tuple[Network, Network, dict[str, Any]]:
     """
     settings, tensors = _read(path, tensors=True)
     networks = []
-    for role in ("student", "teacher"):
+    for role in ROLES:
         network = build(settings["backbone"], **settings["model"])
         own = {key.removeprefix(f"{role}."): value for key, value in tensors.items() if key.startswith(f"{role}.")}
         try:

@@ -21,12 +21,16 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
+from torch.distributed import PrefixStore, Store  # type: ignore[attr-defined]
+from torch.distributed.rendezvous import rendezvous
 
 from pipeline.errors import UserError
 from pipeline.training.checksum import descriptions, digest
 
 # Clustering happens in the first process while the others wait: longer than torch's default of 10 to 30 minutes.
 PATIENCE = timedelta(hours=12)
+# To find each other, after which one that has failed would be waited for in vain.
+MEETING = timedelta(minutes=5)
 # torchrun looks every 0.1 s whether a process of its machine has failed.
 SECONDS_TO_BE_ENDED = 5.0
 # Set in the processes that `launch` started.
@@ -216,9 +220,11 @@ def join() -> Iterator[Processes]:
     if size == 1:
         yield Processes(device=device)
         return
-    dist.init_process_group("nccl" if cuda else "gloo", timeout=PATIENCE)
     try:
-        yield Processes(rank=dist.get_rank(), size=size, device=device)
+        store, rank, _ = next(rendezvous("env://", timeout=MEETING))
+        _meet(PrefixStore("meeting", store), rank, size)
+        dist.init_process_group("nccl" if cuda else "gloo", store=store, rank=rank, world_size=size, timeout=PATIENCE)
+        yield Processes(rank=rank, size=size, device=device)
     except RuntimeError as error:
         if not _lost_another(error):
             raise
@@ -227,6 +233,12 @@ def join() -> Iterator[Processes]:
         raise UserError(f"another training process has failed; its own message says why ({reason})") from error
     # Not after a failure: with nccl that may wait for the others, who wait for this one. It ends, and so they notice.
     dist.destroy_process_group()
+
+
+def _meet(store: Store, rank: int, size: int) -> None:
+    """Waits until all processes have said that they are there."""
+    store.set(str(rank), "here")
+    store.wait([str(other) for other in range(size)], MEETING)
 
 
 def _lost_another(error: RuntimeError) -> bool:

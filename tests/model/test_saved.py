@@ -11,7 +11,7 @@ from torch import nn
 
 from pipeline.errors import UserError
 from pipeline.model import build
-from pipeline.model.saved import load_model, model_settings, save_model
+from pipeline.model.saved import load_model, model_settings, save_best, save_model
 
 SETTINGS = {
     "dataset": "toy",
@@ -173,3 +173,16 @@ def test_header_that_lacks_settings_is_refused(path: Path, text: str, message: s
     safetensors.torch.save_file(tensors, path, metadata={"settings": text})
     with pytest.raises(UserError, match=message):
         load_model(path)
+
+
+def test_best_networks_are_kept_each_by_itself(tmp_path: Path) -> None:
+    path, networks = tmp_path / "best.safetensors", [network(seed) for seed in (1, 2, 3)]
+    figures = [(0.2, 0.5), (0.4, 0.3), (0.4, 0.5)]  # student and teacher; equal is not better
+    for epoch, (now, (student, teacher)) in enumerate(zip(networks, figures, strict=True), start=1):
+        save_best(path, now, now, mean_aps={"student": student, "teacher": teacher}, epoch=epoch, settings=SETTINGS)
+    *found, settings = load_model(path)
+    best = {"student": {"mAP": 0.4, "epoch": 2}, "teacher": {"mAP": 0.5, "epoch": 1}}
+    assert settings == {**SETTINGS, "best": best}
+    for before, after in zip((networks[1], networks[0]), found, strict=True):
+        state = after.state_dict()
+        assert [key for key, value in before.state_dict().items() if not torch.equal(state[key], value)] == []

@@ -17,6 +17,7 @@ import safetensors.torch
 
 from pipeline.datasets.catalogue import read_catalogue, write_catalogue
 from pipeline.files import read_json
+from pipeline.model.saved import load_model
 from pipeline.training.checkpoint import held
 
 ROOT = Path(__file__).parents[2]
@@ -42,6 +43,15 @@ def assert_same_model(first: Any, second: Any) -> None:
 def recorded(project: Any, query: str) -> list[tuple[Any, ...]]:
     with sqlite3.connect(project.folder / "mlflow.db") as database:
         return database.execute(query).fetchall()
+
+
+def test_train_keeps_the_best_networks_of_the_run(finished: Any) -> None:
+    history = pd.read_csv(finished.folder / "reports/training.csv").set_index("epoch")
+    *_, settings = load_model(finished.folder / "data/model/best.safetensors")
+    for role in ("student", "teacher"):
+        scores = history[f"{role}_mAP"]
+        assert settings["best"][role] == {"mAP": pytest.approx(scores.max()), "epoch": scores.idxmax()}
+    assert settings["image"] == {"height": 32, "width": 16}
 
 
 @pytest.mark.parametrize("stage", STAGES)

@@ -1,6 +1,8 @@
 """What the processes share: rows, gradients, sums, and the first one's mistakes."""
 
 import json
+import socket
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -118,6 +120,21 @@ def test_sum_in_order_has_the_same_bits_on_any_number_of_processes(tmp_path: Pat
     for size in (2, 3, 4):
         (tmp_path / str(size)).mkdir()
         assert all(torch.equal(total, alone) for total in in_processes(add_up, size, tmp_path / str(size)))
+
+
+def test_process_whose_fellows_never_come_gives_up_with_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        port = found.getsockname()[1]
+    here = {"RANK": "0", "WORLD_SIZE": "2", "LOCAL_RANK": "0", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    for name, value in here.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(distributed, "MEETING", timedelta(seconds=1))
+    monkeypatch.setattr(distributed, "_wait_to_be_ended", lambda: None)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(UserError, match="another training process has failed") as caught, distributed.join():
+        pytest.fail("it was alone")
+    assert "\n" not in str(caught.value)
 
 
 def test_mistake_is_left_for_the_launcher(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
