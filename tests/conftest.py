@@ -1,7 +1,9 @@
 """What all tests share."""
 
+import fcntl
 import os
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,12 +16,33 @@ for _name in ("MLFLOW_DISABLE_TELEMETRY", "DO_NOT_TRACK"):
 
 
 @pytest.fixture(scope="session")
-def mlflow_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An MLflow database without a run. Making one takes seconds, so copy it (to `mlflow.db`) and leave it as it is."""
-    path = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # MLflow's own
-        from mlflow import MlflowClient
+def made_once(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Callable[[Path], None]], Path]:
+    """`made_once(name, make)`: the folder that `make` filled, in the first of the test processes that asked for it."""
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
 
-        MlflowClient(f"sqlite:///{path}").search_experiments()
-    return path
+    def once(name: str, make: Callable[[Path], None]) -> Path:
+        folder, made = shared / name, shared / f"{name}.made"
+        with (shared / f"{name}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not made.exists():
+                folder.mkdir(exist_ok=True)
+                make(folder)
+                made.touch()
+        return folder
+
+    return once
+
+
+@pytest.fixture(scope="session")
+def mlflow_database(made_once: Callable[[str, Callable[[Path], None]], Path]) -> Path:
+    """An MLflow database without a run. Making one takes seconds, so copy it (to `mlflow.db`) and leave it as it is."""
+
+    def make(folder: Path) -> None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # MLflow's own
+            from mlflow import MlflowClient
+
+            MlflowClient(f"sqlite:///{folder / 'mlflow.db'}").search_experiments()
+
+    return made_once("mlflow", make) / "mlflow.db"

@@ -113,23 +113,28 @@ def small_project(folder: Path, raw: Path, database: Path) -> Project:
 
 
 @pytest.fixture(scope="session")
-def people(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def people(made_once: Callable[[str, Callable[[Path], None]], Path]) -> Path:
     """A small data set in the Market-1501 layout."""
-    folder = tmp_path_factory.mktemp("raw") / "people"
-    write_synthetic(
-        folder, seed=3, train_identities=10, test_identities=6, cameras=3, images_per_camera=4, distractors=4, junk=2,
-        height=32, width=16, camera_strength=0.3, workers=1,
-    )  # fmt: skip
-    return folder
+
+    def make(folder: Path) -> None:
+        write_synthetic(
+            folder / "people", seed=3, train_identities=10, test_identities=6, cameras=3, images_per_camera=4,
+            distractors=4, junk=2, height=32, width=16, camera_strength=0.3, workers=1,
+        )  # fmt: skip
+
+    return made_once("raw", make) / "people"
 
 
 @pytest.fixture(scope="session")
-def finished(tmp_path_factory: pytest.TempPathFactory, people: Path, mlflow_database: Path) -> Project:
-    """A project in which the first three stages have run. Read it; do not write into it."""
-    project = small_project(tmp_path_factory.mktemp("project") / "finished", people, mlflow_database)
-    for stage in ("prepare", "pretrained", "train", "evaluate"):
-        project.done(stage)
-    return project
+def finished(made_once: Callable[[str, Callable[[Path], None]], Path], people: Path, mlflow_database: Path) -> Project:
+    """A project in which the first four stages have run. Read it; do not write into it."""
+
+    def make(folder: Path) -> None:
+        project = small_project(folder / "finished", people, mlflow_database)
+        for stage in ("prepare", "pretrained", "train", "evaluate"):
+            project.done(stage)
+
+    return Project(made_once("project", make) / "finished")
 
 
 @pytest.fixture
