@@ -8,11 +8,18 @@ there: one for all copies. Everything else is relative to the current folder.
 import os
 from pathlib import Path
 
+from pipeline.errors import UserError
+
 PREPARED = Path("data/prepared")
 PRETRAINED = Path("data/pretrained")
 MODEL = Path("data/model")
 EVALUATION = Path("data/evaluation")
 REPORTS = Path("reports")
+# What dvc.yaml names as written by its stages.
+RESULTS = (
+    PREPARED, PRETRAINED, MODEL, EVALUATION,
+    *(REPORTS / name for name in ("training.csv", "clusters.csv", "metrics.json", "cmc.csv", "report.html", "figures")),
+)  # fmt: skip
 
 
 def checkout() -> Path:
@@ -28,3 +35,16 @@ def raw() -> Path:
 def scratch() -> Path:
     """What may be deleted at any time: interrupted trainings and downloads."""
     return checkout() / ".scratch"
+
+
+def require_own_place(path: Path) -> Path:
+    """`path`, unless a file that is written there would change what DVC keeps as the result of a stage.
+
+    Raises:
+        UserError: it would.
+    """
+    resolved = path.resolve()
+    for result in RESULTS:
+        if resolved == result.resolve() or result.resolve() in resolved.parents:
+            raise UserError(f"{path} belongs to the results of the stages, which DVC keeps: name another place")
+    return path

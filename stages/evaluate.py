@@ -1,29 +1,40 @@
 """The scores of the trained networks on the test half, beside those of what did not train on these images."""
 
 from functools import partial
-from typing import Any
+from pathlib import Path
+from typing import Annotated, Any
 
 import pandas as pd
+import typer
 from torch import nn
 
 import pipeline.places as at
 import stages
 from pipeline.clustering import cluster_table
 from pipeline.datasets.packed import PackedImages
+from pipeline.errors import UserError
 from pipeline.files import read_json, replacing, result_of_a_stage, write_json
 from pipeline.model import build
 from pipeline.model.saved import MODEL_FILE, load_model
 from pipeline.model.starting import starting_weights
 from pipeline.params import read_settings
 from pipeline.retrieval import colour_histogram
-from pipeline.retrieval.comparison import Comparison, best_of_run, compare
+from pipeline.retrieval.comparison import Comparison, best_of_run, compare, table_of
+from pipeline.retrieval.embedder import open_embedder
 from pipeline.retrieval.embedding import embed_shown
 from pipeline.retrieval.scoring import Embed, TestSet, why_not_scored
 from pipeline.tracking import open_run
 from pipeline.training.randomness import seed_everything
 
 
-def evaluate() -> None:
+def evaluate(
+    model: Annotated[Path | None, typer.Option(help="Score this model alone: .safetensors, .pt or .onnx.")] = None,
+    role: Annotated[str | None, typer.Option(help="With --model: student (default) or teacher.")] = None,
+    output: Annotated[Path | None, typer.Option(help="With --model: write the scores into this JSON file.")] = None,
+    provider: Annotated[
+        str | None, typer.Option(help="With --model of .onnx: auto (default), cpu, cuda or tensorrt.")
+    ] = None,
+) -> None:
     """Ranks the gallery for every query: mAP, CMC and mINP of the last student and the last teacher.
 
     Reads params.yaml (evaluate), data/prepared/, data/pretrained/, data/model/ and reports/training.csv. Writes
@@ -31,7 +42,34 @@ def evaluate() -> None:
     weights and colour histograms), reports/cmc.csv, reports/clusters.csv (path and cluster of every training image by
     the last student; -1 is none), data/evaluation/ (ranked lists), and the scores into MLflow. Without identities of
     query and gallery it writes the clusters alone, and says why.
+
+    With --model it prints the scores of one network, by the settings that its file carries, and changes none of these
+    results: the model of a run, the checkpoint of one that goes on (.scratch/*/checkpoint.pt), or an exported model.
     """
+    if model is not None:
+        _score_one(model, role=role, output=output, provider=provider or "auto")
+    elif role or output or provider:
+        raise UserError("--role, --output and --provider say more about --model: name one")
+    else:
+        _score_result()
+
+
+def _score_one(model: Path, *, role: str | None, output: Path | None, provider: str) -> None:
+    if output is not None:
+        at.require_own_place(output)
+    embedder = open_embedder(model, role=role, provider=provider)
+    packed = PackedImages(at.PREPARED)
+    rerank = (embedder.role,) if read_settings().evaluate.rerank else ()
+    metrics = compare(TestSet(packed), {embedder.role: embedder.embed}, rerank=rerank).metrics
+    if output is not None:
+        data = read_json(at.PREPARED / "summary.json")["digest"]
+        facts = {"model": str(model), "sha256": embedder.digest, "role": embedder.role, "data": data}
+        write_json(output, {**facts, "metrics": metrics, "settings": embedder.settings})
+    print(f"{model} ({embedder.settings['backbone']})")
+    print(table_of(metrics))
+
+
+def _score_result() -> None:
     settings = read_settings()
     packed = PackedImages(at.PREPARED)
     student, teacher, made_by = load_model(at.MODEL / MODEL_FILE)

@@ -6,7 +6,8 @@ import pipeline.places as at
 import stages
 from pipeline.datasets.packed import PackedImages
 from pipeline.files import read_json, result_of_a_stage
-from pipeline.model.saved import MODEL_FILE, model_settings
+from pipeline.model.fetch import sha256
+from pipeline.model.saved import MODEL_FILE, load_network
 from pipeline.params import read_settings
 from pipeline.report import (
     ReportData,
@@ -18,6 +19,7 @@ from pipeline.report import (
 )
 from pipeline.report.results import cmc_curves, history_of, result_rows
 from pipeline.tracking import open_run
+from pipeline.tracking.registry import register_model
 
 
 def report() -> None:
@@ -25,13 +27,13 @@ def report() -> None:
 
     Reads params.yaml, data/prepared/, data/pretrained/, data/model/, data/evaluation/, reports/metrics.json, cmc.csv,
     clusters.csv and training.csv. Writes reports/report.html, one page that needs no network, and
-    reports/figures/*.png; both, and the model, go into the MLflow run.
+    reports/figures/*.png; both go into the MLflow run, and the model becomes a version in MLflow's registry.
     """
     settings = read_settings()
     packed, summary = PackedImages(at.PREPARED), read_json(at.PREPARED / "summary.json")
     metrics, training = read_json(at.REPORTS / "metrics.json"), read_json(at.MODEL / "run.json")
     history = history_of(pd.read_csv(result_of_a_stage(at.REPORTS / "training.csv")))
-    made_by = model_settings(at.MODEL / MODEL_FILE)
+    student, made_by = load_network(at.MODEL / MODEL_FILE, role="student")
     splits = summarise_splits(packed.catalogue)
     queries, protocol = metrics.get("queries", {"all": 0, "valid": 0}), read_json(at.EVALUATION / "protocol.json")
     start = read_json(at.PRETRAINED / "weights.json")
@@ -68,8 +70,14 @@ def report() -> None:
     write_report(data, at.REPORTS)
     run = open_run(at.checkout(), training["run_id"], name=training["name"], settings=settings.as_dict())
     results = [at.REPORTS / name for name in ("report.html", "figures", "metrics.json", "clusters.csv")]
-    for path in (*results, at.MODEL):
+    for path in results:
         run.log_artifact(path, path.name if path.is_dir() else None)
+    model = register_model(
+        run, at.MODEL / MODEL_FILE, name=f"dccc-{made_by['dataset']}-{made_by['backbone']}",
+        digest=sha256(at.MODEL / MODEL_FILE), num_features=student.num_features,
+        example=packed.catalogue["path"].iloc[0], tags={"role": "student", "data.digest": summary["digest"]},
+    )  # fmt: skip
+    print(f"in MLflow: {model}")
 
 
 if __name__ == "__main__":

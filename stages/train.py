@@ -97,7 +97,7 @@ def _train(settings: Settings, processes: distributed.Processes) -> None:
                     typer.echo(sentence)
         rows = train_to_end(
             trainer, folder=folder, eval_step=settings.train.eval_step, score=test or dict, tell=typer.echo,
-            checkpoint_minutes=settings.train.checkpoint_minutes, record=run.log_epoch,
+            checkpoint_minutes=settings.train.checkpoint_minutes, settings=_made_by(settings), record=run.log_epoch,
         )  # fmt: skip
         if processes.first:
             save_model(at.MODEL / MODEL_FILE, student, trainer.teacher, settings=_made_by(settings))

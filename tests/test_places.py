@@ -3,8 +3,12 @@
 from pathlib import Path
 
 import pytest
+from ruamel.yaml import YAML
 
 import pipeline.places as at
+from pipeline.errors import UserError
+
+ROOT = Path(__file__).parents[1]
 
 
 def test_checkout_is_the_current_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -49,3 +53,27 @@ def test_results_are_relative_to_the_working_copy() -> None:
     places = [at.PREPARED, at.PRETRAINED, at.MODEL, at.EVALUATION, at.REPORTS]
     assert not any(place.is_absolute() for place in places)
     assert len(set(places)) == len(places)
+
+
+def test_results_are_what_dvc_keeps() -> None:
+    stages = YAML(typ="safe").load((ROOT / "dvc.yaml").read_text())["stages"].values()
+    listed = [each for stage in stages for kind in ("outs", "metrics", "plots") for each in stage.get(kind, [])]
+    names = {each if isinstance(each, str) else next(iter(each)) for each in listed}
+    assert {str(path) for path in at.RESULTS} == names
+
+
+@pytest.mark.parametrize("name", ["reports/metrics.json", "data/model/m.onnx", "data/model", "x/../data/prepared/a/b"])
+def test_results_are_not_written_over_by_other_commands(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "x").mkdir()
+    for path in (Path(name), tmp_path / name):
+        with pytest.raises(UserError, match="belongs to the results of the stages, which DVC keeps"):
+            at.require_own_place(path)
+
+
+@pytest.mark.parametrize("name", ["reports/model.onnx", "model.onnx", "data/models/m.onnx", "/elsewhere/data/model/m"])
+def test_other_places_may_be_written(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert at.require_own_place(Path(name)) == Path(name)

@@ -53,7 +53,7 @@ def save_best(
     best: dict[str, Any] = {}
     tensors: dict[str, Tensor] = {}
     if path.is_file():
-        before, tensors = _read(path, tensors=True)
+        before, tensors = _read(path, ROLES)
         best = before["best"]
     for role, network in zip(ROLES, (student, teacher), strict=True):
         if role not in best or mean_aps[role] > best[role]["mAP"]:
@@ -78,7 +78,7 @@ def model_settings(path: Path) -> dict[str, Any]:
     Raises:
         UserError: there is no such file, it is damaged, or it is no model of this project.
     """
-    return _read(path, tensors=False)[0]
+    return _read(path, ())[0]
 
 
 def load_model(path: Path) -> tuple[Network, Network, dict[str, Any]]:
@@ -87,26 +87,60 @@ def load_model(path: Path) -> tuple[Network, Network, dict[str, Any]]:
     Raises:
         UserError: as `model_settings`, or the tensors do not fit those settings.
     """
-    settings, tensors = _read(path, tensors=True)
-    networks = []
-    for role in ROLES:
-        network = build(settings["backbone"], **settings["model"])
-        own = {key.removeprefix(f"{role}."): value for key, value in tensors.items() if key.startswith(f"{role}.")}
-        try:
-            network.load_state_dict(own)
-        except RuntimeError as error:
-            raise UserError(f"{path} does not fit its own settings: {str(error).splitlines()[-1].strip()}") from error
-        networks.append(network.eval())
-    return networks[0], networks[1], settings
+    settings, tensors = _read(path, ROLES)
+    student, teacher = (rebuilt(settings, _own(tensors, role), path) for role in ROLES)
+    return student, teacher, settings
 
 
-def _read(path: Path, *, tensors: bool) -> tuple[dict[str, Any], dict[str, Tensor]]:
+def load_network(path: Path, *, role: str) -> tuple[Network, dict[str, Any]]:
+    """One of the networks that `load_model` loads, with their settings.
+
+    Raises:
+        UserError: as `load_model`.
+    """
+    assert role in ROLES
+    settings, tensors = _read(path, (role,))
+    return rebuilt(settings, _own(tensors, role), path), settings
+
+
+def rebuilt(settings: Mapping[str, Any], tensors: Mapping[str, Tensor], path: Path) -> Network:
+    """The network of `settings` with the values of `tensors`, which the file `path` holds: in eval mode, on the CPU.
+
+    Raises:
+        UserError: they do not fit together.
+    """
+    network = build(settings["backbone"], **settings["model"])
+    try:
+        network.load_state_dict(tensors)
+    except RuntimeError as error:
+        raise UserError(f"{path} does not fit its own settings: {str(error).splitlines()[-1].strip()}") from error
+    return network.eval()
+
+
+def checked_settings(settings: Any, path: Path, place: str) -> dict[str, Any]:
+    """`settings`, which the file `path` holds in `place`, if they are enough to rebuild a network.
+
+    Raises:
+        UserError: they lack one of `REQUIRED`.
+    """
+    missing = [key for key in REQUIRED if not isinstance(settings, dict) or key not in settings]
+    if missing:
+        raise UserError(f"{path} is not of this version: the settings in {place} lack {', '.join(missing)}")
+    return settings
+
+
+def _own(tensors: Mapping[str, Tensor], role: str) -> dict[str, Tensor]:
+    return {key.removeprefix(f"{role}."): value for key, value in tensors.items() if key.startswith(f"{role}.")}
+
+
+def _read(path: Path, roles: tuple[str, ...]) -> tuple[dict[str, Any], dict[str, Tensor]]:
     if not path.is_file():
         raise UserError(f"{path} is missing: run `dvc repro train` first")
     try:
         with safetensors.safe_open(path, framework="pt") as file:
             header = file.metadata() or {}
-            content = {key: file.get_tensor(key) for key in file.keys()} if tensors else {}  # noqa: SIM118
+            wanted = [key for key in file.keys() if key.split(".")[0] in roles]  # noqa: SIM118
+            content = {key: file.get_tensor(key) for key in wanted}
     except safetensors.SafetensorError as error:
         raise UserError(f"{path} is damaged: {error}") from error
     return _settings(header, path), content
@@ -119,7 +153,4 @@ def _settings(header: Mapping[str, str], path: Path) -> dict[str, Any]:
         settings = json.loads(header["settings"])
     except json.JSONDecodeError as error:
         raise UserError(f"{path} is damaged: the settings in its header cannot be read") from error
-    missing = [key for key in REQUIRED if not isinstance(settings, dict) or key not in settings]
-    if missing:
-        raise UserError(f"{path} is not of this version: the settings in its header lack {', '.join(missing)}")
-    return settings
+    return checked_settings(settings, path, "its header")

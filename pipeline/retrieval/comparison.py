@@ -58,6 +58,17 @@ def compare(test: TestSet, candidates: Mapping[str, Embed], *, rerank: Collectio
     return Comparison({**metrics, "queries": queries}, pd.DataFrame({"rank": ranks, **curves}), lists)
 
 
+def table_of(metrics: Mapping[str, Mapping[str, float]]) -> str:
+    """The scores of `compare` for a person: a line a candidate, in per cent, and how many queries there were."""
+    scored = {name: values for name, values in metrics.items() if name != "queries"}
+    lines = [f"{'':20}" + "".join(f"{score:>8}" for score in SCORES)]
+    lines += [
+        f"{name:20}" + "".join(f"{100 * values[score]:8.2f}" for score in SCORES) for name, values in scored.items()
+    ]
+    queries = metrics["queries"]
+    return "\n".join([*lines, f"{queries['valid']:,.0f} of {queries['all']:,.0f} queries have a match"])
+
+
 def best_of_run(history: pd.DataFrame) -> dict[str, dict[str, float]]:
     """The evaluation with the highest test mAP, for the student and for the teacher: what the papers report.
 

@@ -23,6 +23,7 @@ def train_to_end(
     folder: Path,
     eval_step: int,
     checkpoint_minutes: float,
+    settings: Mapping[str, Any],
     score: Callable[[], Mapping[str, float]],
     record: Callable[[Row], None],
     tell: Callable[[str], None],
@@ -37,6 +38,7 @@ def train_to_end(
         folder: of the checkpoints; removed by the caller once the results are safe (`forget`).
         eval_step: epochs.
         checkpoint_minutes: 0 writes one after every step.
+        settings: kept in the checkpoints, so that a network can be rebuilt from one of them alone.
         score: called in every process; what it returns in the first is added to the row of the epoch.
         record: called in the first process with the row of every epoch, and again with those of earlier ones where
             the training goes on: whoever keeps them knows which it has.
@@ -48,7 +50,7 @@ def train_to_end(
     Raises:
         InterruptedTrainingError: the training was asked to stop; a checkpoint is there.
     """
-    session = _Session(trainer, folder / CHECKPOINT, tell)
+    session = _Session(trainer, folder / CHECKPOINT, settings, tell)
     session.resume()
     for row in session.progress.rows:
         if trainer.processes.first:
@@ -88,8 +90,8 @@ class _Progress:
 class _Session:
     """A trainer, the progress beside it, and the checkpoint that holds both."""
 
-    def __init__(self, trainer: Trainer, path: Path, tell: Callable[[str], None]) -> None:
-        self._trainer, self._path = trainer, path
+    def __init__(self, trainer: Trainer, path: Path, settings: Mapping[str, Any], tell: Callable[[str], None]) -> None:
+        self._trainer, self._path, self._settings = trainer, path, dict(settings)
         self.tell = tell if trainer.processes.first else _say_nothing
         self._saved = time.monotonic()
         self.progress = _Progress()
@@ -109,7 +111,8 @@ class _Session:
     def save(self) -> None:
         if self._trainer.processes.first:
             progress = {"rows": list(self.progress.rows), "unscored": self.progress.unscored}
-            save_checkpoint(self._path, {"trainer": self._trainer.state_dict(), **progress})
+            state = {"settings": self._settings, "trainer": self._trainer.state_dict(), **progress}
+            save_checkpoint(self._path, state)
             self._saved = time.monotonic()
 
     def save_now_and_then(self, seconds: float) -> None:

@@ -48,7 +48,7 @@ def train(crowd: Any, plan: Plan, folder: Path, processes: Processes, *, minutes
     with interruption.watched():
         rows = train_to_end(
             trainer, folder=folder, eval_step=2, checkpoint_minutes=minutes, score=score, record=record,
-            tell=lambda _: None,
+            tell=lambda _: None, settings={},
         )  # fmt: skip
     networks = {"student": trainer.student.state_dict(), "teacher": trainer.teacher.state_dict()}
     return {"rows": list(recorded.values()), "epochs": len(rows), "networks": networks}

@@ -76,6 +76,7 @@ class Stage:
         return train_to_end(
             cast(Trainer, self.trainer), folder=self.folder, eval_step=self.eval_step, score=self.score,
             record=record or self.recorded.append, tell=self.told.append, checkpoint_minutes=self.minutes,
+            settings={"dataset": "toy"},
         )  # fmt: skip
 
 
@@ -114,7 +115,7 @@ def test_every_epoch_is_recorded_once_when_its_checkpoint_is_written(tmp_path: P
 
     def record(row: Row) -> None:
         state = load_checkpoint(tmp_path / CHECKPOINT)
-        assert state is not None and state["rows"][-1] == row
+        assert state is not None and state["rows"][-1] == row and state["settings"] == {"dataset": "toy"}
         stage.recorded.append(row)
 
     assert stage.run(record) == stage.recorded

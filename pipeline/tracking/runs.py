@@ -1,4 +1,4 @@
-"""One MLflow run a training, to which all stages write. The only import of mlflow.
+"""One MLflow run a training, to which all stages write.
 
 The training starts the run and leaves its id beside the model; `evaluate` and `report` add to it. A stage that DVC
 restores from its cache logs nothing: its run is there already, under the id that comes back with the model.
@@ -8,7 +8,7 @@ import fcntl
 import os
 import subprocess
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +35,15 @@ class Run:
     def __init__(self, client: "MlflowClient", run_id: str) -> None:
         self._client, self.id = client, run_id
         self._epochs: set[int] | None = None  # that the run has; asked once
+
+    @property
+    def client(self) -> "MlflowClient":
+        """For what else belongs to a run; to be used in a block of `answering`."""
+        return self._client
+
+    def answering(self) -> AbstractContextManager[None]:
+        """Turns errors of MLflow into one line, see `_answering`."""
+        return _answering(self._client.tracking_uri)
 
     def log_epoch(self, row: Mapping[str, float]) -> None:
         """Adds the figures of an epoch (`epoch` counts from 1) unless the run has it: a training that goes on after an

@@ -1,0 +1,73 @@
+"""Embeddings a second: PyTorch against ONNX Runtime, with the same number of threads, on the same pictures.
+
+The network is the paper's by default, with random weights, which compute as fast as trained ones. Both read packed
+8-bit images, normalise them and give embeddings on the processor, as `evaluate` does. The two take turns, a round
+each, so that a machine that slows down slows both; the ratio is that of the medians.
+"""
+
+import argparse
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from pipeline.export.crops import crops_to_check
+from pipeline.export.onnx_file import export_onnx
+from pipeline.export.runtime import OnnxNetwork
+from pipeline.model import build
+from pipeline.retrieval.embedding import embed
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--backbone", default="resnet50")
+    parser.add_argument("--height", type=int, default=256)
+    parser.add_argument("--width", type=int, default=128)
+    parser.add_argument("--images", type=int, default=64, help="in a round")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=5)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    image = {"height": options.height, "width": options.width}
+    crops, what = crops_to_check(Path("data/prepared"), **image)
+    images = np.resize(crops, (options.images, *crops.shape[1:]))  # repeated
+    torch.manual_seed(0)
+    network = build(options.backbone).eval()
+    settings = {"backbone": options.backbone, "model": {}, "image": image}
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.onnx"
+        difference = export_onnx(path, network, crops, role="student", settings=settings)
+        exported = OnnxNetwork(path, provider="cpu", threads=options.threads)
+        ways: dict[str, Callable[[], object]] = {
+            "PyTorch": lambda: embed(network, images, device=torch.device("cpu")),
+            "ONNX Runtime": lambda: exported.embed(images),
+        }
+        rates = measure(ways, num_images=len(images), rounds=options.rounds)
+
+    print(f"{options.backbone}, {options.height} x {options.width}, {what}")
+    print(f"{len(images)} images a round, {options.rounds} rounds, {options.threads} threads each, float32")
+    print(f"{'':16}{'images/s, median':>18}{'min':>10}{'max':>10}")
+    for name, found in rates.items():
+        print(f"{name:16}{statistics.median(found):18,.1f}{min(found):10,.1f}{max(found):10,.1f}")
+    usual, ours = (statistics.median(found) for found in rates.values())
+    print(f"ratio {ours / usual:.2f}; largest difference of an embedding's coordinate {difference:.1e}")
+
+
+def measure(ways: dict[str, Callable[[], object]], *, num_images: int, rounds: int) -> dict[str, list[float]]:
+    """Images a second of each way in each round, after one that does not count."""
+    rates: dict[str, list[float]] = {name: [] for name in ways}
+    for number in range(rounds + 1):
+        for name, compute in ways.items():
+            began = time.perf_counter()
+            compute()
+            if number:
+                rates[name].append(num_images / (time.perf_counter() - began))
+    return rates
+
+
+if __name__ == "__main__":
+    main()

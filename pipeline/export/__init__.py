@@ -1,0 +1,1 @@
+"""Taking a trained network elsewhere: as ONNX, and as what MLflow serves."""

@@ -1,0 +1,105 @@
+"""Taking the model of a run elsewhere, as a person does: exported, scored from any file, and had from MLflow."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import onnx
+import pytest
+
+from pipeline.files import read_json
+from pipeline.training.checkpoint import save_checkpoint
+
+
+def scores(project: Any, *arguments: str) -> dict[str, Any]:
+    output = project.folder / "scores.json"
+    project.here("evaluate", *arguments, "--output", str(output))
+    return read_json(output)
+
+
+@pytest.mark.parametrize("role", ["student", "teacher"])
+def test_exported_model_is_checked_and_scores_as_the_one_it_came_from(copied: Any, role: str) -> None:
+    results = (copied.folder / "reports/metrics.json").read_bytes()
+    told = copied.here("export", "--role", role)
+    assert "largest difference from PyTorch" in told and "64 images of data/prepared" in told
+    (texts,) = [{p.key: p.value for p in onnx.load(copied.folder / "reports/model.onnx").metadata_props}]
+    assert texts["role"] == f'"{role}"'
+
+    found = scores(copied, "--model", "reports/model.onnx")
+    expected = read_json(copied.folder / "reports/metrics.json")
+    assert found["role"] == role and found["settings"]["backbone"] == "resnet10_w32"
+    assert found["data"] == read_json(copied.folder / "data/prepared/summary.json")["digest"]
+    assert found["metrics"][role] == pytest.approx(expected[role], abs=1e-4)
+    assert found["metrics"]["queries"] == expected["queries"]
+    assert scores(copied, "--model", "data/model/model.safetensors", "--role", role)["metrics"][role] == expected[role]
+    assert (copied.folder / "reports/metrics.json").read_bytes() == results
+
+
+def test_evaluate_prints_a_table_and_reranks_where_the_settings_say_so(copied: Any) -> None:
+    copied.set(evaluate__rerank=True)
+    told = copied.here("evaluate", "--model", "data/model/model.safetensors")
+    lines = [line.split()[0] for line in told.splitlines()]
+    assert lines[:4] == ["data/model/model.safetensors", "mAP", "student", "student_reranked"]
+    assert "queries have a match" in told and not (copied.folder / "scores.json").exists()
+
+
+def test_evaluate_takes_settings_from_the_model_and_none_from_params(copied: Any) -> None:
+    expected = scores(copied, "--model", "data/model/model.safetensors")
+    copied.set(backbone="resnet50", model__features=7, model__pooling="gem", image__height=64)
+    assert scores(copied, "--model", "data/model/model.safetensors") == expected
+
+
+def test_checkpoint_of_an_interrupted_training_is_scored_and_exported(copied: Any) -> None:
+    """The one that `train` writes is written by `save_checkpoint` with the same keys."""
+    copied.set(train__checkpoint_minutes=0, epochs=3)
+    kept: list[Path] = []
+
+    def keep(folder: Path) -> None:
+        kept.append(Path(shutil.copy(folder / "checkpoint.pt", copied.folder / "kept.pt")))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("stages.train.forget", keep)
+        copied.here("train")
+    assert kept
+    # After the last epoch a checkpoint holds what the model does.
+    for role in ("student", "teacher"):
+        whole = scores(copied, "--model", "data/model/model.safetensors", "--role", role)
+        found = scores(copied, "--model", "kept.pt", "--role", role)
+        assert found["metrics"] == whole["metrics"] and found["settings"] == whole["settings"]
+    assert "largest difference" in copied.here("export", "--model", "kept.pt", "--output", "out/kept.onnx")
+    assert (copied.folder / "out/kept.onnx").is_file()
+
+
+def test_mistakes_are_one_line(copied: Any) -> None:
+    save_checkpoint(copied.folder / "old.pt", {"trainer": {}})
+    for words, match in (
+        (("--model", "old.pt"), "old.pt is of a training that kept no settings in its checkpoints"),
+        (("--role", "teacher"), "--role, --output and --provider say more about --model: name one"),
+        (("--model", "data/model/model.safetensors", "--role", "best"), "the network must be one of student, teacher"),
+        (("--model", "reports/model.onnx"), "reports/model.onnx is missing: run `python -m stages.export` first"),
+        (
+            ("--model", "data/model/model.safetensors", "--output", "reports/metrics.json"),
+            "reports/metrics.json belongs to the results of the stages",
+        ),
+    ):
+        assert match in copied.refused("evaluate", *words)
+    for words, match in (
+        (("--output", "data/model/model.onnx"), "data/model/model.onnx belongs to the results of the stages"),
+        (("--output", "model.bin"), "--output must end in .onnx, got model.bin"),
+        (("--model", "none.safetensors"), "none.safetensors is missing"),
+    ):
+        assert match in copied.refused("export", *words)
+
+
+def test_model_of_another_size_than_the_prepared_images_is_one_line(copied: Any) -> None:
+    copied.set(image__height=48, image__width=24)
+    copied.here("prepare")
+    told = copied.refused("evaluate", "--model", "data/model/model.safetensors")
+    assert "was trained on images of 32 x 16 (height x width), and these are of 48 x 24" in told
+    # An export needs no images of that size: those that are there are resized.
+    assert "resized to 32 x 16" in copied.here("export")
+
+
+def test_report_registers_the_model_once(copied: Any) -> None:
+    first, second = copied.here("report"), copied.here("report")
+    assert "in MLflow: models:/dccc-market1501-resnet10_w32/1" in first and first == second
