@@ -42,8 +42,11 @@ class Learner:
         self._layout = torch.channels_last if processes.device.type == "cuda" else torch.contiguous_format
         for network in (student, teacher):
             network.to(memory_format=self._layout)
-            if plan.compile:
-                network.compile(dynamic=False)
+        # Not in place: an extraction comes with batches of other sizes, and would be compiled for each of them.
+        self._forward = {
+            network: torch.compile(network, dynamic=False) if plan.compile else network
+            for network in (student, teacher)
+        }
 
     def set_learning_rate(self, rate: float) -> None:
         """Of the steps that follow."""
@@ -103,7 +106,7 @@ class Learner:
         embeddings, statistics = [], []
         with self.precision.forward():
             for group in images.split(group_size(network) or len(images)):
-                embeddings.append(network(group.contiguous(memory_format=self._layout)))
+                embeddings.append(self._forward[network](group.contiguous(memory_format=self._layout)))
                 statistics.append(take_statistics_(network))
         several = self._processes.size > 1
         commit_statistics_(network, torch.cat(statistics), reduce=self._processes.gather if several else None)

@@ -180,7 +180,14 @@ def test_best_networks_are_kept_each_by_itself(tmp_path: Path) -> None:
     path, networks = tmp_path / "best.safetensors", [network(seed) for seed in (1, 2, 3)]
     figures = [(0.2, 0.5), (0.4, 0.3), (0.4, 0.5)]  # student and teacher; equal is not better
     for epoch, (now, (student, teacher)) in enumerate(zip(networks, figures, strict=True), start=1):
-        save_best(path, now, copy.deepcopy(now), mean_aps={"student": student, "teacher": teacher}, epoch=epoch, settings=SETTINGS)
+        save_best(
+            path,
+            now,
+            copy.deepcopy(now),
+            mean_aps={"student": student, "teacher": teacher},
+            epoch=epoch,
+            settings=SETTINGS,
+        )
     *found, settings = load_model(path)
     best = {"student": {"mAP": 0.4, "epoch": 2}, "teacher": {"mAP": 0.5, "epoch": 1}}
     assert settings == {**SETTINGS, "best": best}
