@@ -14,8 +14,7 @@ from pipeline.clustering import cluster_table
 from pipeline.datasets.packed import PackedImages
 from pipeline.errors import UserError
 from pipeline.files import read_json, replacing, result_of_a_stage, write_json
-from pipeline.model import build
-from pipeline.model.saved import MODEL_FILE, load_model
+from pipeline.model.saved import MODEL_FILE, build_of, load_model
 from pipeline.model.starting import starting_weights
 from pipeline.params import read_settings
 from pipeline.retrieval import colour_histogram
@@ -108,7 +107,7 @@ def _candidates(student: nn.Module, teacher: nn.Module, made_by: dict[str, Any])
     """What is scored, the result first."""
     weights, _ = starting_weights(at.PRETRAINED)
     seed_everything(made_by["seed"])
-    fresh = partial(build, made_by["backbone"], **made_by["model"])
+    fresh = partial(build_of, made_by)
     networks = {"student": student, "teacher": teacher, "untrained": fresh()}
     if weights is not None:
         networks["pretrained"] = fresh(weights=weights)

@@ -13,12 +13,14 @@ from pipeline.params import read_settings
 def pretrained(
     mirror: Annotated[
         str | None,
-        typer.Option(envvar="REID_WEIGHTS_MIRROR", help="Base URL that holds the published files by their names."),
+        typer.Option(
+            envvar="REID_WEIGHTS_MIRROR", help="Base URL with the published files by name; of timm: of its hub."
+        ),
     ] = None,
 ) -> None:
-    """Fetches the ImageNet weights of the backbone, or puts a file of weights in its place.
+    """Fetches the published weights of the backbone, or puts a file of weights in its place.
 
-    Reads params.yaml (backbone, pretrained, model) and data/raw/weights/, where published files are kept once they are
+    Reads params.yaml (backbone, pretrained) and data/raw/weights/, where published files are kept once they are
     fetched and verified. Writes data/pretrained/: weights.* (none for `pretrained: none`), weights.json, settings.yaml.
     """
     settings = read_settings()

@@ -6,7 +6,7 @@ import pipeline.places as at
 import stages
 from pipeline.datasets.packed import PackedImages
 from pipeline.files import read_json, result_of_a_stage
-from pipeline.model.fetch import sha256
+from pipeline.model.download import sha256
 from pipeline.model.saved import MODEL_FILE, load_network
 from pipeline.params import read_settings
 from pipeline.report import (

@@ -14,8 +14,7 @@ import pipeline.places as at
 import stages
 from pipeline.datasets.packed import PackedImages, open_training_images
 from pipeline.files import read_json, replacing, write_json
-from pipeline.model import build
-from pipeline.model.saved import BEST_FILE, MODEL_FILE, ROLES, save_best, save_model
+from pipeline.model.saved import BEST_FILE, MODEL_FILE, REQUIRED, ROLES, build_of, save_best, save_model
 from pipeline.model.starting import starting_weights
 from pipeline.params import Settings, check_processes, read_settings
 from pipeline.precision import default_precision
@@ -67,7 +66,7 @@ def _train(settings: Settings, processes: distributed.Processes) -> None:
     weights, start = starting_weights(at.PRETRAINED)
     plan = _plan(settings, processes)
     seed_everything(settings.seed, deterministic=settings.train.deterministic)
-    student = build(settings.backbone, **settings.model.model_dump(), weights=weights).to(processes.device)
+    student = build_of(settings.as_dict(*REQUIRED), weights=weights).to(processes.device)
     interruption = Interruption()
     trainer = Trainer(
         student, copy.deepcopy(student), images=images.images, cameras=images.camids, plan=plan, processes=processes,

@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 
 from pipeline.model import build
-from pipeline.model.fetch import sha256
+from pipeline.model.download import sha256
 from pipeline.model.saved import save_model
 from pipeline.retrieval.embedder import open_embedder
 from pipeline.tracking import Run, registry, start_run

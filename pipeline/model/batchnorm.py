@@ -47,8 +47,9 @@ def commit_statistics_(
     """Moves the running statistics of every grouped BatchNorm of `model`, once, by those of a step.
 
     Call it once a step, after a forward pass in train mode, for the student and for the teacher. Both running
-    statistics become (1 - 0.1) old + 0.1 x mean over all groups. The mean is summed group by group in the order of
-    the rows, so the same rows give the same bits whatever the number of processes and threads.
+    statistics become (1 - m) old + m x mean over all groups, m = `MOMENTUM` unless a layer was told another. The mean
+    is summed group by group in the order of the rows, so the same rows give the same bits whatever the number of
+    processes and threads.
 
     Args:
         model: holds `GroupedBatchNorm1d` and `GroupedBatchNorm2d` layers.
@@ -76,14 +77,26 @@ class _Grouped(nn.modules.batchnorm._BatchNorm):
     running_var: Tensor
     num_batches_tracked: Tensor
 
-    def __init__(self, num_features: int, *, group_size: int | None = None) -> None:
+    def __init__(
+        self,
+        num_features: int,
+        *,
+        group_size: int | None = None,
+        eps: float = 1e-5,
+        momentum: float = MOMENTUM,
+        affine: bool = True,
+    ) -> None:
         """
         Args:
             num_features: C.
             group_size: g, images a group; None = the whole batch of this process is one group.
+            eps: added to the variance.
+            momentum: share of the new statistics in the running ones.
+            affine: scale and shift by learned parameters.
         """
-        super().__init__(num_features, momentum=MOMENTUM)
+        super().__init__(num_features, eps=eps, momentum=momentum, affine=affine)
         self.group_size = group_size
+        self.share = momentum
         # (G, 2 C): mean and unbiased variance of each group of the last forward pass in train mode.
         self.group_statistics: Tensor | None = None
 
@@ -121,8 +134,8 @@ class _Grouped(nn.modules.batchnorm._BatchNorm):
 
     def update_(self, *, mean: Tensor, variance: Tensor) -> None:
         """Moves the running statistics by one step of momentum; `mean` and `variance` are (C,)."""
-        self.running_mean.mul_(1 - MOMENTUM).add_(mean, alpha=MOMENTUM)
-        self.running_var.mul_(1 - MOMENTUM).add_(variance, alpha=MOMENTUM)
+        self.running_mean.mul_(1 - self.share).add_(mean, alpha=self.share)
+        self.running_var.mul_(1 - self.share).add_(variance, alpha=self.share)
         self.num_batches_tracked.add_(1)
 
     def extra_repr(self) -> str:

@@ -16,9 +16,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pipeline.errors import UserError
-from pipeline.model.backbones import BACKBONES, Backbone, Trunk
+from pipeline.model.backbones import BACKBONES, Trunk
 from pipeline.model.batchnorm import GroupedBatchNorm1d, GroupedBatchNorm2d
 from pipeline.model.pooling import POOLINGS
+from pipeline.model.timm_backbones import PREFIX, TimmTrunk, is_timm
 from pipeline.model.weights import load_weights_
 
 
@@ -29,29 +30,37 @@ def build(
     features: int = 0,
     weights: Mapping[str, Tensor] | Path | str | None = None,
     bn_group: int | None = None,
+    image_size: tuple[int, int] | None = None,
 ) -> "Network":
     """Builds a network, by torch's global generator, and loads weights into it.
 
     Args:
-        backbone: a name of `BACKBONES`.
+        backbone: a name of `BACKBONES`, or `timm/<name>` with a name of timm's.
         pooling: avg, gem, max or avg+max.
         features: width of the linear embedding, 0 = none.
         weights: a state dict or a file of one (see `weights.load_weights_`): of the backbone alone, or of a whole
             network of this project. None = random.
         bn_group: images that share the statistics of BatchNorm in train mode; None = the batch of the process.
+        image_size: H and W of the images, which most ViTs are built for; `BACKBONES` take any. None: a timm model is
+            built for the images of its published weights.
 
     Raises:
         UserError: for an unknown name, a size out of range, or weights that do not fit.
     """
-    if backbone not in BACKBONES:
-        raise UserError(f"backbone must be one of {', '.join(BACKBONES)}, got {backbone!r}")
+    if backbone not in BACKBONES and not is_timm(backbone):
+        raise UserError(f"backbone must be one of {', '.join(BACKBONES)} or {PREFIX}<name>, got {backbone!r}")
     if pooling not in POOLINGS:
         raise UserError(f"pooling must be one of {', '.join(POOLINGS)}, got {pooling!r}")
     if features < 0:
         raise UserError(f"features must be 0 (no embedding) or the width of the embedding, got {features}")
     if bn_group is not None and bn_group < 2:
         raise UserError(f"bn_group must be at least 2 images, got {bn_group}")
-    network = Network(BACKBONES[backbone], pooling=pooling, features=features, bn_group=bn_group)
+    trunk: Trunk | TimmTrunk
+    if is_timm(backbone):
+        trunk = TimmTrunk(backbone, image_size=image_size, group_size=bn_group)
+    else:
+        trunk = Trunk(BACKBONES[backbone], norm_layer=partial(GroupedBatchNorm2d, group_size=bn_group))
+    network = Network(trunk, pooling=pooling, features=features, bn_group=bn_group)
     if weights is not None:
         load_weights_(network, weights)
     return network
@@ -60,9 +69,9 @@ def build(
 class Network(nn.Module):
     """Images to embeddings of unit length, in training and in evaluation."""
 
-    def __init__(self, backbone: Backbone, *, pooling: str, features: int, bn_group: int | None) -> None:
+    def __init__(self, trunk: Trunk | TimmTrunk, *, pooling: str, features: int, bn_group: int | None) -> None:
         super().__init__()
-        self.backbone = Trunk(backbone, norm_layer=partial(GroupedBatchNorm2d, group_size=bn_group))
+        self.backbone = trunk
         self.pool = POOLINGS[pooling]()
         self.num_features: int = features or self.backbone.num_features
         self.embedding: nn.Linear | None = None

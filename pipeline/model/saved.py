@@ -103,13 +103,23 @@ def load_network(path: Path, *, role: str) -> tuple[Network, dict[str, Any]]:
     return rebuilt(settings, _own(tensors, role), path), settings
 
 
+def build_of(settings: Mapping[str, Any], *, weights: Path | None = None) -> Network:
+    """The network of `settings` (those of `REQUIRED` among them), with random weights or those of a file.
+
+    Raises:
+        UserError: as `network.build`.
+    """
+    size = (settings["image"]["height"], settings["image"]["width"])
+    return build(settings["backbone"], **settings["model"], weights=weights, image_size=size)
+
+
 def rebuilt(settings: Mapping[str, Any], tensors: Mapping[str, Tensor], path: Path) -> Network:
     """The network of `settings` with the values of `tensors`, which the file `path` holds: in eval mode, on the CPU.
 
     Raises:
         UserError: they do not fit together.
     """
-    network = build(settings["backbone"], **settings["model"])
+    network = build_of(settings)
     try:
         network.load_state_dict(tensors)
     except RuntimeError as error:

@@ -7,11 +7,14 @@ from typing import Any
 from pipeline.errors import UserError
 from pipeline.files import read_json, replacing, write_json
 from pipeline.model.backbones import BACKBONES
-from pipeline.model.fetch import fetch_weights, sha256
+from pipeline.model.download import sha256
+from pipeline.model.fetch import fetch_weights
+from pipeline.model.hub import fetch_timm_weights
+from pipeline.model.timm_backbones import PREFIX, is_timm, timm_config
 from pipeline.model.weights import read_weights
 
 DESCRIPTION = "weights.json"
-SUFFIXES = (".pth", ".pt", ".tar", ".safetensors")
+SUFFIXES = (".pth", ".pt", ".tar", ".bin", ".safetensors")
 
 
 def place_starting_weights(
@@ -21,11 +24,11 @@ def place_starting_weights(
 
     Args:
         source: "imagenet", "none", or the path of a file, absolute or relative to `checkout`.
-        backbone: a name of `BACKBONES`.
+        backbone: a name of `BACKBONES`, or `timm/<name>`.
         folder: is replaced.
         downloads: keeps published files; one that lies there is not fetched.
         checkout: see `source`.
-        mirror: base URL in place of the publisher's.
+        mirror: base URL in place of the publisher's; for a backbone of timm, that of a mirror of its hub.
 
     Returns:
         A sentence for the person.
@@ -33,8 +36,11 @@ def place_starting_weights(
     Raises:
         UserError: unknown backbone, a file that is missing or cannot be read, or weights that cannot be fetched.
     """
-    if backbone not in BACKBONES:
-        raise UserError(f"backbone must be one of {', '.join(BACKBONES)}, got {backbone!r} (params.yaml)")
+    if is_timm(backbone):
+        timm_config(backbone)  # stops where there is none
+    elif backbone not in BACKBONES:
+        known = f"{', '.join(BACKBONES)} or {PREFIX}<name>"
+        raise UserError(f"backbone must be one of {known}, got {backbone!r} (params.yaml)")
     file = _source_file(source, backbone, downloads, checkout, mirror)
     description: dict[str, Any] = {"source": source, "backbone": backbone, "file": None, "name": None, "sha256": None}
     with replacing(folder) as temporary:
@@ -64,7 +70,8 @@ def _source_file(source: str, backbone: str, downloads: Path, checkout: Path, mi
     if source == "none":
         return None
     if source == "imagenet":
-        return fetch_weights(backbone, downloads, base_url=mirror)
+        fetch = fetch_timm_weights if is_timm(backbone) else fetch_weights
+        return fetch(backbone, downloads, base_url=mirror)
     file = checkout / source
     if not file.is_file():
         raise UserError(f"pretrained must be imagenet, none or a file with weights, got {source!r}: no file at {file}")

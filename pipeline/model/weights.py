@@ -1,14 +1,18 @@
 """Loading weights, strictly: every tensor finds its place with its shape, or nothing is loaded.
 
-Two kinds of file fit. One of a backbone alone, such as the ImageNet weights of torchvision and of IBN-Net: its
-classifier is left out on purpose, and pooling, embedding and neck keep their initial values. One of a whole network
-of this project, such as a checkpoint of `train`, from which its student is taken (a data set can start from another).
+Two kinds of file fit. One of a backbone alone, such as the ImageNet weights of torchvision, of IBN-Net and of timm:
+its classifier is left out on purpose, and pooling, embedding and neck keep their initial values. One of a whole network
+of this project, a model or a checkpoint of `train`, from which its student is taken (a data set can start from
+another).
 
-Files are read without executing what is in them: safetensors, or `torch.load` with `weights_only`.
+Files are read without executing what is in them: safetensors, or `torch.load` with `weights_only`. A checkpoint of
+`train` has a line with the SHA-256 of its content before it.
 
 Names are compared without their prefixes: `module.` (DataParallel), `backbone.`, `base.`, `model.`, `student.`.
 """
 
+import hashlib
+import io
 import math
 import pickle
 from collections.abc import Iterable, Mapping
@@ -22,10 +26,15 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.errors import UserError
+from pipeline.model.timm_backbones import TimmTrunk
+from pipeline.model.timm_weights import fit_published
 
-WRAPPERS = ("state_dict", "model")
+# The last three are those of a checkpoint of `train`, one within the other.
+WRAPPERS = ("state_dict", "model", "trainer", "learner", "student")
 PREFIXES = ("module.", "backbone.", "base.", "model.", "student.")
 HEAD = ("pool.", "embedding.", "neck.")
+TIMM = "timm."  # before timm's own names, in a network of this project
+CHECKPOINT = b"reid checkpoint "
 CLASSIFIER = "fc."
 COUNTER = "num_batches_tracked"  # missing in files of torch before 0.4.1, and of no effect here
 SHOWN = 8  # names of each kind in a message
@@ -58,12 +67,21 @@ def load_weights_(network: nn.Module, weights: Mapping[str, Any] | Path | str) -
     tensors, left_out = _unwrap(content, source)
     found = _by_bare_name(tensors, source)
     expected = {_bare(name): (name, tensor) for name, tensor in network.state_dict().items()}
+    unpublished: list[str] = []
+    if isinstance(network.backbone, TimmTrunk) and not any(name.startswith(TIMM) for name in found):
+        trunk, dropped, unpublished = fit_published(network.backbone, found, source)
+        found = {TIMM + name: tensor for name, tensor in trunk.items()}
+        left_out += dropped
+    else:
+        classifier = [name for name in found if name.startswith(CLASSIFIER)]
+        left_out += [name for name in tensors if _bare(name) in classifier]
+        found = {name: tensor for name, tensor in found.items() if name not in classifier}
 
     whole = any(name.startswith(HEAD) for name in found)
     initial = [
         name
         for name in expected.keys() - found.keys()
-        if name.endswith(COUNTER) or (name.startswith(HEAD) and not whole)
+        if name.endswith(COUNTER) or (name.startswith(HEAD) and not whole) or name.removeprefix(TIMM) in unpublished
     ]
     common = found.keys() & expected.keys()
     shapes = {name: (tuple(found[name].shape), tuple(expected[name][1].shape)) for name in common}
@@ -89,17 +107,30 @@ def read_weights(path: Path) -> Mapping[str, Any]:
     try:
         if path.suffix == ".safetensors":
             return safetensors.torch.load_file(path)
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        content = torch.load(_without_header(path), map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise UserError(
             f"{path} is damaged or holds more than tensors and plain values, which could run code when loaded: "
             "refused; save its state dict alone"
         ) from error
+    except UserError:
+        raise
     except Exception as error:  # torch's reader meets damage with whatever its parsers raise
         raise UserError(f"{path} cannot be read as weights, it is damaged or of another kind") from error
     if not isinstance(content, Mapping):
         raise UserError(f"{path} holds no state dict but a {type(content).__name__}")
     return content
+
+
+def _without_header(path: Path) -> Path | io.BytesIO:
+    """The file, or what follows the first line of a checkpoint of `train`."""
+    with path.open("rb") as file:
+        if file.read(len(CHECKPOINT)) != CHECKPOINT:
+            return path
+        digest, payload = file.readline().strip(), file.read()
+    if hashlib.sha256(payload).hexdigest().encode() != digest:
+        raise UserError(f"{path} is damaged: its SHA-256 is not the one in its first line")
+    return io.BytesIO(payload)
 
 
 def _unwrap(content: Mapping[str, Any], source: str) -> tuple[dict[str, Tensor], list[str]]:
@@ -114,9 +145,9 @@ def _unwrap(content: Mapping[str, Any], source: str) -> tuple[dict[str, Tensor],
             f"{source} holds no state dict, neither by itself nor under {' or '.join(WRAPPERS)}: "
             f"{_listed(plain) or 'it is empty'}"
         )
-    # A checkpoint of this project holds student and teacher: a network starts from the student.
+    # A model of this project holds student and teacher: a network starts from the student.
     both = any(key.startswith("student.") for key in content)
-    dropped = [key for key in content if _is_classifier(key) or (both and key.startswith("teacher."))]
+    dropped = [key for key in content if both and key.startswith("teacher.")]
     return {key: value for key, value in content.items() if key not in set(dropped)}, left_out + dropped
 
 
@@ -136,10 +167,6 @@ def _bare(name: str) -> str:
     return name
 
 
-def _is_classifier(name: str) -> bool:
-    return _bare(name).startswith(CLASSIFIER)
-
-
 def _stop_if_any(
     source: str,
     *,
@@ -152,8 +179,8 @@ def _stop_if_any(
     found = [f"{kind}: {listed}" for kind, names in kinds.items() if (listed := _listed(names))]
     if found:
         raise UserError(
-            f"the weights of {source} do not fit the network (is it another backbone, pooling or embedding?): "
-            + "; ".join(found)
+            f"the weights of {source} do not fit the network "
+            "(is it another backbone, pooling, embedding or image size?): " + "; ".join(found)
         )
 
 

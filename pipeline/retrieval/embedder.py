@@ -12,7 +12,7 @@ from torch import nn
 
 from pipeline.errors import UserError
 from pipeline.export.runtime import OnnxNetwork
-from pipeline.model.fetch import sha256
+from pipeline.model.download import sha256
 from pipeline.model.saved import ROLES
 from pipeline.retrieval.embedding import embed_shown
 from pipeline.retrieval.trained import SUFFIXES as TRAINED

@@ -1,9 +1,7 @@
 """Fetching weights from a local server that misbehaves in every way we could think of."""
 
-import datetime
 import hashlib
 import http.server
-import ipaddress
 import ssl
 import threading
 import time
@@ -12,10 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import pipeline.model.download as download
 import pipeline.model.fetch as fetch
 from pipeline.errors import UserError
 from pipeline.model import BACKBONES, fetch_weights
-from pipeline.model.fetch import ATTEMPTS, PublishedWeights, published_weights
+from pipeline.model.download import ATTEMPTS, PublishedWeights
+from pipeline.model.fetch import published_weights
 
 PAYLOAD = np.random.default_rng(0).bytes(300_000)
 DIGEST = hashlib.sha256(PAYLOAD).hexdigest()
@@ -348,7 +348,7 @@ def test_fetch_reports_a_full_disk_in_one_line(get, tmp_path, monkeypatch):
     def full(self, *args, **kwargs):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(fetch, "_receive", full)
+    monkeypatch.setattr(download, "_receive", full)
     refused(get, match=r"cannot write .*\.part: No space left on device")
 
 
@@ -361,32 +361,6 @@ def test_fetch_goes_through_the_proxy_of_the_environment(get, server, tmp_path, 
 def test_fetch_names_a_dead_proxy(get, monkeypatch):
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
     refused(get, match="the proxy that the environment names does not answer", base_url="http://weights.example/v1")
-
-
-@pytest.fixture
-def certificate(tmp_path):
-    """A certificate of 127.0.0.1 that signed itself, and its key, in one file."""
-    from cryptography import x509
-    from cryptography.hazmat.primitives import hashes, serialization
-    from cryptography.hazmat.primitives.asymmetric import ec
-
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "127.0.0.1")])
-    now = datetime.datetime.now(datetime.UTC)
-    signed = (
-        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    private = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    path = tmp_path / "certificate.pem"
-    path.write_bytes(signed.public_bytes(serialization.Encoding.PEM) + private)
-    return path
 
 
 def test_fetch_trusts_the_ca_bundle_of_the_environment(get, server, certificate, tmp_path, monkeypatch):

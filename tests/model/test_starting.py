@@ -15,7 +15,7 @@ import pipeline.model.fetch as fetch
 from pipeline.errors import UserError
 from pipeline.files import read_json
 from pipeline.model import build
-from pipeline.model.fetch import PublishedWeights
+from pipeline.model.download import PublishedWeights
 from pipeline.model.starting import place_starting_weights, starting_weights
 from pipeline.model.weights import read_weights
 
@@ -191,7 +191,9 @@ def test_file_that_is_none_is_named(folder: Path, tmp_path: Path, source: str) -
 @pytest.mark.parametrize("name", ["mine.onnx", "mine", "mine.pth.zip", "mine.PTH"])
 def test_file_of_another_suffix_is_refused(folder: Path, tmp_path: Path, name: str) -> None:
     weights_file(tmp_path / name)
-    with pytest.raises(UserError, match=rf"pretrained: .*/{name} must end in one of \.pth, \.pt, \.tar, \.safetensors"):
+    with pytest.raises(
+        UserError, match=rf"pretrained: .*/{name} must end in one of \.pth, \.pt, \.tar, \.bin, \.safetensors"
+    ):
         place(folder, name)
 
 

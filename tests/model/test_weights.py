@@ -12,6 +12,7 @@ from safetensors.torch import save_file
 
 from pipeline.errors import UserError
 from pipeline.model import build, load_weights_
+from pipeline.training.checkpoint import save_checkpoint
 
 THIN = "resnet10_w32"
 
@@ -82,6 +83,31 @@ def test_checkpoint_of_train_gives_its_student(tmp_path, network, other):
     loaded = load_weights_(network, tmp_path / "last.safetensors")
     assert_same(network.state_dict(), other.state_dict())
     assert set(loaded.left_out) == {f"teacher.{name}" for name in other.state_dict()}
+
+
+def checkpoint(path, student):
+    """What a training leaves while it runs: see `Trainer.state_dict` and `Learner.state_dict`."""
+    teacher = {name: torch.zeros_like(tensor) for name, tensor in student.state_dict().items()}
+    learner = {"student": student.state_dict(), "teacher": teacher, "optimiser": {"state": {}}, "scaler": {}}
+    trainer = {"learner": learner, "epoch": 3, "step": 120, "running": None}
+    save_checkpoint(path, {"trainer": trainer, "rows": [], "unscored": None})
+
+
+def test_interrupted_training_gives_its_student(tmp_path, network, other):
+    checkpoint(tmp_path / "checkpoint.pt", other)
+    loaded = load_weights_(network, tmp_path / "checkpoint.pt")
+    assert_same(network.state_dict(), other.state_dict())
+    kept = {"format", "rows", "unscored", "epoch", "step", "running", "teacher", "optimiser", "scaler"}
+    assert set(loaded.left_out) == kept and loaded.initial == ()
+
+
+def test_interrupted_training_that_is_damaged_is_refused(tmp_path, network, other):
+    path = tmp_path / "checkpoint.pt"
+    checkpoint(path, other)
+    content = path.read_bytes()
+    for wrong in (content[:-1], content[:2000] + b"x" + content[2001:], content[:50]):
+        path.write_bytes(wrong)
+        refused(network, path, r"checkpoint\.pt is damaged: its SHA-256 is not the one in its first line")
 
 
 @pytest.mark.parametrize("kind", ["zip", "legacy", "safetensors"])
