@@ -22,7 +22,9 @@ def search(
     gallery: Annotated[Path, typer.Option(help="Folder of crops that is searched, at any depth.")],
     top: Annotated[int, typer.Option(help="Places of a list.")] = 10,
     model: Annotated[Path, typer.Option(help="The trained model.")] = at.MODEL / MODEL_FILE,
-    role: Annotated[str, typer.Option(help="Which of its networks: student or teacher.")] = "student",
+    role: Annotated[
+        str | None, typer.Option(help="Which of its networks: student (default) or teacher; an exported one has one.")
+    ] = None,
     output: Annotated[Path, typer.Option(help="Folder for what is written.")] = at.REPORTS / "search",
     skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Leave images out that cannot be read.")] = False,
 ) -> None:

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from pipeline.datasets.augment import normalise
+from pipeline.precision import Precision
 from pipeline.progress import Progress
 
 # Images at a time. Part of the result's definition: kernels may sum in another order for another batch size, so every
@@ -64,7 +65,8 @@ def embed(
 
 
 def embed_shown(network: nn.Module, images: np.ndarray, title: str) -> np.ndarray:
-    """`embed` in this process alone, on a GPU if there is one, with a progress bar."""
+    """`embed` in this process alone, in float32, on a GPU if there is one, with a progress bar."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    with Progress(title, len(images), unit="image") as progress:
+    exact = Precision("fp32", device)
+    with Progress(title, len(images), unit="image") as progress, exact.forward():
         return embed(network.to(device), images, device=device, advance=progress.advance).numpy()
