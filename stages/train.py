@@ -7,11 +7,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import typer
 
 import pipeline.places as at
 import stages
+from pipeline.clustering.quality import cluster_quality
 from pipeline.datasets.packed import PackedImages, open_training_images
 from pipeline.files import read_json, replacing, write_json
 from pipeline.model.saved import BEST_FILE, MODEL_FILE, REQUIRED, ROLES, build_of, save_best, save_model
@@ -23,7 +25,7 @@ from pipeline.tracking import tracked
 from pipeline.training import distributed
 from pipeline.training.checkpoint import fingerprint, held, other_training
 from pipeline.training.interruption import InterruptedTrainingError, Interruption
-from pipeline.training.plan import Plan
+from pipeline.training.plan import EpochResult, Plan
 from pipeline.training.randomness import seed_everything
 from pipeline.training.session import forget, train_to_end
 from pipeline.training.trainer import Trainer
@@ -97,6 +99,7 @@ def _train(settings: Settings, processes: distributed.Processes) -> None:
         rows = train_to_end(
             trainer, folder=folder, eval_step=settings.train.eval_step, score=test or dict, tell=typer.echo,
             checkpoint_minutes=settings.train.checkpoint_minutes, settings=_made_by(settings), record=run.log_epoch,
+            describe=partial(_quality, packed.split("train").pids),
         )  # fmt: skip
         if processes.first:
             save_model(at.MODEL / MODEL_FILE, student, trainer.teacher, settings=_made_by(settings))
@@ -138,6 +141,11 @@ def _score(trainer: Trainer, test: TestSet, best: Path, settings: Settings) -> d
             settings=_made_by(settings),
         )  # fmt: skip
     return scores
+
+
+def _quality(pids: np.ndarray | None, result: EpochResult) -> dict[str, float]:
+    """How well the clusters of an epoch agree with the truth, where it is known: for people, never for the training."""
+    return {} if pids is None else cluster_quality(result.labels, pids)
 
 
 if __name__ == "__main__":

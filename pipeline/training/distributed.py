@@ -4,6 +4,7 @@ The only import of torch.distributed. The same code runs in one process and in m
 processes in rank order, so what is gathered stands in the order in which the sampler drew it.
 """
 
+import atexit
 import json
 import logging
 import os
@@ -225,7 +226,9 @@ def join() -> Iterator[Processes]:
         _meet(PrefixStore("meeting", store), rank, size)
         dist.init_process_group("nccl" if cuda else "gloo", store=store, rank=rank, world_size=size, timeout=PATIENCE)
         yield Processes(rank=rank, size=size, device=device)
-    except RuntimeError as error:
+    except BaseException as error:
+        if dist.is_initialized():
+            atexit.register(_end_at_once)
         if not _lost_another(error):
             raise
         _wait_to_be_ended()
@@ -241,7 +244,14 @@ def _meet(store: Store, rank: int, size: int) -> None:
     store.wait([str(other) for other in range(size)], MEETING)
 
 
-def _lost_another(error: RuntimeError) -> bool:
+def _end_at_once() -> None:
+    """The last that a failed process does: taking gloo's running threads down may abort it, and cover its message."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(1)
+
+
+def _lost_another(error: BaseException) -> bool:
     """Whether a transfer failed because another process is gone; gloo raises no type of its own."""
     return isinstance(error, dist.DistError) or "gloo/transport" in str(error)
 

@@ -27,6 +27,7 @@ def train_to_end(
     score: Callable[[], Mapping[str, float]],
     record: Callable[[Row], None],
     tell: Callable[[str], None],
+    describe: Callable[[EpochResult], Row] = lambda _: {},
 ) -> list[Row]:
     """Trains, looks at the networks every `eval_step` epochs and after the last, and keeps checkpoints.
 
@@ -43,6 +44,7 @@ def train_to_end(
         record: called in the first process with the row of every epoch, and again with those of earlier ones where
             the training goes on: whoever keeps them knows which it has.
         tell: called in the first process with a sentence for the person.
+        describe: called in every process with what an epoch did; what it returns is added to the row.
 
     Returns:
         One row an epoch: everything of `EpochResult` but the labels, and the scores of the epochs that have them.
@@ -56,7 +58,10 @@ def train_to_end(
         if trainer.processes.first:
             record(row)
     try:
-        epochs = trainer.run(lambda: session.save_now_and_then(60 * checkpoint_minutes), session.trained)
+        epochs = trainer.run(
+            lambda: session.save_now_and_then(60 * checkpoint_minutes),
+            lambda result: session.trained({**_row(result), **describe(result)}),
+        )
         while session.progress.unscored is not None or next(epochs, None) is not None:
             assert session.progress.unscored is not None, "the trainer has not told of the epoch that it finished"
             row = session.progress.unscored
@@ -105,8 +110,8 @@ class _Session:
             self.progress = _Progress(tuple(state["rows"]), state["unscored"])
             self.tell(f"going on in {self.place()} ({self._path.parent})")
 
-    def trained(self, result: EpochResult) -> None:
-        self.progress = _Progress(self.progress.rows, _row(result))
+    def trained(self, row: Row) -> None:
+        self.progress = _Progress(self.progress.rows, row)
 
     def save(self) -> None:
         if self._trainer.processes.first:

@@ -29,7 +29,7 @@ def test_feed_gives_the_views_that_the_seed_and_the_step_draw(crowd: Any, plan: 
     for step, (rows, views) in enumerate(zip(batches, arrived, strict=True), start=7):
         for number, view in enumerate(views):
             drawn = draw_views(
-                16, height=16, width=16, pad=plan.pad, flip=plan.flip, erase=plan.erase,
+                16, height=32, width=16, pad=plan.pad, flip=plan.flip, erase=plan.erase,
                 generator=generator(plan.seed, "view", step, number),
             )  # fmt: skip
             assert torch.equal(view, apply_views(torch.from_numpy(crowd.images[rows]), drawn))

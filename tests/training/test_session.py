@@ -72,11 +72,11 @@ class Stage:
         self.scored.append(self.trainer.epoch)
         return {"student_mAP": float(self.trainer.weight.sum())} if self.trainer.processes.first else {}
 
-    def run(self, record: Callable[[Row], None] | None = None) -> list[Row]:
+    def run(self, record: Callable[[Row], None] | None = None, **more: Any) -> list[Row]:
         return train_to_end(
             cast(Trainer, self.trainer), folder=self.folder, eval_step=self.eval_step, score=self.score,
             record=record or self.recorded.append, tell=self.told.append, checkpoint_minutes=self.minutes,
-            settings={"dataset": "toy"},
+            settings={"dataset": "toy"}, **more,
         )  # fmt: skip
 
 
@@ -101,6 +101,11 @@ def test_rows_name_the_recall_where_it_was_measured(tmp_path: Path) -> None:
     ("eval_step", "epochs"),
     [(1, [1, 2, 3, 4, 5]), (2, [2, 4, 5]), (3, [3, 5]), (4, [4, 5]), (5, [5]), (100, [5])],
 )
+def test_rows_have_what_describes_the_epoch(tmp_path: Path) -> None:
+    rows = Stage(tmp_path, Adder(3)).run(describe=lambda result: {"purity": result.epoch / 10})
+    assert [row["purity"] for row in rows] == [0.0, 0.1, 0.2]
+
+
 def test_networks_are_scored_every_so_many_epochs_and_after_the_last(
     tmp_path: Path, eval_step: int, epochs: list[int]
 ) -> None:
