@@ -97,15 +97,15 @@ def test_rows_name_the_recall_where_it_was_measured(tmp_path: Path) -> None:
     assert "neighbour_recall" not in Stage(tmp_path / "exact", Adder(1)).run()[0]
 
 
-@pytest.mark.parametrize(
-    ("eval_step", "epochs"),
-    [(1, [1, 2, 3, 4, 5]), (2, [2, 4, 5]), (3, [3, 5]), (4, [4, 5]), (5, [5]), (100, [5])],
-)
 def test_rows_have_what_describes_the_epoch(tmp_path: Path) -> None:
     rows = Stage(tmp_path, Adder(3)).run(describe=lambda result: {"purity": result.epoch / 10})
     assert [row["purity"] for row in rows] == [0.0, 0.1, 0.2]
 
 
+@pytest.mark.parametrize(
+    ("eval_step", "epochs"),
+    [(1, [1, 2, 3, 4, 5]), (2, [2, 4, 5]), (3, [3, 5]), (4, [4, 5]), (5, [5]), (100, [5])],
+)
 def test_networks_are_scored_every_so_many_epochs_and_after_the_last(
     tmp_path: Path, eval_step: int, epochs: list[int]
 ) -> None:
