@@ -8,6 +8,8 @@ else
 UV := uv
 endif
 export UV_PYTHON_DOWNLOADS ?= never
+# Every stage is a process with seconds of imports, and three times as many where Python may not keep its byte code.
+export UV_COMPILE_BYTECODE ?= 1
 
 .PHONY: repro test check ui pins
 repro: $(SETUP)
