@@ -185,7 +185,10 @@ def _quality(history: pd.DataFrame) -> Picture | None:
     if not lines:
         return None
     with canvas() as (figure, axes):
-        finish(axes[0], history, draw_lines(axes[0], lines), title="Clusters against true identities", ylabel="score")
+        handles = draw_lines(axes[0], lines, markers=True)
+        finish(axes[0], history, [], title="Clusters against true identities", ylabel="score")
+        # Below the axes: six curves that end up anywhere leave no place among them.
+        figure.legend(*zip(*handles, strict=True), loc="outside lower left", ncols=2)
         png = png_bytes(figure)
     return Picture(
         name="cluster_quality",
