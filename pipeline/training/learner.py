@@ -7,12 +7,14 @@ the groups are added up in one order. What depends on the whole batch, the loss 
 B: global batch · b: images of this process · g: images of a BatchNorm group · K: clusters · D: width of the embedding.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import nn
 
 from pipeline.contrast import ClusterMemory, contrastive_loss, teacher_decay, update_teacher_
+from pipeline.errors import UserError
 from pipeline.model import commit_statistics_, group_size, take_statistics_
 from pipeline.precision import Precision
 from pipeline.training.distributed import Processes
@@ -43,10 +45,7 @@ class Learner:
         for network in (student, teacher):
             network.to(memory_format=self._layout)
         # Not in place: an extraction comes with batches of other sizes, and would be compiled for each of them.
-        self._forward = {
-            network: torch.compile(network, dynamic=False) if plan.compile else network
-            for network in (student, teacher)
-        }
+        self._forward = {network: _compiled(network) if plan.compile else network for network in (student, teacher)}
 
     def set_learning_rate(self, rate: float) -> None:
         """Of the steps that follow."""
@@ -129,3 +128,22 @@ class Learner:
             gradient = part.view(parameter.shape)
             same_layout = gradient.stride() == parameter.stride()
             parameter.grad = gradient if same_layout else torch.empty_like(parameter).copy_(gradient)
+
+
+def _compiled(network: nn.Module) -> Callable[[torch.Tensor], torch.Tensor]:
+    """The network by `torch.compile`; what cannot be compiled on this machine is one line."""
+    from torch._dynamo.exc import BackendCompilerFailed  # as public as torch makes it
+
+    compiled = torch.compile(network, dynamic=False)
+
+    def forward(images: torch.Tensor) -> torch.Tensor:
+        try:
+            return compiled(images)
+        except BackendCompilerFailed as error:
+            reason = (str(error.inner_exception).splitlines() or [type(error).__name__])[0]
+            raise UserError(
+                f"train.compile: torch cannot compile the network here ({reason}): "
+                "install a C++ compiler such as g++, or set it to false"
+            ) from error
+
+    return forward

@@ -2,6 +2,8 @@
 
 import copy
 import dataclasses
+import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -125,6 +127,10 @@ def test_step_whose_scaled_gradients_overflow_is_left_out_and_the_scale_lowered(
     assert learner.state_dict()["scaler"]["scale"] == 2.0**99
 
 
+COMPILER = os.environ.get("CXX", "g++")
+
+
+@pytest.mark.skipif(shutil.which(COMPILER) is None, reason=f"{COMPILER} is not installed, and torch.compile needs it")
 def test_compiled_step_is_nearly_the_plain_one(plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
     plain, exact = losses_of(plan, small=True)
@@ -132,6 +138,17 @@ def test_compiled_step_is_nearly_the_plain_one(plan: Plan, tmp_path: Path, monke
     np.testing.assert_allclose(found, exact, rtol=1e-4)
     assert list(learner.student.state_dict()) == list(plain.student.state_dict())
     assert list(tmp_path.rglob("*.cpp")), "nothing was compiled"
+
+
+def test_network_that_cannot_be_compiled_is_one_line(plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> None:
+        raise RuntimeError("no working C++ compiler")
+
+    compile_ = torch.compile
+    monkeypatch.setattr(torch, "compile", lambda network, dynamic: compile_(network, dynamic=dynamic, backend=broken))
+    with pytest.raises(ValueError, match="train.compile: .*no working C\\+\\+ compiler.* or set it to false") as caught:
+        losses_of(dataclasses.replace(plan, compile=True), small=True)
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])
