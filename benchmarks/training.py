@@ -37,7 +37,7 @@ from pipeline.training.trainer import Trainer
 NUM_IMAGES = {"synthetic": 1176, "market1501": 12936, "dukemtmc": 16522, "msmt17": 32621}
 QUERIES, GALLERY = 0.26, 1.23  # of the train images, as in Market-1501
 EACH, CAMERAS = 17, 6  # images of a person
-SECTIONS = ("augment", "sampler", "clustering", "memory", "loss", "optimiser", "teacher")
+SECTIONS = ("augment", "sampler", "clustering", "reliability", "memory", "loss", "optimiser", "teacher")
 TARGET = 0.10  # of an epoch, for everything that is not the networks
 
 
@@ -87,16 +87,18 @@ def networks_alone(trainer: Trainer, group: int, images: np.ndarray) -> tuple[fl
     """Seconds an image of both networks in a step, and of one in an extraction; no data, loss, sums or optimiser."""
     device, precision = trainer.processes.device, Precision(trainer.plan.precision, trainer.processes.device)
     layout = torch.channels_last if device.type == "cuda" else torch.contiguous_format
+    student, teacher = trainer.student, trainer.teacher
+    assert teacher is not None, "the recipe is DCCC's"
     views = torch.randn(CHUNK, 3, *images.shape[1:3], device=device).contiguous(memory_format=layout)
 
     def step() -> None:
         with precision.forward():
-            embeddings = trainer.student(views[:group])
+            embeddings = student(views[:group])
             with torch.no_grad():
-                trainer.teacher(views[:group])
+                teacher(views[:group])
         with precision.products():
             embeddings.sum().backward()
-        for network in (trainer.student, trainer.teacher):
+        for network in (student, teacher):
             commit_statistics_(network)
 
     def extraction() -> None:

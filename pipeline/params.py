@@ -1,148 +1,26 @@
 """params.yaml -> frozen, validated settings: read once, at the edge of a stage.
 
-A value `recipe` is replaced by what `recipes.<dataset>` says at the same place; any other value stands. Unknown keys,
-wrong types and impossible values stop with one line that names the key, what was given and what is allowed.
+A value `recipe` is replaced by what `recipes.<dataset>` says at the same place, a value `method` by what
+`methods.<method>` says; any other value stands. Unknown keys, wrong types and impossible values stop with one line that
+names the key, what was given and what is allowed.
 """
 
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, cast
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from pipeline.errors import UserError
-from pipeline.files import write_text
+from pipeline.methods import METHODS
+from pipeline.settings import Settings
 
-RECIPE = "recipe"
-
-
-class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+__all__ = ["Settings", "check_processes", "read_settings"]
 
 
-class Image(_Section):
-    height: int = Field(ge=8, le=4096)
-    width: int = Field(ge=8, le=4096)
-
-
-class Synthetic(_Section):
-    seed: int = Field(ge=0, lt=2**32)
-    train_identities: int = Field(ge=1, le=4000)
-    test_identities: int = Field(ge=1, le=4000)
-    cameras: int = Field(ge=2, le=9)
-
-
-class Own(_Section):
-    folder: str = Field(pattern=r"^[^/\\.][^/\\]*$")
-    camera: str = Field(min_length=1)
-    table: str = Field(pattern=r"^[^/\\.][^/\\]*$")
-
-
-class VehicleID(_Section):
-    test_size: Literal[800, 1600, 2400]
-
-
-class Prepare(_Section):
-    skip_bad: bool
-
-
-class Augment(_Section):
-    flip: float = Field(ge=0, le=1)
-    pad: int = Field(ge=0, le=512)
-    erase: float = Field(ge=0, le=1)
-
-
-class Sampler(_Section):
-    batch: int = Field(ge=2)
-    instances: int = Field(ge=2)
-    camera_aware: bool
-
-
-class Model(_Section):
-    pooling: Literal["avg", "gem", "max", "avg+max"]
-    features: int = Field(ge=0)
-    bn_group: int = Field(ge=2)
-
-
-class Clustering(_Section):
-    eps: float = Field(gt=0, lt=1)
-    eps_schedule: Literal["expo", "linear", "step", "log", "fix"]
-    min_samples: int = Field(ge=1)
-    k1: int = Field(ge=2)
-    k2: int = Field(ge=1)
-    neighbours: Literal["exact", "ivf"]
-
-
-class Memory(_Section):
-    update: Literal["dynamic", "hard", "mean", "instance"]
-    momentum: float = Field(ge=0, le=1)
-    tau: float = Field(gt=0)
-
-
-class Loss(_Section):
-    temperature: float = Field(gt=0)
-    smoothing: float = Field(ge=0, le=1)
-    weight: float = Field(ge=0, le=1)
-
-
-class Optimiser(_Section):
-    lr: float = Field(gt=0)
-    weight_decay: float = Field(ge=0)
-    schedule: Literal["constant", "step", "cosine"]
-    step_epochs: int = Field(ge=1)
-    warmup_epochs: int = Field(ge=0)
-
-
-class Teacher(_Section):
-    decay: float = Field(ge=0, lt=1)
-
-
-class Train(_Section):
-    iters: int = Field(ge=1)
-    eval_step: int = Field(ge=1)
-    precision: Literal["auto", "fp32", "tf32", "bf16", "fp16"]
-    compile: bool
-    deterministic: bool
-    processes: Literal["auto"] | int
-    checkpoint_minutes: float = Field(ge=0)
-
-
-class Evaluate(_Section):
-    rerank: bool
-
-
-class Settings(_Section):
-    """Everything that an experiment depends on, with the recipe filled in."""
-
-    dataset: str
-    backbone: str
-    pretrained: str
-    epochs: int = Field(ge=1)
-    seed: int = Field(ge=0, lt=2**32)
-    image: Image
-    synthetic: Synthetic
-    own: Own
-    vehicleid: VehicleID
-    prepare: Prepare
-    augment: Augment
-    sampler: Sampler
-    model: Model
-    clustering: Clustering
-    memory: Memory
-    loss: Loss
-    optimiser: Optimiser
-    teacher: Teacher
-    train: Train
-    evaluate: Evaluate
-
-    def as_dict(self, *sections: str) -> dict[str, Any]:
-        """The settings, or those of some sections, as nested plain values in the order of params.yaml."""
-        return self.model_dump(include=set(sections) if sections else None)
-
-    def write(self, path: Path, *sections: str) -> None:
-        """Writes the settings that made a result as YAML, to lie beside it."""
-        write_text(path, "".join(_yaml_lines(self.as_dict(*sections))))
+# Word that leaves a value to a table of params.yaml -> the setting that says which of its entries.
+_FILLED = {"recipe": "dataset", "method": "method"}
 
 
 def read_settings(path: Path = Path("params.yaml")) -> Settings:
@@ -152,19 +30,22 @@ def read_settings(path: Path = Path("params.yaml")) -> Settings:
         UserError: one line that names the key, what was given and what is allowed.
     """
     values = _read_yaml(path)
-    recipes = values.pop("recipes", None)
-    if not isinstance(recipes, dict):
-        raise UserError(f"{path}: there is no section `recipes`")
-    dataset = values.get("dataset")
-    if dataset not in recipes:
-        known = ", ".join(map(str, recipes))
-        raise UserError(f"{path}: dataset must be one of those with a recipe ({known}), got {dataset!r}")
-    recipe = recipes[dataset] or {}
-    _check_known(recipe, Settings, f"recipes.{dataset}", path)
+    tables = {key: values.pop(f"{key}s", None) for key in _FILLED}
+    sources = {}
+    for word, key in _FILLED.items():
+        table, name = tables[word], values.get(key)
+        if not isinstance(table, dict):
+            raise UserError(f"{path}: there is no section `{word}s`")
+        if not isinstance(name, str) or name not in table:
+            known = ", ".join(map(str, table))
+            raise UserError(f"{path}: {key} must be one of those below `{word}s` ({known}), got {name!r}")
+        _check_known(table[name] or {}, Settings, f"{word}s.{name}", path)
+        sources[word] = (f"{word}s.{name}", table[name] or {})
     try:
-        settings = Settings.model_validate(_fill(values, recipe, "", f"recipes.{dataset}", path))
+        settings = Settings.model_validate(_fill(values, sources, "", path))
     except ValidationError as error:
         raise UserError(f"{path}: " + "; ".join(_explain(each) for each in error.errors())) from error
+    _check_method(settings, path)
     _check_together(settings, path)
     return settings
 
@@ -181,16 +62,19 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     return values
 
 
-def _fill(values: dict[str, Any], recipe: dict[str, Any], at: str, source: str, path: Path) -> dict[str, Any]:
+def _fill(values: dict[str, Any], sources: dict[str, tuple[str, Any]], at: str, path: Path) -> dict[str, Any]:
+    """`values`, with every word that names a source replaced by what that source says at the same place."""
     filled = {}
     for key, value in values.items():
         place = f"{at}{key}"
-        given = recipe.get(key) if isinstance(recipe, dict) else None
         if isinstance(value, dict):
-            value = _fill(value, given or {}, f"{place}.", source, path)
-        elif value == RECIPE:
+            value = _fill(value, sources, f"{place}.", path)
+        elif isinstance(value, str) and value in sources:
+            source, given = sources[value]
+            for part in place.split("."):
+                given = given.get(part) if isinstance(given, dict) else None
             if given is None:
-                raise UserError(f"{path}: {place} is left to the recipe, but {source} has no {place}")
+                raise UserError(f"{path}: {place} is left to the {value}, but {source} has no {place}")
             value = given
         filled[key] = value
     return filled
@@ -205,6 +89,26 @@ def _check_known(recipe: Any, section: type[BaseModel], at: str, path: Path) -> 
             raise UserError(f"{path}: unknown key {at}.{key}; known are {', '.join(section.model_fields)}")
         if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
             _check_known(value, field.annotation, f"{at}.{key}", path)
+
+
+def _check_method(settings: Settings, path: Path) -> None:
+    """Raises UserError unless all parts are the method's: a run is never called by another method's name."""
+    if settings.method not in METHODS:
+        raise UserError(f"{path}: method must be one of {', '.join(METHODS)}, got {settings.method!r}")
+    for place, allowed in METHODS[settings.method].parts.items():
+        section, key = place.split(".")
+        given = getattr(getattr(settings, section), key)
+        if given not in allowed:
+            fitting = ", ".join(name for name, method in METHODS.items() if given in method.parts.get(place, (given,)))
+            raise UserError(
+                f"{path}: {place} must be {' or '.join(map(str, allowed))} for method {settings.method}, got {given} "
+                f"(which fits method {fitting})"
+            )
+    reliability, eps = settings.reliability, settings.clustering.eps
+    if settings.method == "spcl" and not reliability.delta < min(eps, 1 - eps):
+        raise UserError(
+            f"{path}: reliability.delta must keep clustering.eps in (0, 1) both ways, got {reliability.delta} at {eps}"
+        )
 
 
 def _check_together(settings: Settings, path: Path) -> None:
@@ -245,14 +149,3 @@ def _section(place: list[str]) -> type[BaseModel]:
     for part in place:
         section = cast(type[BaseModel], section.model_fields[part].annotation)
     return section
-
-
-def _yaml_lines(values: dict[str, Any], indent: str = "") -> list[str]:
-    lines = []
-    for key, value in values.items():
-        if isinstance(value, dict):
-            lines += [f"{indent}{key}:\n", *_yaml_lines(value, indent + "  ")]
-        else:
-            shown = str(value).lower() if isinstance(value, bool) else value
-            lines.append(f"{indent}{key}: {shown}\n")
-    return lines

@@ -79,7 +79,7 @@ def _score_result() -> None:
     if reason := why_not_scored(packed):
         print(f"no evaluation: {reason}")
     else:
-        rerank = ("student", "teacher") if settings.evaluate.rerank else ()
+        rerank = ("student", "teacher") if settings.evaluate.rerank else ()  # those that there are
         test = TestSet(packed)
         uses_cameras = test.uses_cameras
         found = compare(test, _candidates(student, teacher, made_by), rerank=rerank)
@@ -87,7 +87,10 @@ def _score_result() -> None:
     images, outliers = len(clusters), int((clusters["cluster"] < 0).sum())
     metrics["clustering"] = {"clusters": int(clusters["cluster"].max()) + 1, "images": images, "outliers": outliers}
 
-    tables = {"cmc": found.cmc, "clusters": clusters}
+    cmc = (
+        found.cmc if teacher is not None or found.cmc.empty else found.cmc.assign(teacher=float("nan"))
+    )  # DVC draws it
+    tables = {"cmc": cmc, "clusters": clusters}
     files = {at.REPORTS / f"{name}.csv": table for name, table in tables.items()}
     for path, table in {**files, at.EVALUATION / "ranked_lists.csv": found.ranked_lists}.items():
         with replacing(path) as temporary:
@@ -103,12 +106,15 @@ def _score_result() -> None:
     print(f"{images - outliers:,} of {images:,} training images in {metrics['clustering']['clusters']:,} clusters")
 
 
-def _candidates(student: nn.Module, teacher: nn.Module, made_by: dict[str, Any]) -> dict[str, Embed]:
+def _candidates(student: nn.Module, teacher: nn.Module | None, made_by: dict[str, Any]) -> dict[str, Embed]:
     """What is scored, the result first."""
     weights, _ = starting_weights(at.PRETRAINED)
     seed_everything(made_by["seed"])
     fresh = partial(build_of, made_by)
-    networks = {"student": student, "teacher": teacher, "untrained": fresh()}
+    networks: dict[str, nn.Module] = {"student": student}
+    if teacher is not None:
+        networks["teacher"] = teacher
+    networks["untrained"] = fresh()
     if weights is not None:
         networks["pretrained"] = fresh(weights=weights)
     candidates: dict[str, Embed] = {name: partial(embed_shown, network) for name, network in networks.items()}

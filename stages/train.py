@@ -27,20 +27,20 @@ from pipeline.training.checkpoint import fingerprint, held, other_training
 from pipeline.training.interruption import InterruptedTrainingError, Interruption
 from pipeline.training.plan import EpochResult, Plan
 from pipeline.training.randomness import seed_everything
-from pipeline.training.session import forget, train_to_end
+from pipeline.training.session import Row, forget, train_to_end
 from pipeline.training.trainer import Trainer
 
 # The sections that a training's outcome depends on, beside its data and its starting weights.
-NUMBERS = ("augment", "sampler", "clustering", "memory", "loss", "optimiser", "teacher")
-DECISIVE = ("dataset", "backbone", "epochs", "seed", "model", *NUMBERS)
+NUMBERS = ("augment", "sampler", "clustering", "reliability", "memory", "loss", "optimiser", "teacher")
+DECISIVE = ("dataset", "method", "backbone", "epochs", "seed", "model", *NUMBERS)
 CARRIED = ("image", *DECISIVE)
 DECISIVE_OF_TRAIN = ("iters", "eval_step", "precision", "compile", "deterministic")
 
 
 def train() -> None:
-    """Trains student and teacher on the images of the train split, without any identity.
+    """Trains student and, if the method has one, teacher on the images of the train split, without any identity.
 
-    Reads params.yaml, data/prepared/ and data/pretrained/. Writes data/model/: model.safetensors (student and teacher,
+    Reads params.yaml, data/prepared/ and data/pretrained/. Writes data/model/: model.safetensors (the networks,
     with their settings), best.safetensors (each as it was when it scored highest), run.json (the MLflow run) and
     settings.yaml; and reports/training.csv (one row an epoch).
     Started by DVC or by hand, it starts `train.processes` of itself by torchrun; started by torchrun, it is one.
@@ -71,17 +71,18 @@ def _train(settings: Settings, processes: distributed.Processes) -> None:
     student = build_of(settings.as_dict(*REQUIRED), weights=weights).to(processes.device)
     interruption = Interruption()
     trainer = Trainer(
-        student, copy.deepcopy(student), images=images.images, cameras=images.camids, plan=plan, processes=processes,
-        interruption=interruption,
+        student, copy.deepcopy(student) if plan.has_teacher else None, images=images.images, cameras=images.camids,
+        plan=plan, processes=processes, interruption=interruption,
     )  # fmt: skip
     data = read_json(at.PREPARED / "summary.json")["digest"]
     running = {**{key: getattr(settings.train, key) for key in DECISIVE_OF_TRAIN}, "precision": plan.precision}
     facts = {**settings.as_dict(*DECISIVE), "train": running, "data": data, "weights": start["sha256"]}
     folder = at.scratch() / fingerprint(facts)
     test = None if untested else partial(_score, trainer, TestSet(packed), folder / BEST_FILE, settings)
-    name = f"{settings.dataset} {settings.backbone} seed {settings.seed}"
+    name = f"{settings.dataset} {settings.method} {settings.backbone} seed {settings.seed}"
     tags = {
-        "dataset": settings.dataset, "backbone": settings.backbone, "data.digest": data, "precision": plan.precision,
+        "dataset": settings.dataset, "method": settings.method, "backbone": settings.backbone,
+        "seed": str(settings.seed), "data.digest": data, "precision": plan.precision,
         "weights": str(start["name"]),
     }  # fmt: skip
     with (
@@ -109,8 +110,14 @@ def _train(settings: Settings, processes: distributed.Processes) -> None:
             settings.write(at.MODEL / "settings.yaml", *CARRIED)
             write_json(at.MODEL / "run.json", {"run_id": run.id, "name": name})
             with replacing(at.REPORTS / "training.csv") as temporary:
-                pd.DataFrame(rows).to_csv(temporary, index=False)
+                _table(rows).to_csv(temporary, index=False)
             forget(folder)
+
+
+def _table(rows: list[Row]) -> pd.DataFrame:
+    """One row an epoch. The teacher's mAP has its column where there is no teacher too: DVC draws it by its name."""
+    table = pd.DataFrame(rows)
+    return table if "teacher_mAP" in table or "student_mAP" not in table else table.assign(teacher_mAP=float("nan"))
 
 
 def _plan(settings: Settings, processes: distributed.Processes) -> Plan:
@@ -131,11 +138,13 @@ def _score(trainer: Trainer, test: TestSet, best: Path, settings: Settings) -> d
     """Scores of both networks, in the first process; the best ones of the run are kept in a file."""
     scores: dict[str, float] = {}
     for role, network in zip(ROLES, (trainer.student, trainer.teacher), strict=True):
+        if network is None:
+            continue
         features = test.embed(partial(trainer.embed, network))
         if trainer.processes.first:
             scores |= figures(test.score(*features), f"{role}_")
     if trainer.processes.first:
-        mean_aps = {role: scores[f"{role}_mAP"] for role in ROLES}
+        mean_aps = {role: scores[key] for role in ROLES if (key := f"{role}_mAP") in scores}
         save_best(
             best, trainer.student, trainer.teacher, mean_aps=mean_aps, epoch=trainer.epoch,
             settings=_made_by(settings),

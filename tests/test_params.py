@@ -52,6 +52,27 @@ def test_settings_every_recipe_resolves(tmp_path: Path) -> None:
         assert read_settings(with_change(tmp_path, dataset=dataset)).dataset == dataset
 
 
+@pytest.mark.parametrize(
+    ("method", "parts"),
+    [
+        ("dccc", ("expo", "dynamic", 0.1, 1.0)),
+        ("cluster_contrast", ("fix", "instance", 0.1, 0.0)),
+        ("spcl", ("fix", "hybrid", 0.2, 0.0)),
+    ],
+)
+def test_settings_method_brings_its_parts(tmp_path: Path, method: str, parts: tuple[object, ...]) -> None:
+    settings = read_settings(with_change(tmp_path, method=method, dataset="market1501"))
+    memory = settings.memory
+    assert (settings.clustering.eps_schedule, memory.update, memory.momentum, settings.loss.weight) == parts
+
+
+def test_settings_value_stands_above_the_method(tmp_path: Path) -> None:
+    settings = read_settings(with_change(tmp_path, memory__update="instance", loss__weight=0))
+    assert (settings.method, settings.memory.update, settings.loss.weight) == ("dccc", "instance", 0)
+    settings = read_settings(with_change(tmp_path, method="cluster_contrast", memory__update="hard"))
+    assert settings.memory.update == "hard"
+
+
 def test_settings_are_frozen() -> None:
     with pytest.raises(ValidationError, match="frozen"):
         read_settings(ROOT / "params.yaml").clustering.eps = 0.5  # type: ignore[misc]
@@ -75,7 +96,7 @@ def test_settings_written_beside_a_result_read_back(tmp_path: Path) -> None:
         ({"model__pooling": "mean"}, "model.pooling must be 'avg', 'gem', 'max' or 'avg.max', got 'mean'"),
         ({"sampler__camera_aware": "no way"}, "sampler.camera_aware must be a valid boolean, got 'no way'"),
         ({"clustering__epsilon": 0.5}, "unknown key clustering.epsilon; known are eps, eps_schedule, min_samples"),
-        ({"lr": 0.1}, "unknown key lr; known are dataset, backbone"),
+        ({"lr": 0.1}, "unknown key lr; known are dataset, method, backbone"),
         ({"recipes__synthetic__clustering__k3": 5}, "unknown key recipes.synthetic.clustering.k3; known are eps"),
         ({"recipes__synthetic__colour": 5}, "unknown key recipes.synthetic.colour; known are dataset"),
         ({"recipes__synthetic__clustering": 5}, "recipes.synthetic.clustering must hold keys and values, got 5"),
@@ -85,13 +106,40 @@ def test_settings_written_beside_a_result_read_back(tmp_path: Path) -> None:
         ),
         (
             {"dataset": "market"},
-            r"dataset must be one of those with a recipe \(synthetic, market1501, .*\), got 'market'",
+            r"dataset must be one of those below `recipes` \(synthetic, market1501, .*\), got 'market'",
         ),
         ({"sampler__batch": 66}, "sampler.batch must be a multiple of sampler.instances, got 66 and"),
         ({"model__bn_group": 60}, "sampler.batch must be a multiple of model.bn_group, got 64 and 60"),
         ({"train__processes": 3}, "train.processes must divide sampler.batch / model.bn_group = "),
         ({"train__processes": "many"}, "train.processes must be "),
         ({"recipes": 3}, "there is no section `recipes`"),
+        ({"methods": None}, "there is no section `methods`"),
+        (
+            {"method": "moco"},
+            r"method must be one of those below `methods` \(dccc, cluster_contrast, spcl\), got 'moco'",
+        ),
+        (
+            {"methods__moco": {}, "method": "moco"},
+            "clustering.eps_schedule is left to the method, but methods.moco has",
+        ),
+        ({"methods__dccc__memory__queue": 5}, "unknown key methods.dccc.memory.queue; known are update, momentum, tau"),
+        (
+            {"memory__update": "hybrid"},
+            "memory.update must be dynamic or hard or mean or instance for method dccc, got hy",
+        ),
+        (
+            {"method": "cluster_contrast", "clustering__eps_schedule": "expo"},
+            r"eps_schedule must be fix for method cluster_contrast, got expo \(which fits method dccc\)",
+        ),
+        (
+            {"method": "cluster_contrast", "memory__update": "dynamic"},
+            r"must be instance or mean or hard for method cluster_contrast, got dynamic \(which fits method dccc\)",
+        ),
+        ({"method": "spcl", "loss__weight": 0.5}, r"loss.weight must be 0 for method spcl, got 0.5 \(which fits"),
+        (
+            {"method": "spcl", "reliability__delta": 0.5},
+            "delta must keep clustering.eps in .* both ways, got 0.5 at 0.6",
+        ),
     ],
 )
 def test_settings_refuse(tmp_path: Path, change: dict[str, object], message: str) -> None:

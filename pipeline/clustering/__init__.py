@@ -4,15 +4,18 @@ from pipeline.clustering.centroids import centroids
 from pipeline.clustering.dbscan import OUTLIER, dbscan
 from pipeline.clustering.jaccard import jaccard_distance
 from pipeline.clustering.neighbours import nearest_neighbours, recall
-from pipeline.clustering.pseudo_labels import PseudoLabels, pseudo_labels
+from pipeline.clustering.pseudo_labels import PseudoLabels, Reliability, pseudo_labels
 from pipeline.clustering.schedule import SCHEDULES, eps_at
+from pipeline.clustering.spread import cluster_spread
 from pipeline.clustering.table import cluster_table
 
 __all__ = [
     "OUTLIER",
     "SCHEDULES",
     "PseudoLabels",
+    "Reliability",
     "centroids",
+    "cluster_spread",
     "cluster_table",
     "dbscan",
     "eps_at",

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from pipeline.clustering.dbscan import dbscan
 from pipeline.clustering.jaccard import jaccard_distance
 from pipeline.clustering.neighbours import nearest_neighbours, recall
+from pipeline.clustering.reliability import reliable
 
 
 @dataclass(frozen=True)
@@ -22,10 +23,29 @@ class PseudoLabels:
     Attributes:
         labels: (N,) clusters 0 .. K - 1, or -1 for outliers.
         neighbour_recall: share of the true neighbours that an approximate search found, on a sample; None for exact.
+        num_unreliable: images of clusters that `Reliability` made outliers; None without it.
+        level: of independence, see `Reliability`; None without it.
     """
 
     labels: NDArray[np.int64] = field(repr=False)
     neighbour_recall: float | None
+    num_unreliable: int | None = None
+    level: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reliability:
+    """Which clusters are trusted, see `reliability.py`.
+
+    Attributes:
+        delta: by which eps is loosened and tightened.
+        independent: share of the first epoch's clusters that stay.
+        level: of independence, which the first epoch found; None in that epoch.
+    """
+
+    delta: float
+    independent: float
+    level: float | None = None
 
 
 def pseudo_labels(
@@ -36,6 +56,7 @@ def pseudo_labels(
     k1: int,
     k2: int,
     neighbours: str,
+    reliability: Reliability | None = None,
     seed: int = 0,
     timed: Callable[[str], AbstractContextManager[object]] = nullcontext,
 ) -> PseudoLabels:
@@ -46,6 +67,7 @@ def pseudo_labels(
         eps, min_samples: see `dbscan`.
         k1, k2: see `jaccard_distance`.
         neighbours: "exact" or "ivf", see `nearest_neighbours`.
+        reliability: leaves only clusters that can be trusted; eps + delta has to be below 1, eps - delta above 0.
         seed: of the sample on which the recall of "ivf" is measured.
         timed: called with the name of each part (neighbours, recall, jaccard, dbscan), which runs in what it returns.
 
@@ -58,8 +80,15 @@ def pseudo_labels(
     if neighbours == "ivf":
         with timed("recall"):
             share = recall(embeddings, ranks, seed=seed)
+    delta = reliability.delta if reliability else 0.0
     with timed("jaccard"):
-        distance = jaccard_distance(embeddings, k1=k1, k2=k2, max_distance=eps, neighbours=ranks)
+        distance = jaccard_distance(embeddings, k1=k1, k2=k2, max_distance=eps + delta, neighbours=ranks)
     with timed("dbscan"):
         labels = dbscan(distance, eps=eps, min_samples=min_samples)
-    return PseudoLabels(labels, share)
+        if reliability is None:
+            return PseudoLabels(labels, share)
+        loose, tight = (dbscan(distance, eps=radius, min_samples=min_samples) for radius in (eps + delta, eps - delta))
+        kept, level = reliable(
+            labels, loose, tight, level=reliability.level, independent=reliability.independent
+        )  # fmt: skip
+    return PseudoLabels(kept, share, int(((labels >= 0) & (kept < 0)).sum()), level)

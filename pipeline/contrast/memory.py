@@ -39,8 +39,7 @@ class ClusterMemory(nn.Module):
         super().__init__()
         if centroids.ndim != 2 or len(centroids) == 0:
             raise UserError(f"the memory needs centroids of shape (K, D) with K > 0, got {tuple(centroids.shape)}")
-        if not 0 <= momentum <= 1:
-            raise UserError(f"memory.momentum must be in [0, 1], got {momentum}")
+        check_momentum(momentum)
         if update not in UPDATES:
             raise UserError(f"memory.update must be one of {', '.join(UPDATES)}, got {update!r}")
         if not tau > 0:
@@ -50,23 +49,24 @@ class ClusterMemory(nn.Module):
         self.register_buffer("centroids", F.normalize(wide.detach(), dim=1))
 
     @torch.no_grad()
-    def update_(self, features: torch.Tensor, labels: torch.Tensor) -> None:
+    def update_(self, features: torch.Tensor, labels: torch.Tensor, images: torch.Tensor | None = None) -> None:
         """Moves the rows of the clusters that occur in the batch.
 
         Args:
             features: student embeddings of the whole global batch, of shape (B, D).
             labels: their clusters in [0, K), of shape (B,).
+            images: which they are, of shape (B,); not used: a memory of instances (`HybridMemory`) needs it.
         """
         with torch.autocast(features.device.type, enabled=False):
             features = features.detach().to(self.centroids.dtype)
             if self.update_rule == "instance":
-                self._update_in_order_(features, labels)
+                move_in_order_(self.centroids, labels, features, momentum=self.momentum)
                 return
             clusters = labels.unique()  # (P,), ascending
             belongs = clusters[:, None] == labels[None, :]  # (P, B)
             weights = self._weights(features, labels, belongs)  # (P, B), every row sums to 1
             # A matrix product instead of a scatter: the order of its sums is fixed, on CUDA too.
-            self._move_(clusters, weights @ features)
+            move_(self.centroids, clusters, weights @ features, momentum=self.momentum)
 
     def _weights(self, features: torch.Tensor, labels: torch.Tensor, belongs: torch.Tensor) -> torch.Tensor:
         if self.update_rule == "mean":
@@ -79,16 +79,26 @@ class ClusterMemory(nn.Module):
             return F.one_hot(score.argmax(dim=1), len(labels)).to(features.dtype)
         return F.softmax(score / self.tau, dim=1)
 
-    def _update_in_order_(self, features: torch.Tensor, labels: torch.Tensor) -> None:
-        # The n-th instance of every cluster can move at once: clusters do not touch each other. M rounds, not B.
-        order = labels.argsort(stable=True)
-        ordered = labels[order]
-        position = torch.arange(len(labels), device=labels.device)
-        occurrence = position - torch.searchsorted(ordered, ordered)  # how many of its cluster came before
-        for turn in range(int(occurrence.max()) + 1):
-            chosen = order[occurrence == turn]
-            self._move_(labels[chosen], features[chosen])
 
-    def _move_(self, clusters: torch.Tensor, towards: torch.Tensor) -> None:
-        moved = self.momentum * self.centroids[clusters] + (1 - self.momentum) * towards
-        self.centroids[clusters] = F.normalize(moved, dim=1)
+def check_momentum(momentum: float) -> None:
+    """Raises UserError unless it is in [0, 1]."""
+    if not 0 <= momentum <= 1:
+        raise UserError(f"memory.momentum must be in [0, 1], got {momentum}")
+
+
+def move_(rows: torch.Tensor, chosen: torch.Tensor, towards: torch.Tensor, *, momentum: float) -> None:
+    """rows[chosen] <- normalise(momentum rows[chosen] + (1 - momentum) towards); none is chosen twice."""
+    rows[chosen] = F.normalize(momentum * rows[chosen] + (1 - momentum) * towards, dim=1)
+
+
+def move_in_order_(rows: torch.Tensor, chosen: torch.Tensor, towards: torch.Tensor, *, momentum: float) -> None:
+    """As `move_`, one after another: a row that is chosen several times moves several times, in this order."""
+    # The n-th occurrence of every row can move at once: rows do not touch each other. As many rounds as the most
+    # frequent one has, not as there are occurrences.
+    order = chosen.argsort(stable=True)
+    ordered = chosen[order]
+    position = torch.arange(len(chosen), device=chosen.device)
+    occurrence = position - torch.searchsorted(ordered, ordered)  # how many of its row came before
+    for turn in range(int(occurrence.max()) + 1):
+        now = order[occurrence == turn]
+        move_(rows, chosen[now], towards[now], momentum=momentum)

@@ -5,8 +5,13 @@ anchor's, or from the rest of the cluster if it has one camera only. Consecutive
 last batch is dropped, and a new shuffle begins. The plan of an epoch is a function of (seed, epoch) and the labels
 alone. (The identity sampler of Hermans et al. 2017 with the camera rule of the unsupervised re-ID literature.)
 
+With outliers (SpCL, Ge et al. 2020) clusters and outliers are shuffled together; a cluster gives M images, an outlier
+itself; the images, one shuffle after another, are cut into batches.
+
 Legend: N training images, K clusters, B images a batch, M `instances` of a cluster.
 """
+
+from functools import partial
 
 import numpy as np
 
@@ -25,6 +30,7 @@ def epoch_batches(
     camera_aware: bool,
     seed: int,
     epoch: int,
+    outliers: bool = False,
 ) -> np.ndarray:
     """Plans the batches of one epoch.
 
@@ -32,7 +38,7 @@ def epoch_batches(
     replacement; a cluster of one image repeats it. Published samplers skip such a cluster, which misaligns the batch.
 
     Args:
-        labels: (N,) int cluster of each image; -1 = outlier, in no batch.
+        labels: (N,) int cluster of each image; -1 = outlier, in no batch unless `outliers`.
         camids: (N,) int camera of each image; may be None if `camera_aware` is False, and is not looked at then.
         batch: B, a multiple of `instances`.
         instances: M.
@@ -40,12 +46,14 @@ def epoch_batches(
         camera_aware: prefer other cameras than the anchor's.
         seed: 0 or more; not one that draws other things as well.
         epoch: from 0.
+        outliers: they are drawn too; then a cluster's images may stand on both sides of the border of two batches.
 
     Returns:
         (iters, B) int64 image indices; the M images of a cluster are neighbours, the anchor first.
 
     Raises:
-        UserError: B is no multiple of M, there are no clusters or fewer than B/M, or cameras are wanted and unknown.
+        UserError: B is no multiple of M, cameras are wanted and unknown, or, without outliers, there are no clusters
+            or fewer than B/M.
     """
     labels = np.asarray(labels)
     if batch % instances:
@@ -54,21 +62,54 @@ def epoch_batches(
         raise UserError("the training images have no cameras: set sampler.camera_aware to false")
     members, starts, block_starts, block_stops = _clusters(labels, camids if camera_aware else None)
     num_clusters, clusters_a_batch = len(starts) - 1, batch // instances
-    _require_clusters(num_clusters, clusters_a_batch, len(labels), batch=batch, instances=instances)
-
     generator = np.random.default_rng([seed, epoch])
-    order = _cluster_order(num_clusters, clusters_a_batch, iters, generator)
+    draw = partial(
+        _images_of, members=members, starts=starts, blocks=(block_starts, block_stops), instances=instances,
+        generator=generator,
+    )  # fmt: skip
+    if outliers:
+        alone = np.flatnonzero(labels == OUTLIER)
+        order = _class_order(num_clusters, len(alone), instances, iters * batch, generator)
+        images = _joined(order, draw(order[order < num_clusters]), alone)
+    else:
+        _require_clusters(num_clusters, clusters_a_batch, len(labels), batch=batch, instances=instances)
+        images = draw(_cluster_order(num_clusters, clusters_a_batch, iters, generator))
+    return images.reshape(-1)[: iters * batch].reshape(iters, batch)
+
+
+def _joined(order: np.ndarray, of_clusters: np.ndarray, alone: np.ndarray) -> np.ndarray:
+    """Images of the classes of `order`: M of each cluster, in turn those of `of_clusters` (n, M); an outlier itself."""
+    num_classes = int(order.max()) + 1
+    is_cluster = order < num_classes - len(alone)
+    lengths = np.where(is_cluster, of_clusters.shape[1], 1)
+    from_cluster = np.repeat(is_cluster, lengths)
+    images = np.empty(len(from_cluster), dtype=np.int64)
+    images[from_cluster] = of_clusters.ravel()
+    images[~from_cluster] = alone[order[~is_cluster] - (num_classes - len(alone))]
+    return images
+
+
+def _images_of(
+    order: np.ndarray,
+    *,
+    members: np.ndarray,
+    starts: np.ndarray,
+    blocks: tuple[np.ndarray, np.ndarray],
+    instances: int,
+    generator: np.random.Generator,
+) -> np.ndarray:
+    """(n, M) images of the clusters of `order` (n,), see `_clusters`."""
     sizes = np.diff(starts)[order]
     anchors = starts[order] + generator.integers(sizes)
     chosen = np.empty((len(order), instances), dtype=np.int64)
     for row, (cluster, anchor) in enumerate(zip(order.tolist(), anchors.tolist(), strict=True)):
         start, stop = int(starts[cluster]), int(starts[cluster + 1])
-        left_out = (int(block_starts[anchor]), int(block_stops[anchor]))
+        left_out = (int(blocks[0][anchor]), int(blocks[1][anchor]))
         if left_out == (start, stop):  # one camera only
             left_out = (anchor, anchor + 1) if stop - start > 1 else (stop, stop)
         chosen[row, 0] = anchor
         chosen[row, 1:] = _choose_others(start, stop, left_out, instances, generator)
-    return members[chosen].reshape(iters, batch)
+    return np.asarray(members[chosen])
 
 
 def _choose_others(
@@ -114,6 +155,15 @@ def _cluster_order(num_clusters: int, clusters_a_batch: int, iters: int, generat
         generator.permutation(num_clusters)[: batches_a_shuffle * clusters_a_batch] for _ in range(num_shuffles)
     ]
     return np.concatenate(shuffles)[: iters * clusters_a_batch]
+
+
+def _class_order(
+    num_clusters: int, num_outliers: int, instances: int, num_images: int, generator: np.random.Generator
+) -> np.ndarray:
+    """Classes (clusters, then outliers) in the order of their shuffles, enough of them for `num_images` images."""
+    a_shuffle = num_clusters * instances + num_outliers
+    shuffles = [generator.permutation(num_clusters + num_outliers) for _ in range(-(-num_images // a_shuffle))]
+    return np.concatenate(shuffles)
 
 
 def _require_clusters(num_clusters: int, needed: int, num_images: int, *, batch: int, instances: int) -> None:

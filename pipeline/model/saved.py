@@ -1,4 +1,4 @@
-"""A trained model on disk: student and teacher in one .safetensors file, with the settings that made them.
+"""A trained model on disk: student and, where there is one, teacher in one .safetensors file, with their settings.
 
 Keys are `student.<key of the network>` and `teacher.<key of the network>`; the settings are JSON in the file's header,
 so a model is never rebuilt with others. Such a file is also valid as `pretrained`.
@@ -26,15 +26,15 @@ ROLES = ("student", "teacher")
 REQUIRED = ("backbone", "model", "image")
 
 
-def save_model(path: Path, student: nn.Module, teacher: nn.Module, *, settings: Mapping[str, Any]) -> None:
-    """Writes both networks, and `settings` (those of `REQUIRED` among them) in the header, in one step."""
+def save_model(path: Path, student: nn.Module, teacher: nn.Module | None, *, settings: Mapping[str, Any]) -> None:
+    """Writes the networks, and `settings` (those of `REQUIRED` among them) in the header, in one step."""
     _write(path, {**_tensors("student", student), **_tensors("teacher", teacher)}, settings)
 
 
 def save_best(
     path: Path,
     student: nn.Module,
-    teacher: nn.Module,
+    teacher: nn.Module | None,
     *,
     mean_aps: Mapping[str, float],
     epoch: int,
@@ -56,13 +56,15 @@ def save_best(
         before, tensors = _read(path, ROLES)
         best = before["best"]
     for role, network in zip(ROLES, (student, teacher), strict=True):
-        if role not in best or mean_aps[role] > best[role]["mAP"]:
+        if network is not None and (role not in best or mean_aps[role] > best[role]["mAP"]):
             best[role] = {"mAP": mean_aps[role], "epoch": epoch}
             tensors |= _tensors(role, network)
     _write(path, tensors, {**settings, "best": best})
 
 
-def _tensors(role: str, network: nn.Module) -> dict[str, Tensor]:
+def _tensors(role: str, network: nn.Module | None) -> dict[str, Tensor]:
+    if network is None:
+        return {}
     return {f"{role}.{key}": tensor.detach().cpu().contiguous() for key, tensor in network.state_dict().items()}
 
 
@@ -81,14 +83,15 @@ def model_settings(path: Path) -> dict[str, Any]:
     return _read(path, ())[0]
 
 
-def load_model(path: Path) -> tuple[Network, Network, dict[str, Any]]:
-    """Student, teacher (both in eval mode, on the CPU) and the settings that `save_model` wrote.
+def load_model(path: Path) -> tuple[Network, Network | None, dict[str, Any]]:
+    """Student, teacher if there is one (in eval mode, on the CPU) and the settings that `save_model` wrote.
 
     Raises:
         UserError: as `model_settings`, or the tensors do not fit those settings.
     """
     settings, tensors = _read(path, ROLES)
-    student, teacher = (rebuilt(settings, _own(tensors, role), path) for role in ROLES)
+    student = rebuilt(settings, _own(tensors, "student"), path)
+    teacher = rebuilt(settings, own, path) if (own := _own(tensors, "teacher")) else None
     return student, teacher, settings
 
 
@@ -96,11 +99,18 @@ def load_network(path: Path, *, role: str) -> tuple[Network, dict[str, Any]]:
     """One of the networks that `load_model` loads, with their settings.
 
     Raises:
-        UserError: as `load_model`.
+        UserError: as `load_model`, or there is no such network.
     """
     assert role in ROLES
     settings, tensors = _read(path, (role,))
+    if not tensors and role == "teacher":
+        raise no_teacher(path)
     return rebuilt(settings, _own(tensors, role), path), settings
+
+
+def no_teacher(path: Path) -> UserError:
+    """What to tell whoever asks for a teacher that the training did not have."""
+    return UserError(f"{path} holds no teacher: it was trained without one (loss.weight 0), take the student")
 
 
 def build_of(settings: Mapping[str, Any], *, weights: Path | None = None) -> Network:

@@ -76,11 +76,11 @@ def best_of_run(history: pd.DataFrame) -> dict[str, dict[str, float]]:
 
     Args:
         history: one row an epoch, with `epoch` and the columns `student_mAP`, `student_rank1`, ..., NaN where an
-            epoch was not evaluated; without these columns where none was.
+            epoch was not evaluated or there is no teacher; without these columns where none was evaluated.
     """
     best: dict[str, dict[str, float]] = {}
     for role in ("student", "teacher"):
-        if f"{role}_mAP" not in history:
+        if f"{role}_mAP" not in history or history[f"{role}_mAP"].isna().all():
             continue
         row = history.iloc[int(history[f"{role}_mAP"].argmax())]
         best[f"{role}_best_of_run"] = {score: float(row[f"{role}_{score}"]) for score in SCORES} | {

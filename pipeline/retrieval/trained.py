@@ -5,7 +5,7 @@ from typing import Any
 
 from pipeline.errors import UserError
 from pipeline.model.network import Network
-from pipeline.model.saved import ROLES, checked_settings, load_network, rebuilt
+from pipeline.model.saved import ROLES, checked_settings, load_network, no_teacher, rebuilt
 from pipeline.training.checkpoint import load_checkpoint
 
 SUFFIXES = (".safetensors", ".pt")
@@ -35,5 +35,7 @@ def load_trained(path: Path, *, role: str = "student") -> tuple[Network, dict[st
         raise UserError(f"{path} is missing: there is no checkpoint")
     if "settings" not in state:
         raise UserError(f"{path} is of a training that kept no settings in its checkpoints: let it end first")
-    settings = checked_settings(state["settings"], path, "it")
-    return rebuilt(settings, state["trainer"]["learner"][role], path), settings
+    settings, tensors = checked_settings(state["settings"], path, "it"), state["trainer"]["learner"][role]
+    if tensors is None:
+        raise no_teacher(path)
+    return rebuilt(settings, tensors, path), settings

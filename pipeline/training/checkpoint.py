@@ -20,7 +20,7 @@ import torch
 from pipeline.errors import UserError
 from pipeline.files import read_json, replacing, write_json
 
-FORMAT = 3
+FORMAT = 4
 FACTS = "facts.json"
 _NUM_CHANGES_SHOWN = 4
 _MAGIC = b"reid checkpoint "

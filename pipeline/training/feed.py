@@ -13,8 +13,6 @@ from pipeline.datasets.augment import ViewParameters, apply_views, draw_views
 from pipeline.training.plan import Plan
 from pipeline.training.randomness import generator
 
-NUM_VIEWS = 2
-
 
 def feed(
     images: np.ndarray,
@@ -24,8 +22,9 @@ def feed(
     first_step: int,
     mine: slice,
     device: torch.device,
+    num_views: int = 2,
 ) -> Generator[tuple[torch.Tensor, ...], None, None]:
-    """The two views of each batch, each (b, 3, H, W) float32 on `device`.
+    """The views of each batch, each (b, 3, H, W) float32 on `device`.
 
     What is random follows from seed, step and view, and is drawn for the whole batch of all processes.
 
@@ -36,6 +35,7 @@ def feed(
         first_step: the number of the first batch, counted over all epochs.
         mine: the rows of a batch that this process computes.
         device: where the views are wanted.
+        num_views: of each image; the first is the same whether there are others or not.
     """
     if not len(batches):
         return
@@ -43,7 +43,9 @@ def feed(
 
         def read(number: int) -> "Future[tuple[torch.Tensor, list[ViewParameters]]]":
             pinned = device.type == "cuda"
-            return reader.submit(_read, images, batches[number], mine, plan, first_step + number, pinned=pinned)
+            return reader.submit(
+                _read, images, batches[number], mine, plan, first_step + number, num_views, pinned=pinned
+            )
 
         waiting = read(0)
         for number in range(len(batches)):
@@ -55,7 +57,7 @@ def feed(
 
 
 def _read(
-    images: np.ndarray, rows: np.ndarray, mine: slice, plan: Plan, step: int, *, pinned: bool
+    images: np.ndarray, rows: np.ndarray, mine: slice, plan: Plan, step: int, num_views: int, *, pinned: bool
 ) -> tuple[torch.Tensor, list[ViewParameters]]:
     """Pixels (b, H, W, 3) of this process's images, and how each view of them is made."""
     height, width = images.shape[1:3]
@@ -64,7 +66,7 @@ def _read(
             len(rows), height=height, width=width, pad=plan.pad, flip=plan.flip, erase=plan.erase,
             generator=generator(plan.seed, "view", step, view),
         )[mine]
-        for view in range(NUM_VIEWS)
+        for view in range(num_views)
     ]  # fmt: skip
     chosen = rows[mine]
     pixels = torch.empty((len(chosen), *images.shape[1:]), dtype=torch.uint8, pin_memory=pinned)

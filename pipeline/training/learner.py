@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from pipeline.contrast import ClusterMemory, contrastive_loss, teacher_decay, update_teacher_
+from pipeline.contrast import ClusterMemory, HybridMemory, contrastive_loss, teacher_decay, update_teacher_
 from pipeline.errors import UserError
 from pipeline.model import commit_statistics_, group_size, take_statistics_
 from pipeline.precision import Precision
@@ -22,30 +22,31 @@ from pipeline.training.plan import Plan
 
 
 class Learner:
-    """Holds the two networks and the optimiser.
+    """Holds the networks and the optimiser.
 
     Args:
         student: (b, 3, H, W) -> (b, D), L2-normalised; on the device of `processes`.
-        teacher: a copy of the student.
+        teacher: a copy of the student, or None for a method that has none.
         plan: the numbers.
         processes: this process among those that train together.
     """
 
-    def __init__(self, student: nn.Module, teacher: nn.Module, *, plan: Plan, processes: Processes) -> None:
+    def __init__(self, student: nn.Module, teacher: nn.Module | None, *, plan: Plan, processes: Processes) -> None:
         self.student, self.teacher = student, teacher
         self._plan, self._processes = plan, processes
-        for parameter in teacher.parameters():
-            parameter.requires_grad_(False)
+        networks = (student,) if teacher is None else (student, teacher)
+        for network in networks[1:]:
+            network.requires_grad_(False)
         self._trainable = [p for p in student.parameters() if p.requires_grad]
         self._optimiser = torch.optim.Adam(self._trainable, lr=plan.lr, weight_decay=plan.weight_decay)
         self.precision = Precision(plan.precision, processes.device)
         self._scaler = self.precision.scaler()
         # Kernels for pixels with their channels side by side are the fast ones where there are tensor cores.
         self._layout = torch.channels_last if processes.device.type == "cuda" else torch.contiguous_format
-        for network in (student, teacher):
+        for network in networks:
             network.to(memory_format=self._layout)
         # Not in place: an extraction comes with batches of other sizes, and would be compiled for each of them.
-        self._forward = {network: _compiled(network) if plan.compile else network for network in (student, teacher)}
+        self._forward = {network: _compiled(network) if plan.compile else network for network in networks}
 
     def set_learning_rate(self, rate: float) -> None:
         """Of the steps that follow."""
@@ -53,14 +54,21 @@ class Learner:
             group["lr"] = rate
 
     def learn_(
-        self, views: tuple[torch.Tensor, ...], labels: torch.Tensor, memory: ClusterMemory, *, step: int
+        self,
+        views: tuple[torch.Tensor, ...],
+        labels: torch.Tensor,
+        memory: ClusterMemory | HybridMemory,
+        *,
+        images: torch.Tensor | None = None,
+        step: int,
     ) -> torch.Tensor:
         """One step of student, teacher and memory.
 
         Args:
-            views: two of each image of this process, (b, 3, H, W) each: the student's and the teacher's.
-            labels: pseudo labels (B,) of the whole batch.
-            memory: of the clusters (K, D).
+            views: of each image of this process, (b, 3, H, W) each: the student's, and the teacher's if there is one.
+            labels: classes (B,) of the whole batch.
+            memory: of the classes (K, D).
+            images: which images they are, (B,); a memory of clusters does not ask.
             step: counted over all epochs.
 
         Returns:
@@ -69,25 +77,28 @@ class Learner:
         plan, processes = self._plan, self._processes
         groups = self._embed(self.student, views[0])  # (g, D) each
         student = processes.gather(torch.cat(groups).detach()).requires_grad_()  # (B, D)
-        with torch.no_grad():
-            teacher = processes.gather(torch.cat(self._embed(self.teacher, views[1])))  # (B, D)
+        softened = None
+        if self.teacher is not None:
+            with torch.no_grad():
+                softened = processes.gather(torch.cat(self._embed(self.teacher, views[1])))  # (B, D)
         losses = contrastive_loss(
-            student, teacher, memory.centroids, labels,
-            temperature=plan.temperature, smoothing=plan.smoothing, weight=plan.weight,
+            student, softened, memory.centroids, labels, temperature=plan.temperature,
+            smoothing=0.0 if softened is None else plan.smoothing, weight=plan.weight,
         )  # fmt: skip
         (slopes,) = torch.autograd.grad(losses[0], student)  # (B, D), the same in every process
         self._set_gradients(groups, slopes[processes.share(len(slopes))])
         self._scaler.step(self._optimiser)
         self._scaler.update()
-        update_teacher_(self.teacher, self.student, decay=teacher_decay(step, decay=plan.decay))
-        memory.update_(student.detach(), labels)
+        if self.teacher is not None:
+            update_teacher_(self.teacher, self.student, decay=teacher_decay(step, decay=plan.decay))
+        memory.update_(student.detach(), labels, images)
         return torch.stack([loss.detach() for loss in losses])
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that the next step depends on."""
         return {
             "student": self.student.state_dict(),
-            "teacher": self.teacher.state_dict(),
+            "teacher": None if self.teacher is None else self.teacher.state_dict(),
             "optimiser": self._optimiser.state_dict(),
             "scaler": self._scaler.state_dict(),
         }
@@ -95,7 +106,8 @@ class Learner:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Takes over what `state_dict` described."""
         self.student.load_state_dict(state["student"])
-        self.teacher.load_state_dict(state["teacher"])
+        if self.teacher is not None:
+            self.teacher.load_state_dict(state["teacher"])
         self._optimiser.load_state_dict(state["optimiser"])
         self._scaler.load_state_dict(state["scaler"])
 

@@ -27,6 +27,8 @@ class Plan:
     k1: int
     k2: int
     neighbours: str
+    delta: float = 0.0
+    independent: float = 1.0
     update: str
     momentum: float
     tau: float
@@ -42,6 +44,16 @@ class Plan:
     precision: str = "fp32"
     compile: bool = False
 
+    @property
+    def has_teacher(self) -> bool:
+        """Where the soft loss has no weight there is no teacher."""
+        return self.weight > 0
+
+    @property
+    def hybrid(self) -> bool:
+        """SpCL's memory: one row an instance."""
+        return self.update == "hybrid"
+
 
 @dataclass(frozen=True)
 class EpochResult:
@@ -54,6 +66,8 @@ class EpochResult:
         num_clusters: K.
         num_outliers: images that DBSCAN left out.
         loss, loss_hard, loss_soft: means over the steps of the total, L_c and L_ss.
+        distance_within, distance_between: see `cluster_spread`; None where there is no cluster, or no other.
+        num_unreliable: images that SpCL took out of clusters; they count as outliers. None for other methods.
         neighbour_recall: share of the true neighbours that `neighbours: ivf` found, on a sample; None for `exact`.
         images_per_second: of the steps, over all processes.
         seconds: of each part of the epoch: extract, neighbours, jaccard, dbscan, train, and recall where measured.
@@ -68,7 +82,10 @@ class EpochResult:
     loss: float
     loss_hard: float
     loss_soft: float
-    neighbour_recall: float | None
     images_per_second: float
     seconds: dict[str, float]
     labels: np.ndarray = field(repr=False)
+    distance_within: float | None = None
+    distance_between: float | None = None
+    num_unreliable: int | None = None
+    neighbour_recall: float | None = None

@@ -20,14 +20,14 @@ import numpy as np
 import torch
 from torch import nn
 
-from pipeline.clustering import centroids as cluster_centroids
-from pipeline.clustering import eps_at, pseudo_labels
-from pipeline.contrast import ClusterMemory
+from pipeline.clustering import eps_at
+from pipeline.contrast import HybridMemory
 from pipeline.datasets.sampling import epoch_batches
 from pipeline.errors import UserError
 from pipeline.precision import Precision
 from pipeline.progress import Progress
 from pipeline.retrieval.embedding import embed
+from pipeline.training.beginning import Memory, find_clusters, new_memory, restored_memory, targets
 from pipeline.training.distributed import Processes
 from pipeline.training.feed import feed
 from pipeline.training.interruption import InterruptedTrainingError, Interruption
@@ -47,8 +47,8 @@ class _RunningEpoch:
 
     labels: np.ndarray  # (N,)
     batches: np.ndarray  # (iters, B) rows of the images of each step
-    memory: ClusterMemory
-    neighbour_recall: float | None
+    memory: Memory
+    told: dict[str, Any]  # by the clustering
     seconds: dict[str, float]
     steps_done: int = 0
     total: torch.Tensor = field(default_factory=lambda: torch.zeros(3, dtype=torch.float64))  # of the losses
@@ -62,7 +62,7 @@ class Trainer:
 
     Args:
         student: (B, 3, H, W) -> (B, D), L2-normalised; on the device of `processes`.
-        teacher: a copy of the student.
+        teacher: a copy of the student, or None where the plan has no teacher.
         images: of shape (N, H, W, 3), uint8, may be memory-mapped.
         cameras: of shape (N,), or None where they are not known: then the sampler is the one that needs none.
         plan: the numbers.
@@ -74,7 +74,7 @@ class Trainer:
     def __init__(
         self,
         student: nn.Module,
-        teacher: nn.Module,
+        teacher: nn.Module | None,
         *,
         images: np.ndarray,
         cameras: np.ndarray | None,
@@ -83,6 +83,7 @@ class Trainer:
         interruption: Interruption | None = None,
         shown: bool = True,
     ) -> None:
+        assert plan.has_teacher == (teacher is not None), "the plan says whether there is a teacher"
         self.student, self.teacher, self.plan = student, teacher, plan
         self.processes = processes or Processes()
         self._interruption = interruption or Interruption()
@@ -92,6 +93,9 @@ class Trainer:
         self.epoch = 0  # the next one
         self.step = 0  # the next one, counted over all epochs
         self._running: _RunningEpoch | None = None
+        # What SpCL keeps from epoch to epoch: the rows (N, D) of its memory, and the independence that it asks for.
+        self._instances: torch.Tensor | None = None
+        self._level: float | None = None
 
     def run(
         self, on_step: Callable[[], None] = _nothing, on_epoch: Callable[[EpochResult], None] = _nothing
@@ -140,17 +144,19 @@ class Trainer:
             "epoch": self.epoch,
             "step": self.step,
             "running": running,
+            "instances": self._instances,
+            "level": self._level,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Takes the place that `state_dict` described."""
         self._learner.load_state_dict(state["learner"])
         self.epoch, self.step = int(state["epoch"]), int(state["step"])
+        self._instances, self._level = state["instances"], state["level"]
         self._running = None
         if state["running"] is not None:
             running = copy.deepcopy(state["running"])
-            memory = self._memory(running["memory"]["centroids"])
-            memory.load_state_dict(running["memory"])  # as it was, not normalised once more
+            memory = restored_memory(self.plan, running["memory"], self.processes.device)
             arrays = {name: running[name].numpy() for name in _ARRAYS}
             self._running = _RunningEpoch(**{**running, **arrays, "memory": memory})
 
@@ -170,70 +176,69 @@ class Trainer:
             self._require_agreement(running.memory)
             loss, hard, soft = (running.total / len(running.batches)).tolist()
             result = EpochResult(
-                epoch, eps, learning_rate, len(running.memory.centroids), int((running.labels < 0).sum()),
-                loss, hard, soft, running.neighbour_recall, seconds=running.seconds, labels=running.labels,
-                images_per_second=running.batches.size / running.seconds["train"],
+                epoch, eps, learning_rate, int(running.labels.max(initial=-1)) + 1, int((running.labels < 0).sum()),
+                loss, hard, soft, seconds=running.seconds, labels=running.labels,
+                images_per_second=running.batches.size / running.seconds["train"], **running.told,
             )  # fmt: skip
+            if isinstance(running.memory, HybridMemory):
+                self._instances = running.memory.features.cpu()
             self.epoch, self._running = epoch + 1, None
             on_epoch(result)
         return result
 
     def _begin(self, epoch: int, eps: float) -> _RunningEpoch:
-        """Pseudo labels, batches and the memory of the clusters, the same in all processes."""
+        """Pseudo labels, batches and the memory of the classes, the same in all processes."""
         plan = self.plan
-        seconds: dict[str, float] = {}
-        with _timed(seconds, "extract"):
-            title = f"epoch {epoch + 1}/{plan.epochs}, embeddings"
-            precision = self._learner.precision
-            features = self.embed(self.student, self._images, title, precision=precision).numpy()
-        found: tuple[np.ndarray, np.ndarray, float | None] | None = None
+        seconds = {"extract": 0.0}
+        features, self._instances = self._instances, None
+        if features is None:
+            with _timed(seconds, "extract"):
+                title = f"epoch {epoch + 1}/{plan.epochs}, embeddings"
+                features = self.embed(self.student, self._images, title, precision=self._learner.precision)
+        found = None
         if self.processes.first:
-            clustering = pseudo_labels(
-                features, eps=eps, min_samples=plan.min_samples, k1=plan.k1, k2=plan.k2, neighbours=plan.neighbours,
-                seed=derive_seed(plan.seed, "recall", epoch), timed=partial(_timed, seconds),
-            )  # fmt: skip
-            labels = clustering.labels
-            found = (labels, cluster_centroids(features, labels), clustering.neighbour_recall)
-        labels, centroids, share = self.processes.from_first(found)
+            found = find_clusters(
+                features.numpy(), plan=plan, eps=eps, epoch=epoch, level=self._level, timed=partial(_timed, seconds)
+            )
+        clusters = self.processes.from_first(found)
+        self._level = clusters.level
         batches = epoch_batches(
-            labels, self._cameras, batch=plan.batch, instances=plan.instances, iters=plan.iters,
+            clusters.labels, self._cameras, batch=plan.batch, instances=plan.instances, iters=plan.iters,
             camera_aware=plan.camera_aware and self._cameras is not None,
-            seed=derive_seed(plan.seed, "sampler"), epoch=epoch,
+            seed=derive_seed(plan.seed, "sampler"), epoch=epoch, outliers=plan.hybrid,
         )  # fmt: skip
-        memory = self._memory(torch.from_numpy(centroids))
-        return _RunningEpoch(labels, batches, memory, share, {**seconds, "train": 0.0})
+        memory = new_memory(plan, clusters, features, self.processes.device)
+        return _RunningEpoch(clusters.labels, batches, memory, clusters.told, {**seconds, "train": 0.0})
 
-    def _require_agreement(self, memory: ClusterMemory) -> None:
+    def _require_agreement(self, memory: Memory) -> None:
         """Stops where the processes have drifted apart, which no rounding explains: they all compute the same."""
         if self.processes.size > 1:
             networks = {"student": self.student, "teacher": self.teacher, "memory": memory}
-            state = {
-                f"{role}.{key}": x for role, network in networks.items() for key, x in network.state_dict().items()
-            }
+            there = {role: network for role, network in networks.items() if network is not None}
+            state = {f"{role}.{key}": x for role, network in there.items() for key, x in network.state_dict().items()}
             self.processes.require_same(state, f"the state after epoch {self.epoch + 1}")
 
-    def _memory(self, centroids: torch.Tensor) -> ClusterMemory:
-        plan = self.plan
-        return ClusterMemory(
-            centroids.to(self.processes.device), momentum=plan.momentum, update=plan.update, tau=plan.tau
-        )
-
     def _train(self, running: _RunningEpoch, on_step: Callable[[], None]) -> None:
-        self.student.train()
-        self.teacher.train()
+        for network in (self.student, self.teacher):
+            if network is not None:
+                network.train()
         plan, processes = self.plan, self.processes
-        left, labels = running.batches[running.steps_done :], torch.from_numpy(running.labels)
+        left, classes = running.batches[running.steps_done :], torch.from_numpy(targets(plan, running.labels))
         arriving = feed(
             self._images, left, plan=plan, first_step=self.step, mine=processes.share(plan.batch),
-            device=processes.device,
+            device=processes.device, num_views=1 + plan.has_teacher,
         )  # fmt: skip
         title = f"epoch {self.epoch + 1}/{plan.epochs}"
         with Progress(title, len(running.batches), shown=self._shown) as progress, closing(arriving):
             progress.advance(running.steps_done)
             began = time.perf_counter()
             for rows, views in zip(left, arriving, strict=True):
-                of_batch = labels[torch.from_numpy(rows)].to(processes.device)
-                running.total += self._learner.learn_(views, of_batch, running.memory, step=self.step).double().cpu()
+                images = torch.from_numpy(rows)
+                losses = self._learner.learn_(
+                    views, classes[images].to(processes.device), running.memory,
+                    images=images.to(processes.device), step=self.step,
+                )  # fmt: skip
+                running.total += losses.double().cpu()
                 number = running.steps_done + 1
                 if not math.isfinite(float(running.total[0])):
                     raise UserError(

@@ -1,0 +1,81 @@
+"""SpCL's memory: one row an instance, and the classes that these form: clusters, and every outlier by itself.
+
+For an image i of the batch with its student embedding q_i, one after another in batch order:
+
+    V_i <- normalise(m V_i + (1 - m) q_i)
+    C_c  = mean of V_i over the images i of class c             not normalised: q Cᵀ is the mean of the class's logits
+
+Ge et al., "Self-paced Contrastive Learning with Hybrid Memory for Domain Adaptive Object Re-ID", NeurIPS 2020
+(arXiv 2006.02713), without its source domain.
+
+N: training images · B: images in the global batch · K: classes · D: width of the embedding.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from pipeline.contrast.memory import check_momentum, move_in_order_
+from pipeline.errors import UserError
+
+
+class HybridMemory(nn.Module):
+    """An L2-normalised row for every image; classes are means of rows.
+
+    Args:
+        features: of shape (N, D); kept in float32 (float64 stays), normalised, copied.
+        classes: of each image, of shape (N,), from 0 to K - 1, none left out.
+        momentum: m in [0, 1], the share of the old row that is kept.
+
+    Raises:
+        UserError: `momentum` is out of range, there is no row, or another number of classes than of rows.
+    """
+
+    features: torch.Tensor
+    centroids: torch.Tensor
+    classes: torch.Tensor
+
+    def __init__(self, features: torch.Tensor, classes: torch.Tensor, *, momentum: float) -> None:
+        super().__init__()
+        if features.ndim != 2 or len(features) == 0 or classes.shape != features.shape[:1]:
+            raise UserError(
+                "the memory needs features (N, D) with N > 0 and a class for each, got "
+                f"{tuple(features.shape)} and {tuple(classes.shape)}"
+            )
+        check_momentum(momentum)
+        self.momentum = momentum
+        wide = features if features.dtype == torch.float64 else features.float()
+        self.register_buffer("features", F.normalize(wide.detach(), dim=1))
+        self.register_buffer("classes", classes.clone())
+        sizes = torch.bincount(classes)
+        if bool((sizes == 0).any()):
+            raise UserError(f"class {int(sizes.argmin())} has no image: classes must be 0 to K - 1")
+        # The images of class c are members[starts[c] : starts[c] + sizes[c]], in catalogue order.
+        self._members, self._sizes = classes.argsort(stable=True), sizes
+        self._starts = sizes.cumsum(0) - sizes
+        self.register_buffer("centroids", self._means(torch.arange(len(sizes), device=classes.device)))
+
+    @torch.no_grad()
+    def update_(self, features: torch.Tensor, labels: torch.Tensor, images: torch.Tensor | None = None) -> None:
+        """Moves the rows of the images of a batch, and the centroids of their classes.
+
+        Args:
+            features: student embeddings of the whole global batch, of shape (B, D).
+            labels: their classes, of shape (B,).
+            images: which they are, in [0, N), of shape (B,), never None; an image may occur several times.
+        """
+        assert images is not None, "a memory of instances has to know which they are"
+        with torch.autocast(features.device.type, enabled=False):
+            features = features.detach().to(self.features.dtype)
+            move_in_order_(self.features, images, features, momentum=self.momentum)
+            moved = labels.unique()
+            self.centroids[moved] = self._means(moved)
+
+    def _means(self, chosen: torch.Tensor) -> torch.Tensor:
+        """Means of the rows of some classes, of shape (P, D), from the rows: no error adds up over the steps."""
+        sizes = self._sizes[chosen]
+        position = torch.arange(int(sizes.sum()), device=sizes.device) - (sizes.cumsum(0) - sizes).repeat_interleave(
+            sizes
+        )
+        rows = self.features[self._members[self._starts[chosen].repeat_interleave(sizes) + position]]
+        return torch.segment_reduce(rows, "mean", lengths=sizes)
