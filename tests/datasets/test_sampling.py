@@ -156,3 +156,43 @@ def test_epoch_batches_say_what_to_change(labels: list[int], options: dict[str, 
     settings = {"batch": 4, "instances": 2, "iters": 1, "camera_aware": False, "seed": 0, "epoch": 0} | options
     with pytest.raises(UserError, match=message):
         epoch_batches(np.array(labels, dtype=np.int64), None, **settings)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    labels=st.lists(st.integers(-1, 5), min_size=1, max_size=40),
+    iters=st.integers(1, 6),
+    epoch=st.integers(0, 3),
+    cameras=st.booleans(),
+)
+def test_outliers_are_drawn_as_often_as_a_cluster_and_once(
+    labels: list[int], iters: int, epoch: int, cameras: bool
+) -> None:
+    found = np.array(labels)
+    found[found >= 0] = np.unique(found[found >= 0], return_inverse=True)[1]
+    camids = np.arange(len(found)) % 3 if cameras else None
+    batches = epoch_batches(
+        found, camids, batch=8, instances=4, iters=iters, camera_aware=cameras, seed=1, epoch=epoch, outliers=True
+    )
+    assert batches.shape == (iters, 8) and batches.min() >= 0 and batches.max() < len(found)
+    # One shuffle after another: in each, every cluster has its 4 images side by side and every outlier stands once.
+    clusters, alone = int(found.max(initial=-1)) + 1, int((found < 0).sum())
+    images = batches.reshape(-1).tolist()
+    while images:
+        shuffle, images = images[: 4 * clusters + alone], images[4 * clusters + alone :]
+        whole = len(shuffle) == 4 * clusters + alone
+        seen, rest = [], list(shuffle)
+        while rest:
+            run = 1 if found[rest[0]] < 0 else 4
+            group, rest = rest[:run], rest[run:]
+            assert len({found[image] for image in group}) == 1
+            seen.append((int(found[group[0]]), group[0] if run == 1 else None))
+        assert len(set(seen)) == len(seen)
+        assert not whole or len(seen) == clusters + alone
+
+
+def test_outliers_alone_make_batches() -> None:
+    batches = epoch_batches(
+        np.full(10, -1), None, batch=8, instances=4, iters=5, camera_aware=False, seed=1, epoch=0, outliers=True
+    )
+    assert np.bincount(batches.ravel(), minlength=10).tolist() == [4] * 10
