@@ -5,6 +5,7 @@ up in one order.
 """
 
 import copy
+import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
@@ -69,12 +70,12 @@ def train(processes: Processes, splits: tuple[Split, Split, Split], plan: Plan, 
     torch.manual_seed(1)
     student = build("resnet10_w32", bn_group=8).to(precision)
     trainer = Trainer(
-        student, copy.deepcopy(student), images=data.images, cameras=data.cameras, plan=plan, processes=processes,
-        shown=False,
+        student, copy.deepcopy(student) if plan.has_teacher else None, images=data.images, cameras=data.cameras,
+        plan=plan, processes=processes, shown=False,
     )  # fmt: skip
     untrained = [trainer.embed(student, data.images[:count], "") for count in COUNTS]
     results = list(trainer.run())
-    roles = {"student": student, "teacher": trainer.teacher}
+    roles = {"student": student, "teacher": trainer.teacher} if trainer.teacher else {"student": student}
     for role, network in roles.items():
         processes.require_same(network.state_dict(), role)
     found = [trainer.embed(student, split.images, "") for split in (query, gallery)]
@@ -84,28 +85,33 @@ def train(processes: Processes, splits: tuple[Split, Split, Split], plan: Plan, 
     return Training([r.labels for r in results], np.array(losses), networks, scores.mean_ap, untrained)
 
 
-def train_twice(processes: Processes, *arguments: Any) -> tuple[Training, Training]:
-    return train(processes, *arguments, torch.float64), train(processes, *arguments, torch.float32)
+def train_all(processes: Processes, splits: Any, plan: Plan) -> tuple[Training, ...]:
+    """DCCC in double and in single precision, and SpCL in single precision."""
+    spcl = dataclasses.replace(
+        plan, eps_schedule="fix", update="hybrid", momentum=0.2, weight=0.0, delta=0.02, independent=0.9
+    )
+    chosen = (plan, torch.float64), (plan, torch.float32), (spcl, torch.float32)
+    return tuple(train(processes, splits, *each) for each in chosen)
 
 
 @pytest.fixture(scope="module")
-def trainings(splits: Any, tmp_path_factory: pytest.TempPathFactory) -> dict[int, list[tuple[Training, Training]]]:
-    """By the number of processes, of each process: the training in double and in single precision."""
+def trainings(splits: Any, tmp_path_factory: pytest.TempPathFactory) -> dict[int, list[tuple[Training, ...]]]:
+    """By the number of processes, of each process: the trainings of `train_all`."""
     plan = Plan(
         epochs=3, iters=4, seed=5, batch=32, instances=4, camera_aware=True, flip=0.5, pad=2, erase=0.5, eps=0.6,
         eps_schedule="expo", min_samples=3, k1=6, k2=3, neighbours="exact", update="dynamic", momentum=0.1, tau=0.05,
         temperature=0.05, smoothing=0.2, weight=1.0, lr=3.5e-4, weight_decay=5e-4, schedule="constant", step_epochs=20,
         warmup_epochs=0, decay=0.99,
     )  # fmt: skip
-    found = {1: [train_twice(Processes(), splits, plan)]}
+    found = {1: [train_all(Processes(), splits, plan)]}
     for size in SIZES:
         folder = tmp_path_factory.mktemp(f"processes{size}")
-        found[size] = in_processes(train_twice, size, folder, splits, plan)
+        found[size] = in_processes(train_all, size, folder, splits, plan)
     return found
 
 
-def each(found: dict[int, list[tuple[Training, Training]]], size: int, number: int) -> list[Training]:
-    """The training of every process of `size`: number 0 in double precision, 1 in single."""
+def each(found: dict[int, list[tuple[Training, ...]]], size: int, number: int) -> list[Training]:
+    """The training of every process of `size` with this number in `train_all`."""
     return [pair[number] for pair in found[size]]
 
 
@@ -136,9 +142,10 @@ def test_processes_have_the_same_statistics_and_weights(trainings: Any, size: in
 
 
 @pytest.mark.parametrize("size", SIZES)
-def test_processes_agree_in_single_precision_bit_for_bit(trainings: Any, size: int) -> None:
-    alone = trainings[1][0][1]
-    for training in each(trainings, size, 1):
+@pytest.mark.parametrize("number", [1, 2], ids=["dccc", "spcl"])
+def test_processes_agree_in_single_precision_bit_for_bit(trainings: Any, size: int, number: int) -> None:
+    alone = trainings[1][0][number]
+    for training in each(trainings, size, number):
         np.testing.assert_array_equal(training.labels, alone.labels)
         assert [k for k, v in alone.networks.items() if not torch.equal(training.networks[k], v)] == []
         np.testing.assert_array_equal(training.losses, alone.losses)
