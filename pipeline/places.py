@@ -15,6 +15,7 @@ PRETRAINED = Path("data/pretrained")
 MODEL = Path("data/model")
 EVALUATION = Path("data/evaluation")
 REPORTS = Path("reports")
+COMPARISON = REPORTS / "comparison"  # of a study: with .html, .csv, ..., and the folder of its figures
 # What dvc.yaml names as written by its stages.
 RESULTS = (
     PREPARED, PRETRAINED, MODEL, EVALUATION,

@@ -4,25 +4,22 @@ The training starts the run and leaves its id beside the model; `evaluate` and `
 restores from its cache logs nothing: its run is there already, under the id that comes back with the model.
 """
 
-import fcntl
 import os
 import subprocess
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.errors import UserError
 from pipeline.files import read_json, write_json
+from pipeline.tracking.children import study_tags
+from pipeline.tracking.server import EXPERIMENT, answering, exists, find_experiment, open_client
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-# Not for a person who runs an experiment to find out: nothing is sent anywhere. A value that is set already stands.
-for _name in ("MLFLOW_DISABLE_TELEMETRY", "DO_NOT_TRACK"):
-    os.environ.setdefault(_name, "true")
-
-EXPERIMENT = "dccc"
+__all__ = ["EXPERIMENT", "NoRun", "Run", "open_run", "start_run", "tracked"]
 
 
 class Run:
@@ -42,14 +39,14 @@ class Run:
         return self._client
 
     def answering(self) -> AbstractContextManager[None]:
-        """Turns errors of MLflow into one line, see `_answering`."""
-        return _answering(self._client.tracking_uri)
+        """Turns errors of MLflow into one line, see `pipeline.tracking.server.answering`."""
+        return answering(self._client.tracking_uri)
 
     def log_epoch(self, row: Mapping[str, float]) -> None:
         """Adds the figures of an epoch (`epoch` counts from 1) unless the run has it: a training that goes on after an
         interruption tells every epoch again, so that none is missing and none is there twice."""
         if self._epochs is None:
-            with _answering(self._client.tracking_uri):
+            with answering(self._client.tracking_uri):
                 self._epochs = {point.step for point in self._client.get_metric_history(self.id, "epoch")}
         epoch = int(row["epoch"])
         if epoch not in self._epochs:
@@ -63,18 +60,18 @@ class Run:
 
         now = get_current_time_millis()
         points = [Metric(key, float(v), now, step) for key, v in values.items() if abs(float(v)) < float("inf")]
-        with _answering(self._client.tracking_uri):
+        with answering(self._client.tracking_uri):
             self._client.log_batch(self.id, metrics=points)
 
     def log_artifact(self, path: Path, folder: str | None = None) -> None:
         """Copies a file or a folder into the run."""
         log = self._client.log_artifacts if path.is_dir() else self._client.log_artifact
-        with _answering(self._client.tracking_uri):
+        with answering(self._client.tracking_uri):
             log(self.id, str(path), folder)
 
     def end(self, status: str = "FINISHED") -> None:
         """FINISHED, FAILED or KILLED."""
-        with _answering(self._client.tracking_uri):
+        with answering(self._client.tracking_uri):
             self._client.set_terminated(self.id, status)
 
 
@@ -125,14 +122,14 @@ def start_run(
         tags: for instance the digest of the data.
         resume: id of an earlier run.
     """
-    client = _client(checkout)
-    if resume is not None and _exists(client, resume):
+    client = open_client(checkout)
+    if resume is not None and exists(client, resume):
         client.update_run(resume, status="RUNNING")
         return Run(client, resume)
-    experiment = _experiment(client, checkout)
+    experiment = find_experiment(client, checkout)
     title = os.environ.get("DVC_EXP_NAME")
     name = f"{title} ({name})" if title else name
-    run = client.create_run(experiment, run_name=name, tags={**_git_tags(checkout), **tags})
+    run = client.create_run(experiment, run_name=name, tags={**_git_tags(checkout), **tags, **study_tags(title)})
     for key, value in _flat(settings):
         client.log_param(run.info.run_id, key, value)
     return Run(client, run.info.run_id)
@@ -140,88 +137,15 @@ def start_run(
 
 def open_run(checkout: Path, run_id: str, *, name: str, settings: Mapping[str, Any]) -> Run:
     """The run of a training that has ended; if the tracking server does not know it, one new run for all stages."""
-    client = _client(checkout)
-    if _exists(client, run_id):
+    client = open_client(checkout)
+    if exists(client, run_id):
         return Run(client, run_id)
-    for instead in client.search_runs([_experiment(client, checkout)], f"tags.missing_run = '{run_id}'", max_results=1):
+    experiment = find_experiment(client, checkout)
+    for instead in client.search_runs([experiment], f"tags.missing_run = '{run_id}'", max_results=1):
         return Run(client, instead.info.run_id)  # another stage has been here
     run = start_run(checkout, name=name, settings=settings, tags={"missing_run": run_id})
     run.end()
     return run
-
-
-def _client(checkout: Path) -> "MlflowClient":
-    import logging
-
-    for chatty in ("alembic", "mlflow.store.db.utils"):  # the database's first creation, step by step
-        logging.getLogger(chatty).setLevel(logging.WARNING)
-    from mlflow import MlflowClient
-
-    given = os.environ.get("MLFLOW_TRACKING_URI")
-    uri = given or f"sqlite:///{checkout / 'mlflow.db'}"
-    with _answering(uri), nullcontext() if given else _alone(checkout / "mlflow.db.lock"):
-        client = MlflowClient(tracking_uri=uri)
-        client.search_experiments(max_results=1)
-    return client
-
-
-@contextmanager
-def _answering(uri: str) -> Iterator[None]:
-    """Turns the many errors of a tracking server or database that is gone into one line.
-
-    Raises:
-        UserError: see above.
-    """
-    from mlflow.exceptions import MlflowException
-    from requests.exceptions import RequestException
-    from sqlalchemy.exc import DBAPIError
-
-    try:
-        yield
-    except (MlflowException, DBAPIError, RequestException) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise UserError(f"MLflow at {uri} does not answer: {reason} (MLFLOW_TRACKING_URI)") from error
-
-
-@contextmanager
-def _alone(path: Path) -> Iterator[None]:
-    """Waits for other processes in such a block: two that create the same database would fail."""
-    with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
-
-
-def _experiment(client: "MlflowClient", checkout: Path) -> str:
-    from mlflow.exceptions import MlflowException
-
-    name = os.environ.get("MLFLOW_EXPERIMENT_NAME") or EXPERIMENT
-    found = client.get_experiment_by_name(name)
-    if found is not None:
-        if found.lifecycle_stage != "active":
-            raise UserError(
-                f"the MLflow experiment {name} was deleted: restore it, or name another one (MLFLOW_EXPERIMENT_NAME)"
-            )
-        return str(found.experiment_id)
-    # The default place is relative to the current folder, which is another one under `dvc exp run --temp`.
-    place = None if os.environ.get("MLFLOW_TRACKING_URI") else (checkout / "mlruns").as_uri()
-    try:
-        return str(client.create_experiment(name, artifact_location=place))
-    except MlflowException:
-        found = client.get_experiment_by_name(name)
-        if found is None:
-            raise
-        return str(found.experiment_id)  # another process was faster
-
-
-def _exists(client: "MlflowClient", run_id: str) -> bool:
-    from mlflow.exceptions import MlflowException
-
-    try:
-        return bool(client.get_run(run_id).info.lifecycle_stage == "active")
-    except MlflowException as error:
-        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
-            raise
-        return False
 
 
 def _git_tags(checkout: Path) -> dict[str, str]:
