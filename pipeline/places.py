@@ -19,7 +19,8 @@ COMPARISON = REPORTS / "comparison"  # of a study: with .html, .csv, ..., and th
 # What dvc.yaml names as written by its stages.
 RESULTS = (
     PREPARED, PRETRAINED, MODEL, EVALUATION,
-    *(REPORTS / name for name in ("training.csv", "clusters.csv", "metrics.json", "cmc.csv", "report.html", "figures")),
+    *(REPORTS / name for name in ("training.csv", "clusters.csv", "metrics.json", "summary.json", "cmc.csv")),
+    REPORTS / "report.html", REPORTS / "figures",
 )  # fmt: skip
 
 

@@ -1,5 +1,6 @@
 """The scores of the trained networks on the test half, beside those of what did not train on these images."""
 
+import math
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -18,7 +19,8 @@ from pipeline.model.saved import MODEL_FILE, build_of, load_model
 from pipeline.model.starting import starting_weights
 from pipeline.params import read_settings
 from pipeline.retrieval import colour_histogram
-from pipeline.retrieval.comparison import Comparison, best_of_run, compare, table_of
+from pipeline.retrieval.comparison import Comparison, best_of_run, compare, summary_of, table_of
+from pipeline.retrieval.diagnostics import diagnose, diagnose_clusters
 from pipeline.retrieval.embedder import open_embedder
 from pipeline.retrieval.embedding import embed_shown
 from pipeline.retrieval.scoring import Embed, TestSet, why_not_scored
@@ -38,9 +40,10 @@ def evaluate(
 
     Reads params.yaml (evaluate), data/prepared/, data/pretrained/, data/model/ and reports/training.csv. Writes
     reports/metrics.json (the result; beside it the best evaluation of the run, an untrained network, the starting
-    weights and colour histograms), reports/cmc.csv, reports/clusters.csv (path and cluster of every training image by
-    the last student; -1 is none), data/evaluation/ (ranked lists), and the scores into MLflow. Without identities of
-    query and gallery it writes the clusters alone, and says why.
+    weights and colour histograms), reports/summary.json (the few of these that tell runs apart), reports/cmc.csv,
+    reports/clusters.csv (path and cluster of every training image by the last student; -1 is none), data/evaluation/
+    (ranked lists, pairs of cameras, confused identities, a map of the embedding), and the scores into MLflow. Without
+    identities of query and gallery it writes the clusters and their map alone, and says why.
 
     With --model it prints the scores of one network, by the settings that its file carries, and changes none of these
     results: the model of a run, the checkpoint of one that goes on (.scratch/*/checkpoint.pt), or an exported model.
@@ -78,46 +81,53 @@ def _score_result() -> None:
     found, uses_cameras = Comparison.empty(), False
     if reason := why_not_scored(packed):
         print(f"no evaluation: {reason}")
+        tables = diagnose_clusters(features, clusters["cluster"].to_numpy())
     else:
-        rerank = ("student", "teacher") if settings.evaluate.rerank else ()  # those that there are
+        candidates = _candidates(student, teacher, made_by)
+        rerank = [name for name in ("student", "teacher") if settings.evaluate.rerank and name in candidates]
         test = TestSet(packed)
         uses_cameras = test.uses_cameras
-        found = compare(test, _candidates(student, teacher, made_by), rerank=rerank)
+        found = compare(test, candidates, rerank=rerank)
+        assert found.features is not None
+        tables = diagnose(test, *found.features)
     metrics = found.metrics | best_of_run(pd.read_csv(result_of_a_stage(at.REPORTS / "training.csv")))
     images, outliers = len(clusters), int((clusters["cluster"] < 0).sum())
     metrics["clustering"] = {"clusters": int(clusters["cluster"].max()) + 1, "images": images, "outliers": outliers}
 
-    cmc = (
-        found.cmc if teacher is not None or found.cmc.empty else found.cmc.assign(teacher=float("nan"))
-    )  # DVC draws it
-    tables = {"cmc": cmc, "clusters": clusters}
-    files = {at.REPORTS / f"{name}.csv": table for name, table in tables.items()}
-    for path, table in {**files, at.EVALUATION / "ranked_lists.csv": found.ranked_lists}.items():
+    # Every run has the curve of a teacher, an empty one where it has no teacher: the curves of two runs compare.
+    cmc = found.cmc if reason or teacher is not None else found.cmc.assign(teacher=math.nan)
+    files = {at.REPORTS / "cmc.csv": cmc, at.REPORTS / "clusters.csv": clusters}
+    tables["ranked_lists"] = found.ranked_lists
+    for path, table in {**files, **{at.EVALUATION / f"{name}.csv": table for name, table in tables.items()}}.items():
         with replacing(path) as temporary:
             table.to_csv(temporary, index=False, lineterminator="\n")
     write_json(at.REPORTS / "metrics.json", metrics)
+    write_json(at.REPORTS / "summary.json", summary_of(metrics))
     write_json(at.EVALUATION / "protocol.json", {"not_evaluated": reason, "uses_cameras": uses_cameras})
-    training = read_json(at.MODEL / "run.json")
-    run = open_run(at.checkout(), training["run_id"], name=training["name"], settings=settings.as_dict())
-    named = {f"{who}/{what}": value for who, scores in metrics.items() for what, value in scores.items()}
-    run.log_metrics({**metrics.get("student", {}), **named}, step=made_by["epochs"])
+    _log(metrics, made_by, settings.as_dict())
     if not reason:
         print(f"student mAP {metrics['student']['mAP']:.1%}, untrained {metrics['untrained']['mAP']:.1%}")
     print(f"{images - outliers:,} of {images:,} training images in {metrics['clustering']['clusters']:,} clusters")
 
 
+def _log(metrics: dict[str, dict[str, float]], made_by: dict[str, Any], settings: dict[str, Any]) -> None:
+    training = read_json(at.MODEL / "run.json")
+    run = open_run(at.checkout(), training["run_id"], name=training["name"], settings=settings)
+    named = {f"{who}/{what}": value for who, scores in metrics.items() for what, value in scores.items()}
+    run.log_metrics({**metrics.get("student", {}), **named}, step=made_by["epochs"])
+
+
 def _candidates(student: nn.Module, teacher: nn.Module | None, made_by: dict[str, Any]) -> dict[str, Embed]:
-    """What is scored, the result first."""
+    """What is scored, the result first; a training without a soft loss has no teacher."""
     weights, _ = starting_weights(at.PRETRAINED)
     seed_everything(made_by["seed"])
     fresh = partial(build_of, made_by)
-    networks: dict[str, nn.Module] = {"student": student}
-    if teacher is not None:
-        networks["teacher"] = teacher
-    networks["untrained"] = fresh()
+    networks: dict[str, nn.Module | None] = {"student": student, "teacher": teacher, "untrained": fresh()}
     if weights is not None:
         networks["pretrained"] = fresh(weights=weights)
-    candidates: dict[str, Embed] = {name: partial(embed_shown, network) for name, network in networks.items()}
+    candidates: dict[str, Embed] = {
+        name: partial(embed_shown, network) for name, network in networks.items() if network is not None
+    }
     return candidates | {"colour_histogram": lambda images, _: colour_histogram(images)}
 
 

@@ -1,5 +1,8 @@
 """What a person looks at: one page and its figures."""
 
+from functools import partial
+from pathlib import Path
+
 import pandas as pd
 
 import pipeline.places as at
@@ -12,12 +15,15 @@ from pipeline.params import read_settings
 from pipeline.report import (
     ReportData,
     illustrate,
+    illustrate_pairs,
     published_rows,
+    read_map,
     sample_clusters,
     summarise_splits,
     write_report,
 )
 from pipeline.report.results import cmc_curves, history_of, result_rows
+from pipeline.report.wording import method_name
 from pipeline.tracking import open_run
 from pipeline.tracking.registry import register_model
 
@@ -32,29 +38,31 @@ def report() -> None:
     settings = read_settings()
     packed, summary = PackedImages(at.PREPARED), read_json(at.PREPARED / "summary.json")
     metrics, training = read_json(at.REPORTS / "metrics.json"), read_json(at.MODEL / "run.json")
-    history = history_of(pd.read_csv(result_of_a_stage(at.REPORTS / "training.csv")))
+    history = history_of(_table(at.REPORTS, "training"))
     student, made_by = load_network(at.MODEL / MODEL_FILE, role="student")
     splits = summarise_splits(packed.catalogue)
     queries, protocol = metrics.get("queries", {"all": 0, "valid": 0}), read_json(at.EVALUATION / "protocol.json")
+    table = partial(_table, at.EVALUATION)
     start = read_json(at.PRETRAINED / "weights.json")
     data = ReportData(
         title=training["name"],
         dataset=made_by["dataset"],
         backbone=made_by["backbone"],
-        method="DCCC",
+        method=method_name(made_by),
         settings=made_by,
         splits=splits,
         history=history,
         results=result_rows(metrics) + published_rows(made_by["dataset"], splits),
-        cmc=cmc_curves(pd.read_csv(result_of_a_stage(at.REPORTS / "cmc.csv"))),
+        cmc=cmc_curves(_table(at.REPORTS, "cmc")),
         ranked_lists=illustrate(
-            pd.read_csv(result_of_a_stage(at.EVALUATION / "ranked_lists.csv")),
+            table("ranked_lists"),
             catalogue=packed.catalogue,
             images=packed.images,
         ),
-        clusters=sample_clusters(
-            pd.read_csv(result_of_a_stage(at.REPORTS / "clusters.csv")), images=packed.split("train").images
-        ),
+        camera_pairs=table("camera_pairs"),
+        confused=illustrate_pairs(table("confused_pairs"), catalogue=packed.catalogue, images=packed.images),
+        embedding=read_map(table("map"), catalogue=packed.catalogue, images=packed.images),
+        clusters=sample_clusters(_table(at.REPORTS, "clusters"), images=packed.split("train").images),
         num_queries=int(queries["all"]),
         num_valid_queries=int(queries["valid"]),
         uses_cameras=protocol["uses_cameras"],
@@ -78,6 +86,10 @@ def report() -> None:
         example=packed.catalogue["path"].iloc[0], tags={"role": "student", "data.digest": summary["digest"]},
     )  # fmt: skip
     print(f"in MLflow: {model}")
+
+
+def _table(folder: Path, name: str) -> pd.DataFrame:
+    return pd.read_csv(result_of_a_stage(folder / f"{name}.csv"))
 
 
 if __name__ == "__main__":

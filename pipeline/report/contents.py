@@ -101,6 +101,53 @@ class ClusterSample:
 
 
 @dataclass(frozen=True, eq=False)
+class ConfusedPair:
+    """Two identities that the network takes for each other.
+
+    Attributes:
+        identity, other: the two of them.
+        count: How often an image of one stood above a right match of the other.
+        examples: (image of `identity`, image of `other`, their cosine); images are (H, W, 3) uint8.
+    """
+
+    identity: int
+    other: int
+    count: int
+    examples: tuple[tuple[np.ndarray, np.ndarray, float], ...]
+
+    def __post_init__(self) -> None:
+        assert self.identity != self.other and self.count > 0 and self.examples
+        for image, other, _ in self.examples:
+            _assert_picture(image)
+            _assert_picture(other)
+
+
+@dataclass(frozen=True, eq=False)
+class EmbeddingMap:
+    """N images on a plane, and the pictures of some of them.
+
+    Attributes:
+        points: (N, 2) in [-1, 1].
+        labels: (N,) identity or cluster.
+        alone: (N,) bool, images of nobody in particular, or of no cluster.
+        groups: What a label is: "identity" or "cluster".
+        pictures: Row -> (H, W, 3) uint8, of the rows that are shown; their places on the map do not overlap.
+    """
+
+    points: np.ndarray
+    labels: np.ndarray
+    alone: np.ndarray
+    groups: Literal["identity", "cluster"]
+    pictures: Mapping[int, np.ndarray]
+
+    def __post_init__(self) -> None:
+        assert self.points.shape == (len(self.labels), 2) and self.alone.shape == self.labels.shape
+        assert len(self.points) > 0 and np.abs(self.points).max() <= 1
+        for image in self.pictures.values():
+            _assert_picture(image)
+
+
+@dataclass(frozen=True, eq=False)
 class ReportData:
     """Everything that a report shows.
 
@@ -113,10 +160,14 @@ class ReportData:
         results: Lines of the result table in any order; they are grouped by kind, and keep their order in it.
         history: One row an epoch. `epoch` is required; drawn where present are `eps`, `learning_rate`,
             `num_clusters`, `num_outliers`, `loss`, `loss_hard`, `loss_soft`, `student_map`, `teacher_map` (NaN
-            where not evaluated), `ari`, `nmi`, `purity`, `pairwise_precision`, `pairwise_recall`, `pairwise_f`. All
-            columns that `wording.HISTORY_COLUMNS` names are in the table of epochs.
+            where not evaluated), `ari`, `nmi`, `purity`, `pairwise_precision`, `pairwise_recall`, `pairwise_f`,
+            `distance_within`, `distance_between`, `seconds_<part>`. All columns that `wording.HISTORY_COLUMNS` names
+            are in the table of epochs.
         cmc: Name -> (R,) fractions; the entry at r is the share of queries with a match in the first r + 1 places.
         ranked_lists: Queries with their ranked gallery images; consecutive lists of one group share a heading.
+        camera_pairs: As `pipeline.retrieval.camera_pairs` returns it; None or empty where there are no cameras.
+        confused: Pairs of identities that the network takes for each other, the most confused first.
+        embedding: Test images (or training images by cluster) on a plane.
         clusters: Clusters of the training images by the final network, with some of their pictures; outliers last.
         num_queries, num_valid_queries: All queries, and those with a valid match (the others are left out).
         uses_cameras: Whether the evaluation removed the query's own camera.
@@ -134,6 +185,9 @@ class ReportData:
     results: tuple[ResultRow, ...] = ()
     cmc: Mapping[str, ArrayLike] = field(default_factory=dict)
     ranked_lists: tuple[RankedList, ...] = ()
+    camera_pairs: pd.DataFrame | None = None
+    confused: tuple[ConfusedPair, ...] = ()
+    embedding: EmbeddingMap | None = None
     clusters: tuple[ClusterSample, ...] = ()
     num_queries: int = 0
     num_valid_queries: int = 0

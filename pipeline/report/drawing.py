@@ -7,6 +7,7 @@ E: epochs.
 """
 
 import io
+import struct
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -57,6 +58,12 @@ class Picture:
     alt: str
     caption: str
     png: bytes
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height in pixels."""
+        width, height = struct.unpack(">II", self.png[16:24])
+        return width, height
 
 
 def lines_of(history: pd.DataFrame, names: Mapping[str, str], *, scale: float = 1.0) -> dict[str, pd.Series]:

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
+from pipeline.report.cluster_figures import cluster_curves
 from pipeline.report.drawing import (
     BLUE,
     GREEN,
@@ -25,26 +26,31 @@ from pipeline.report.drawing import (
     lines_of,
     png_bytes,
 )
+from pipeline.report.time_figure import time_figure
 from pipeline.report.wording import percent, shortened
 
 
 def learning_curves(
-    history: pd.DataFrame, *, baselines: Mapping[str, float] | None = None, num_identities: int | None = None
+    history: pd.DataFrame,
+    *,
+    baselines: Mapping[str, float] | None = None,
+    num_identities: int | None = None,
+    num_images: int | None = None,
 ) -> list[Picture]:
-    """Accuracy, loss, clusters, eps and cluster quality over the epochs: those for which there are finite values.
+    """Accuracy, loss, clusters, learning rate and time over the epochs: those for which there are finite values.
 
     Args:
         history: E rows, see `ReportData.history`; E may be 1, and a column may be missing or all NaN.
         baselines: Name -> mAP (a fraction) without training, each drawn as a level in the figure of mAP.
-        num_identities: True number of training identities, drawn as a level in the figure of clusters.
+        num_identities, num_images: Of the training images, see `cluster_curves`.
     """
     curves = history.sort_values("epoch", kind="stable")
     drawn = (
         _accuracy(curves, baselines or {}),
         _losses(curves),
-        _clusters(curves, num_identities),
-        _schedules(curves),
-        _quality(curves),
+        *cluster_curves(curves, num_identities=num_identities, num_images=num_images),
+        _rate(curves),
+        time_figure(curves),
     )
     return [picture for picture in drawn if picture is not None]
 
@@ -98,7 +104,8 @@ def _accuracy(history: pd.DataFrame, baselines: Mapping[str, float]) -> Picture 
     return Picture(
         name="map",
         alt=f"mAP over the epochs, in percent: {course(lines)}{levels}.",
-        caption="mAP of the student and of its moving average, the teacher, at the epochs that were evaluated.",
+        caption=f"mAP of the student{' and of its moving average, the teacher,' if 'teacher' in lines else ''} at the"
+        " epochs that were evaluated.",
         png=png,
     )
 
@@ -124,75 +131,18 @@ def _losses(history: pd.DataFrame) -> Picture | None:
     )
 
 
-def _clusters(history: pd.DataFrame, num_identities: int | None) -> Picture | None:
-    clusters = lines_of(history, {"num_clusters": "clusters"})
-    outliers = lines_of(history, {"num_outliers": "outliers"})
-    if not clusters:
-        return None
-    with canvas(rows=1 + bool(outliers)) as (figure, axes):
-        handles = draw_lines(axes[0], clusters, markers=True)
-        if num_identities is not None:
-            level = axes[0].axhline(num_identities, color=GREY, linestyle=":", linewidth=1.6)
-            handles.append((level, f"true identities ({num_identities:,})"))
-        finish(axes[0], history, handles, title="Clusters and outliers", ylabel="clusters", last=not outliers)
-        if outliers:
-            draw_lines(axes[1], outliers, markers=True, start=1)
-            finish(axes[1], history, [], ylabel="outlier images")
-            from_zero(axes[1])
-        png = png_bytes(figure)
-    truth = "" if num_identities is None else f"; the training set shows {num_identities} identities"
-    return Picture(
-        name="clusters",
-        alt=f"Clustering over the epochs: {course(clusters | outliers, digits=0)}{truth}.",
-        caption="Clusters that DBSCAN finds at the start of each epoch, and images that it leaves out. The true"
-        " identities are shown for comparison; the training never reads them.",
-        png=png,
-    )
-
-
-def _schedules(history: pd.DataFrame) -> Picture | None:
-    eps = lines_of(history, {"eps": "eps"})
-    rate = lines_of(history, {"learning_rate": "learning rate"}, scale=1e4)
-    panels = [(lines, label) for lines, label in ((eps, "eps"), (rate, "learning rate, 10⁻⁴")) if lines]
-    if not panels:
-        return None
-    with canvas(rows=len(panels)) as (figure, axes):
-        for position, (lines, label) in enumerate(panels):
-            draw_lines(axes[position], lines, markers=True, start=position)
-            last = position == len(panels) - 1
-            finish(axes[position], history, [], ylabel=label, last=last)
-        axes[0].set_title("Schedules")
-        png = png_bytes(figure)
-    texts = [course(lines, digits=3) + (" (in units of 10⁻⁴)" if lines is rate else "") for lines, _ in panels]
-    return Picture(
-        name="schedules",
-        alt=f"Schedules over the epochs: {'; '.join(texts)}.",
-        caption="eps, the largest distance at which DBSCAN joins two images, and the learning rate.",
-        png=png,
-    )
-
-
-def _quality(history: pd.DataFrame) -> Picture | None:
-    names = {
-        "ari": "adjusted Rand index",
-        "nmi": "normalised mutual information",
-        "purity": "purity",
-        "pairwise_f": "pairwise F",
-        "pairwise_precision": "pairwise precision",
-        "pairwise_recall": "pairwise recall",
-    }
-    lines = lines_of(history, names)
+def _rate(history: pd.DataFrame) -> Picture | None:
+    lines = lines_of(history, {"learning_rate": "learning rate"}, scale=1e4)
     if not lines:
         return None
     with canvas() as (figure, axes):
-        handles = draw_lines(axes[0], lines, markers=True)
-        finish(axes[0], history, [], title="Clusters against true identities", ylabel="score")
-        # Below the axes: six curves that end up anywhere leave no place among them.
-        figure.legend(*zip(*handles, strict=True), loc="outside lower left", ncols=2)
+        draw_lines(axes[0], lines, markers=True)
+        finish(axes[0], history, [], title="Learning rate", ylabel="learning rate, 10⁻⁴")
+        from_zero(axes[0])
         png = png_bytes(figure)
     return Picture(
-        name="cluster_quality",
-        alt=f"Agreement of the clusters with the true identities over the epochs: {course(lines, digits=2)}.",
-        caption="How well the clusters agree with the true identities: a diagnostic that the training never reads.",
+        name="learning_rate",
+        alt=f"Learning rate over the epochs: {course(lines, digits=3)} (in units of 10⁻⁴).",
+        caption="The learning rate of the optimiser.",
         png=png,
     )

@@ -16,14 +16,19 @@ from PIL import Image
 
 from pipeline.files import replacing, write_text
 from pipeline.report import wording
-from pipeline.report.contents import RankedList, ReportData, ResultRow
+from pipeline.report.camera_figure import camera_figure, camera_table
+from pipeline.report.confusion import confusion_sheet
+from pipeline.report.contents import ReportData, ResultRow
 from pipeline.report.drawing import Picture
 from pipeline.report.figures import cmc_curve, learning_curves
+from pipeline.report.map_figure import map_figure
 from pipeline.report.published import published_remark
 from pipeline.report.sheet import cluster_sheet, ranked_sheet
 
 TEMPLATE = Path(__file__).with_name("page.html.j2")
 _THUMBNAIL = (192, 144)  # width, height at most
+# Figures that do not stand among the learning curves, as a picture or as thumbnails.
+_ELSEWHERE = ("cmc", "camera_pairs", "ranked_lists", "confused_pairs", "embedding_map", "cluster_sheet")
 _SCORES = {"mean_ap": "mAP", "rank1": "R1", "rank5": "R5", "rank10": "R10", "mean_inp": "mINP"}
 
 
@@ -53,9 +58,19 @@ def draw(data: ReportData) -> list[Picture]:
     train = data.split("train")
     baselines = {row.name: row.mean_ap for row in data.results if row.kind == "baseline" and row.mean_ap is not None}
     curves = learning_curves(
-        data.history, baselines=baselines, num_identities=None if train is None else train.identities
+        data.history,
+        baselines=baselines,
+        num_identities=None if train is None else train.identities,
+        num_images=None if train is None else train.images,
     )
-    others = (cmc_curve(data.cmc), ranked_sheet(data.ranked_lists), cluster_sheet(data.clusters))
+    others = (
+        cmc_curve(data.cmc),
+        None if data.camera_pairs is None else camera_figure(data.camera_pairs),
+        ranked_sheet(data.ranked_lists),
+        confusion_sheet(data.confused),
+        None if data.embedding is None else map_figure(data.embedding),
+        cluster_sheet(data.clusters),
+    )
     return [*curves, *(picture for picture in others if picture is not None)]
 
 
@@ -65,6 +80,7 @@ def render(data: ReportData, pictures: list[Picture]) -> str:
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
+    ranked = [(group, list(lists)) for group, lists in groupby(data.ranked_lists, key=lambda ranked: ranked.group)]
     by_name = {picture.name: picture for picture in pictures}
     remark = published_remark(data.dataset, data.splits)
     return template.render(
@@ -75,10 +91,14 @@ def render(data: ReportData, pictures: list[Picture]) -> str:
         notes=[*data.notes, *([remark] if remark else [])],
         scores=_scores(data),
         groups=_result_groups(data),
-        curves=[by_name[name] for name in by_name if name not in ("cmc", "ranked_lists", "cluster_sheet")],
+        curves=[by_name[name] for name in by_name if name not in _ELSEWHERE],
         cmc=by_name.get("cmc"),
         cmc_table=_cmc_table(data),
-        ranked=_ranked_groups(data.ranked_lists),
+        cameras=by_name.get("camera_pairs"),
+        camera_table=None if data.camera_pairs is None else camera_table(data.camera_pairs),
+        map=by_name.get("embedding_map"),
+        ranked=[(group, lists) for group, lists in ranked if group != "worst"],
+        hardest=[(group, lists) for group, lists in ranked if group == "worst"],
         distractors=any(split.distractors for split in data.splits),
         columns=_history_columns(data),
         epochs=_epochs(data),
@@ -89,6 +109,8 @@ def render(data: ReportData, pictures: list[Picture]) -> str:
         verdicts=wording.VERDICTS,
         cluster_caption=wording.cluster_caption,
         query_caption=wording.query_caption,
+        confusion_caption=wording.confusion_caption,
+        group_title=wording.group_title,
         entry_alt=wording.entry_alt,
         thumbnail=_thumbnail,
     )
@@ -138,10 +160,6 @@ def _cmc_table(data: ReportData) -> tuple[list[int], list[tuple[str, list[str]]]
         for name, curve in curves.items()
     ]
     return ranks, rows
-
-
-def _ranked_groups(lists: tuple[RankedList, ...]) -> list[tuple[str, list[RankedList]]]:
-    return [(group, list(members)) for group, members in groupby(lists, key=lambda ranked: ranked.group)]
 
 
 def _history_columns(data: ReportData) -> dict[str, str]:

@@ -38,5 +38,5 @@ def history_of(training: pd.DataFrame) -> pd.DataFrame:
 
 
 def cmc_curves(table: pd.DataFrame) -> dict[str, "pd.Series[float]"]:
-    """cmc.csv as name -> shares at ranks 1, 2, ..."""
-    return {title: table[name] for name, title in _CMC_NAMES.items() if name in table}
+    """cmc.csv as name -> shares at ranks 1, 2, ...; a column is empty where a training has no such network."""
+    return {title: table[name] for name, title in _CMC_NAMES.items() if name in table and table[name].notna().any()}

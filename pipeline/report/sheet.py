@@ -33,7 +33,7 @@ def ranked_sheet(lists: Sequence[RankedList]) -> Picture | None:
         ax.set_axis_off()
         for row, ranked in enumerate(lists):
             _draw_list(ax, ranked, top=0.42 + row * row_height, aspect=aspect)
-        png = _fewer_colours(png_bytes(figure, dpi=128))
+        png = fewer_colours(png_bytes(figure, dpi=128))
     shown = sum(entry.verdict == "right" for ranked in lists for entry in ranked.entries)
     total = sum(len(ranked.entries) for ranked in lists)
     return Picture(
@@ -62,7 +62,7 @@ def cluster_sheet(samples: Sequence[ClusterSample]) -> Picture | None:
             ax.text(left, top - 0.1, cluster_caption(sample), fontsize=6.5)
             for place, image in enumerate(sample.images):
                 draw_image(ax, image, left=left + 1.06 * place, top=top, aspect=aspect)
-        png = _fewer_colours(png_bytes(figure, dpi=128))
+        png = fewer_colours(png_bytes(figure, dpi=128))
     shown = sum(sample.number is not None for sample in samples)
     return Picture(
         name="cluster_sheet",
@@ -73,7 +73,7 @@ def cluster_sheet(samples: Sequence[ClusterSample]) -> Picture | None:
     )
 
 
-def _fewer_colours(png: bytes) -> bytes:
+def fewer_colours(png: bytes) -> bytes:
     """The picture with 256 colours: far fewer bytes, and enough for pictures of this size."""
     buffer = io.BytesIO()
     Image.open(io.BytesIO(png)).convert("RGB").quantize(256).save(buffer, format="PNG", optimize=True)

@@ -9,7 +9,8 @@ from typing import Any
 
 import pandas as pd
 
-from pipeline.report.contents import ClusterSample, RankedImage, RankedList, ReportData
+from pipeline.methods import METHODS
+from pipeline.report.contents import ClusterSample, ConfusedPair, RankedImage, RankedList, ReportData
 
 DASH = "–"
 KIND_TITLES = {
@@ -25,13 +26,24 @@ KIND_REMARKS = {
     "published": "As their authors report it: compare with the best of the run. DCCC* is most likely the IBN backbone.",
 }
 VERDICTS = {"right": "✓", "wrong": "✗", "distractor": "○"}
-_PERCENT_COLUMNS = ("student_map", "teacher_map", "neighbour_recall", "nmi", "purity", "pairwise_f")
+_GROUPS = {
+    "best": "The easiest queries: highest average precision",
+    "median": "Queries in the middle: median average precision",
+    "worst": "The hardest queries: lowest average precision",
+}
+_PERCENT_COLUMNS = (
+    "student_map", "teacher_map", "neighbour_recall", "nmi", "purity", "pairwise_precision", "pairwise_recall",
+    "pairwise_f",
+)  # fmt: skip
 HISTORY_COLUMNS = {
     "epoch": "epoch",
     "eps": "eps",
     "learning_rate": "learning rate",
     "num_clusters": "clusters",
     "num_outliers": "outliers",
+    "num_unreliable": "unreliable",
+    "distance_within": "distance within",
+    "distance_between": "distance between",
     "neighbour_recall": "neighbours found %",
     "loss": "loss",
     "loss_hard": "hard loss",
@@ -41,7 +53,9 @@ HISTORY_COLUMNS = {
     "ari": "ARI",
     "nmi": "NMI %",
     "purity": "purity %",
-    "pairwise_f": "pairwise F %",
+    "pairwise_precision": "pair precision %",
+    "pairwise_recall": "pair recall %",
+    "pairwise_f": "pair F %",
     "images_per_second": "images/s",
     "seconds": "seconds",
 }
@@ -94,7 +108,7 @@ def history_cell(column: str, value: float) -> str:
         return DASH
     if column in _PERCENT_COLUMNS:
         return percent(value)
-    if column in ("epoch", "num_clusters", "num_outliers"):
+    if column in ("epoch", "num_clusters", "num_outliers", "num_unreliable"):
         return f"{int(value):,}"
     if column == "learning_rate":
         return f"{value:.2e}"
@@ -125,6 +139,16 @@ def protocol(data: ReportData) -> str:
     return f"{text} {count(data.num_queries, 'query')}: each has a valid match."
 
 
+def method_name(settings: Mapping[str, Any]) -> str:
+    """The method of a training as papers call it; models of before there was a choice are DCCC's."""
+    return METHODS[settings.get("method", "dccc")].title
+
+
+def group_title(group: str) -> str:
+    """Heading of the ranked lists that were chosen alike."""
+    return _GROUPS.get(group, f"{group} queries by average precision")
+
+
 def query_caption(ranked: RankedList) -> str:
     """Identity, camera and average precision of a query."""
     parts = _whose(ranked.query_pid, ranked.query_camid)
@@ -137,6 +161,11 @@ def cluster_caption(sample: ClusterSample) -> str:
     """Name and size of a cluster: `cluster 7, 12 images`."""
     name = "outliers" if sample.number is None else f"cluster {sample.number}"
     return f"{name}, {count(sample.size, 'image')}"
+
+
+def confusion_caption(pair: ConfusedPair) -> str:
+    """The two identities and how often: `identities 3 and 7: 12 times`."""
+    return f"identities {pair.identity} and {pair.other}: {count(pair.count, 'time')}"
 
 
 def entry_alt(rank: int, entry: RankedImage) -> str:
@@ -175,9 +204,7 @@ def _clusters(data: ReportData) -> str:
     outliers = last.get("num_outliers", math.nan)
     if not pd.isna(outliers):
         share = f" ({percent(outliers / train.images, unit=True)})" if train is not None and train.images else ""
-        text += (
-            f", and {count(int(outliers), 'image')}{share} {'was' if outliers == 1 else 'were'} left out as outliers"
-        )
+        text += f", and {count(int(outliers), 'image')}{share} {'belongs' if outliers == 1 else 'belong'} to none"
     if train is not None and train.identities:
         text += f"; in truth they show {count(train.identities, 'identity')}, which the training never sees"
     return f"{text}."

@@ -21,16 +21,18 @@ class Comparison:
         metrics: candidate -> name of a score -> share in [0, 1]; and `queries`: how many there are and are valid.
         cmc: rank (from 1) and a column a candidate.
         ranked_lists: the best, median and worst queries of the first candidate, see `rank_queries`.
+        features: of the first candidate, (Q, D) of the queries and (M, D) of the gallery; None where there is none.
     """
 
     metrics: dict[str, dict[str, float]]
     cmc: pd.DataFrame
     ranked_lists: pd.DataFrame
+    features: tuple[np.ndarray, np.ndarray] | None
 
     @classmethod
     def empty(cls) -> Self:
         """Of a data set that cannot be evaluated: no score, and tables without a row."""
-        return cls({}, pd.DataFrame({"rank": pd.Series(dtype=int)}), pd.DataFrame(columns=list(COLUMNS)))
+        return cls({}, pd.DataFrame({"rank": pd.Series(dtype=int)}), pd.DataFrame(columns=list(COLUMNS)), None)
 
 
 def compare(test: TestSet, candidates: Mapping[str, Embed], *, rerank: Collection[str] = ()) -> Comparison:
@@ -43,7 +45,7 @@ def compare(test: TestSet, candidates: Mapping[str, Embed], *, rerank: Collectio
     """
     metrics: dict[str, dict[str, float]] = {}
     curves: dict[str, np.ndarray] = {}
-    lists = queries = None
+    lists = queries = features = None
     for name, embed in candidates.items():
         query, gallery = test.embed(embed)
         scores = test.score(query, gallery)
@@ -51,11 +53,12 @@ def compare(test: TestSet, candidates: Mapping[str, Embed], *, rerank: Collectio
         if name in rerank:
             metrics[f"{name}_reranked"] = figures(test.score(query, gallery, rerank=True))
         if lists is None:
+            features = query, gallery
             lists = test.ranked_lists(query, gallery, scores)
             queries = {"all": float(scores.num_queries), "valid": float(scores.num_valid_queries)}
     assert lists is not None and queries is not None, "there is no candidate"
     ranks = range(1, len(next(iter(curves.values()))) + 1)
-    return Comparison({**metrics, "queries": queries}, pd.DataFrame({"rank": ranks, **curves}), lists)
+    return Comparison({**metrics, "queries": queries}, pd.DataFrame({"rank": ranks, **curves}), lists, features)
 
 
 def table_of(metrics: Mapping[str, Mapping[str, float]]) -> str:
@@ -69,6 +72,21 @@ def table_of(metrics: Mapping[str, Mapping[str, float]]) -> str:
     return "\n".join([*lines, f"{queries['valid']:,.0f} of {queries['all']:,.0f} queries have a match"])
 
 
+def summary_of(metrics: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
+    """The few figures that tell runs apart, in the order in which a table shows them.
+
+    Args:
+        metrics: as reports/metrics.json holds them; `clustering` is there always, the rest where it was scored.
+
+    Returns:
+        The scores of the student (mAP, rank1, rank5, rank10, mINP), `teacher_mAP` and `untrained_mAP` where there are
+        any, then `clusters` and `outliers` of the training images.
+    """
+    scores = {score: metrics["student"][score] for score in SCORES} if "student" in metrics else {}
+    others = {f"{name}_mAP": metrics[name]["mAP"] for name in ("teacher", "untrained") if name in metrics}
+    return {**scores, **others, **{name: metrics["clustering"][name] for name in ("clusters", "outliers")}}
+
+
 def best_of_run(history: pd.DataFrame) -> dict[str, dict[str, float]]:
     """The evaluation with the highest test mAP, for the student and for the teacher: what the papers report.
 
@@ -76,7 +94,8 @@ def best_of_run(history: pd.DataFrame) -> dict[str, dict[str, float]]:
 
     Args:
         history: one row an epoch, with `epoch` and the columns `student_mAP`, `student_rank1`, ..., NaN where an
-            epoch was not evaluated or there is no teacher; without these columns where none was evaluated.
+            epoch was not evaluated; without these columns where none was. Those of a network that the training does not
+            have (a teacher without a soft loss) are NaN throughout, and it has no best evaluation.
     """
     best: dict[str, dict[str, float]] = {}
     for role in ("student", "teacher"):

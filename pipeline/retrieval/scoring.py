@@ -38,6 +38,8 @@ class TestSet:
     Attributes:
         query, gallery: the images with their identities.
         uses_cameras: which of the two protocols it is.
+        own: (Q,) and (M,) numbers: where both the number and the identity agree, a gallery image is taken out of a
+            query's list. Cameras, or files.
 
     Raises:
         UserError: there is nothing to evaluate, see `why_not_scored`.
@@ -52,8 +54,9 @@ class TestSet:
         cameras = self.query.camids, self.gallery.camids
         known = all(side is not None for side in cameras)  # not `in`, which compares arrays
         self.uses_cameras = known and _has_match(self.query, self.gallery, cameras)
-        # (Q,) and (M,): where both numbers and the identity agree, a gallery image is taken out of a query's list.
-        self._own = cameras if self.uses_cameras else _files(self.query, self.gallery)
+        own = cameras if self.uses_cameras else _files(self.query, self.gallery)
+        assert own[0] is not None and own[1] is not None
+        self.own = own[0], own[1]
 
     def embed(self, embed: Embed) -> tuple[np.ndarray, np.ndarray]:
         """The features (Q, D) of the queries and (M, D) of the gallery by `embed(images, title)`."""
@@ -73,8 +76,8 @@ class TestSet:
             gallery_features,
             query_ids=query.pids,
             gallery_ids=gallery.pids,
-            query_cams=self._own[0],
-            gallery_cams=self._own[1],
+            query_cams=self.own[0],
+            gallery_cams=self.own[1],
             average_precision=scores.average_precision,
         )
 
@@ -84,7 +87,7 @@ class TestSet:
         """mAP, CMC and mINP of features that `embed` gave."""
         query, gallery = self.query, self.gallery
         assert query.pids is not None and gallery.pids is not None
-        own_query, own_gallery = self._own
+        own_query, own_gallery = self.own
         return evaluate(
             query_features, query.pids, own_query, gallery_features, gallery.pids, own_gallery, rerank=rerank
         )
