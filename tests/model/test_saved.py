@@ -12,7 +12,7 @@ from torch import nn
 
 from pipeline.errors import UserError
 from pipeline.model import build
-from pipeline.model.saved import load_model, model_settings, save_best, save_model
+from pipeline.model.saved import load_model, load_network, model_settings, save_best, save_model
 
 SETTINGS = {
     "dataset": "toy",
@@ -149,10 +149,24 @@ def test_tensors_that_do_not_fit_the_settings_are_refused(
     assert "\n" not in str(caught.value)
 
 
-def test_model_without_its_teacher_is_refused(path: Path, pair: tuple[nn.Module, nn.Module]) -> None:
-    save_model(path, pair[0], nn.Module(), settings=SETTINGS)
-    with pytest.raises(UserError, match="does not fit its own settings: Missing key"):
-        load_model(path)
+def test_model_without_a_teacher_holds_the_student_alone(path: Path, pair: tuple[nn.Module, nn.Module]) -> None:
+    save_model(path, pair[0], None, settings=SETTINGS)
+    assert {key.split(".")[0] for key in safetensors.torch.load_file(path)} == {"student"}
+    student, teacher, _ = load_model(path)
+    assert teacher is None
+    state = student.state_dict()
+    assert [key for key, value in pair[0].state_dict().items() if not torch.equal(state[key], value)] == []
+    with pytest.raises(UserError, match=r"model\.safetensors holds no teacher: it was trained without one .*student"):
+        load_network(path, role="teacher")
+
+
+def test_best_networks_without_a_teacher(tmp_path: Path) -> None:
+    path = tmp_path / "best.safetensors"
+    for epoch, score in enumerate((0.2, 0.4, 0.3), start=1):
+        save_best(path, network(epoch), None, mean_aps={"student": score}, epoch=epoch, settings=SETTINGS)
+    student, teacher, settings = load_model(path)
+    assert teacher is None and settings["best"] == {"student": {"mAP": 0.4, "epoch": 2}}
+    assert torch.equal(student.backbone.conv1.weight, network(2).backbone.conv1.weight)
 
 
 def test_model_of_an_unknown_backbone_is_refused(path: Path, pair: tuple[nn.Module, nn.Module]) -> None:
