@@ -25,7 +25,7 @@ from pipeline.report import (
 from pipeline.report.results import cmc_curves, history_of, result_rows
 from pipeline.report.wording import method_name
 from pipeline.tracking import open_run
-from pipeline.tracking.registry import register_model
+from pipeline.tracking.registry import register_model, registered_name
 
 
 def report() -> None:
@@ -81,7 +81,7 @@ def report() -> None:
     for path in results:
         run.log_artifact(path, path.name if path.is_dir() else None)
     model = register_model(
-        run, at.MODEL / MODEL_FILE, name=f"dccc-{made_by['dataset']}-{made_by['backbone']}",
+        run, at.MODEL / MODEL_FILE, name=registered_name(made_by),
         digest=sha256(at.MODEL / MODEL_FILE), num_features=student.num_features,
         example=packed.catalogue["path"].iloc[0], tags={"role": "student", "data.digest": summary["digest"]},
     )  # fmt: skip

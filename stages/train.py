@@ -22,6 +22,7 @@ from pipeline.params import Settings, check_processes, read_settings
 from pipeline.precision import default_precision
 from pipeline.retrieval.scoring import TestSet, figures, why_not_scored
 from pipeline.tracking import tracked
+from pipeline.tracking.inputs import log_dataset
 from pipeline.training import distributed
 from pipeline.training.checkpoint import fingerprint, held, other_training
 from pipeline.training.interruption import InterruptedTrainingError, Interruption
@@ -74,7 +75,8 @@ def _train(settings: Settings, processes: distributed.Processes) -> None:
         student, copy.deepcopy(student) if plan.has_teacher else None, images=images.images, cameras=images.camids,
         plan=plan, processes=processes, interruption=interruption,
     )  # fmt: skip
-    data = read_json(at.PREPARED / "summary.json")["digest"]
+    summary = read_json(at.PREPARED / "summary.json")
+    data = summary["digest"]
     running = {**{key: getattr(settings.train, key) for key in DECISIVE_OF_TRAIN}, "precision": plan.precision}
     facts = {**settings.as_dict(*DECISIVE), "train": running, "data": data, "weights": start["sha256"]}
     folder = at.scratch() / fingerprint(facts)
@@ -97,6 +99,7 @@ def _train(settings: Settings, processes: distributed.Processes) -> None:
             for sentence in (untested and f"no evaluation: {untested}", other_training(folder, facts)):
                 if sentence:
                     typer.echo(sentence)
+        log_dataset(run, name=settings.dataset, folder=at.raw() / settings.dataset, summary=summary)
         rows = train_to_end(
             trainer, folder=folder, eval_step=settings.train.eval_step, score=test or dict, tell=typer.echo,
             checkpoint_minutes=settings.train.checkpoint_minutes, settings=_made_by(settings), record=run.log_epoch,

@@ -25,7 +25,7 @@ TEMPLATE = Path(__file__).with_name("comparison.html.j2")
 SCORES = {
     "mAP": ("student_mAP", 100, 1), "R1": ("student_rank1", 100, 1), "R5": ("student_rank5", 100, 1),
     "R10": ("student_rank10", 100, 1), "mINP": ("student_mINP", 100, 1), "teacher mAP": ("teacher_mAP", 100, 1),
-    "teacher R1": ("teacher_rank1", 100, 1), "best mAP of the run": ("student_best_mAP", 100, 1),
+    "teacher R1": ("teacher_rank1", 100, 1), "best mAP": ("student_best_mAP", 100, 1),
 }  # fmt: skip
 CLUSTERS = {
     "clusters": ("clusters", 1, 0), "outliers": ("outliers", 1, 0), "ARI": ("ari", 1, 2),

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.ticker import MaxNLocator
 
-from pipeline.report.drawing import BLUE, INK, ORANGE, Picture, canvas, course, draw_lines, finish, from_zero, png_bytes
+from pipeline.report.drawing import BLUE, ORANGE, Picture, canvas, course, draw_lines, finish, from_zero, png_bytes
 from pipeline.report.wording import DASH, shortened
 
 _TOGETHER = 6  # variants in one figure of curves: as many as there are looks of a line
@@ -114,7 +114,7 @@ def _accuracy(history: pd.DataFrame, variants: Sequence[str], which: str) -> Pic
         handles = draw_lines(ax, lines, markers=True)
         _draw_bands(ax, handles, lines, spread)
         finish(ax, history, handles, ylabel="%", title="Student's mAP on the test images")
-        from_zero(ax)
+        _room_for(ax, lines, spread)
         png = png_bytes(figure)
     alt = f"Student's mAP in percent over the epochs, mean over the seeds: {course(lines)}."
     return Picture(f"map_by_epoch{which}", alt, "Mean over the seeds; the band is one standard deviation.", png)
@@ -129,12 +129,10 @@ def _clusters(history: pd.DataFrame, variants: Sequence[str], which: str) -> Pic
         handles = draw_lines(above, clusters)
         _draw_bands(above, handles, clusters, spread)
         finish(above, history, handles, ylabel="clusters", title="Clusters, and eps of DBSCAN", last=False)
-        from_zero(above)
-        below.set_prop_cycle(None)
+        _room_for(above, clusters, spread)
         draw_lines(below, eps)
         finish(below, history, [], ylabel="eps")
         below.yaxis.set_major_locator(MaxNLocator(nbins=5))
-        above.yaxis.label.set_color(INK)
         png = png_bytes(figure)
     alt = f"Over the epochs, mean over the seeds. Clusters: {course(clusters, digits=0)}. Eps: {course(eps, digits=3)}."
     return Picture(f"clusters_by_epoch{which}", alt, "Mean over the seeds; the band is one standard deviation.", png)
@@ -154,6 +152,13 @@ def _courses(
             by_epoch = (scale * known.set_index("epoch")[column]).groupby(level="epoch")
             means[variant], spread[variant] = by_epoch.mean(), by_epoch.std(ddof=1)
     return means, spread
+
+
+def _room_for(ax: Any, means: Mapping[str, pd.Series], spread: Mapping[str, pd.Series]) -> None:
+    """Lets a panel begin at 0 and end above the highest line and the highest band."""
+    from_zero(ax)
+    highest = max(float((means[name] + spread[name].fillna(0)).max()) for name in means)
+    ax.set_ylim(top=max(ax.get_ylim()[1], 1.04 * highest))
 
 
 def _draw_bands(

@@ -153,6 +153,8 @@ def _explain(error: Any) -> str:
         return f"unknown key {key}; known are {', '.join(_File.model_fields)}"
     if error["type"] == "missing":
         return f"{key} is missing"
-    if place[0] in ("runs", "vary", "grid") and place != error["loc"]:
+    if error["type"] == "dict_type":
+        return f"{key} must be a mapping of settings to values, got {error['input']!r}"
+    if place[0] in ("runs", "vary", "grid") and len(place) < len(error["loc"]):
         return f"{key} must be a number, a word, true or false, got {error['input']!r}"
     return f"{key} must be {error['msg'].removeprefix('Input should be ')}, got {error['input']!r}"

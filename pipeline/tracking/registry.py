@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -70,6 +70,11 @@ def register_model(
         source = f"{run.client.get_run(run.id).info.artifact_uri}/{FOLDER}"
         made = run.client.create_model_version(name, source, run_id=run.id, tags={**tags, "sha256": digest})
     return f"models:/{name}/{made.version}"
+
+
+def registered_name(settings: Mapping[str, Any]) -> str:
+    """The entry that models of these settings are versions of: `dccc-market1501-resnet50`."""
+    return f"{settings.get('method', 'dccc')}-{settings['dataset']}-{settings['backbone']}"
 
 
 def save_pyfunc(place: Path, file: Path, *, num_features: int, example: str, run_id: str | None = None) -> None:

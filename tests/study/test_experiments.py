@@ -1,0 +1,112 @@
+"""What a study comes to on top of params.yaml: settings, names of experiments, mistakes."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from pipeline.errors import UserError
+from pipeline.study import plan, read_study, seeds_of, settings_table
+from pipeline.study.queue import _override
+from pipeline.study.running import duration
+from tests.params_file import change_params
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(autouse=True)
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    shutil.copy(ROOT / "params.yaml", tmp_path)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def planned(runs: str, *, seeds: tuple[int, ...] = (1, 2), **options):
+    Path("toy.yaml").write_text(f"title: A\nseeds: [1]\n{runs}\n", encoding="utf-8")
+    return plan(read_study(Path("toy.yaml")), seeds=seeds, source="toy.yaml", **options)
+
+
+def test_plan_goes_through_the_variants_seed_by_seed() -> None:
+    found = planned("runs: {b: {memory.update: hard}, a: {}}", seeds=(7, 3))
+    assert [each.name for each in found.experiments] == ["toy-b-7", "toy-a-7", "toy-b-3", "toy-a-3"]
+    assert found.experiments[2].changes == {"memory.update": "hard", "seed": 3}
+    assert found.experiments[2].settings["seed"] == 3 and found.experiments[2].settings["memory.update"] == "hard"
+
+
+def test_plan_fills_in_the_recipe() -> None:
+    found = planned("runs: {a: {dataset: market1501}}")
+    assert found.settings["a"]["clustering.eps"] == 0.7 and found.shared("backbone") == "resnet50"
+
+
+def test_plan_leaves_out_what_equals_an_earlier_variant() -> None:
+    found = planned("vary: {clustering.eps: [0.5, 0.6]}")  # 0.6 is the recipe's
+    assert [variant.name for variant in found.variants] == ["default", "clustering.eps=0.5"]
+    assert found.same == {"clustering.eps=0.6": "default"}
+
+
+def test_plan_takes_names_and_slugs_for_only() -> None:
+    runs = "runs: {+ A b: {}, c: {memory.update: hard}, d: {memory.update: mean}}"
+    assert [v.name for v in planned(runs, only=["a-b", "d"]).variants] == ["+ A b", "d"]
+    assert [v.name for v in planned(runs, only=["+ A b"]).variants] == ["+ A b"]
+    with pytest.raises(UserError, match="--only: toy.yaml has no run 'x'; it has \\+ A b, c, d"):
+        planned(runs, only=["x"])
+
+
+def test_key_is_that_of_the_settings_alone(project: Path) -> None:
+    runs = "runs: {a: {}, b: {memory.update: hard}}"
+    key = planned(runs).key
+    assert planned(runs, seeds=(5,)).key == key and planned(runs, only=["b"]).key == key
+    change_params(project / "params.yaml", {"loss.temperature": 0.06})
+    assert planned(runs).key != key
+
+
+def test_settings_table_holds_what_differs() -> None:
+    table = settings_table(planned("runs: {a: {}, b: {memory.update: hard, clustering.eps: 0.5}}"))
+    assert list(table.columns) == ["clustering.eps", "memory.update"]
+    assert table.loc["b"].tolist() == [0.5, "hard"]
+    assert list(settings_table(planned("runs: {a: {}}")).columns) == []
+
+
+@pytest.mark.parametrize(
+    ("runs", "message"),
+    [
+        ("runs: {a: {memory.taw: 1}}", "toy.yaml: 'a': params.yaml has no setting memory.taw"),
+        ("runs: {a: {loss: 1}}", "toy.yaml: 'a': loss is a section of params.yaml: name a setting in it"),
+        ("runs: {a: {epochs.x: 1}}", "toy.yaml: 'a': params.yaml has no setting epochs.x"),
+        ("runs: {a: {clustering.eps: 1.5}}", "toy.yaml: 'a': clustering.eps must be less than 1, got 1.5"),
+        ("runs: {a: {dataset: nowhere}}", "toy.yaml: 'a': dataset must be one of those with a recipe"),
+    ],
+)
+def test_plan_refuses_settings_in_one_line(runs: str, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        planned(runs)
+
+
+def test_plan_needs_params_yaml(project: Path) -> None:
+    (project / "params.yaml").unlink()
+    with pytest.raises(UserError, match="params.yaml is missing: run this from the top folder"):
+        planned("runs: {a: {}}")
+
+
+def test_seeds_of_reads_a_list() -> None:
+    assert seeds_of("3, 1,2") == (3, 1, 2)
+    for wrong in ("1,x", "", "1.5"):
+        with pytest.raises(UserError, match="--seeds takes whole numbers"):
+            seeds_of(wrong)
+    for wrong in ("1,1", "-1", f"{2**32}"):
+        with pytest.raises(UserError, match="--seeds takes different numbers"):
+            seeds_of(wrong)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [("fix", "fix"), (0.05, "0.05"), (True, "true"), ("true", "'true'"), ("null", "'null'"), ("a,b", "'a,b'"),
+     ("it's", r"'it\'s'"), ("timm/vit_small_patch16_224.dino", "timm/vit_small_patch16_224.dino"), ("1e-3", "'1e-3'")],
+)  # fmt: skip
+def test_override_quotes_what_would_be_taken_for_something_else(value: object, text: str) -> None:
+    assert _override(value) == text
+
+
+@pytest.mark.parametrize(("seconds", "text"), [(42, "42 s"), (200, "3 min"), (7500, "2 h 05 min")])
+def test_duration_is_short(seconds: float, text: str) -> None:
+    assert duration(seconds) == text
