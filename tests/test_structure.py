@@ -1,6 +1,7 @@
 """The arrows of the house: who may import whom, and what dvc.yaml has to know of it."""
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -31,7 +32,7 @@ def imported_names(file: Path) -> set[str]:
 
 
 def closure(start: Path) -> set[Path]:
-    """The files of this project that a module runs, its packages' __init__.py included."""
+    """The files of this project that a module runs, its packages' __init__.py and its templates included."""
     found: set[Path] = set()
     waiting = [start]
     while waiting:
@@ -39,6 +40,11 @@ def closure(start: Path) -> set[Path]:
         if file in found:
             continue
         found.add(file)
+        if file.suffix == ".j2":
+            continue
+        waiting += [
+            file.with_name(name) for name in re.findall(r'with_name\("([\w.]+\.j2)"\)', file.read_text("utf-8"))
+        ]
         for name in imported_names(file):
             parts = name.split(".")
             for length in range(1, len(parts) + 1):

@@ -43,16 +43,18 @@ def ranked(verdicts, shape=(64, 32, 3)):
 
 def test_learning_curves_say_where_they_start_and_end():
     curves = {picture.name: picture for picture in learning_curves(history(4), baselines={"Untrained": 0.148})}
-    assert list(curves) == ["map", "loss", "clusters", "schedules"]
+    assert list(curves) == ["map", "loss", "clusters", "learning_rate"]
     assert curves["map"].alt == (
         "mAP over the epochs, in percent: student 35.0 in epoch 2, 42.5 in epoch 4;"
         " teacher 35.0 in epoch 2, 42.5 in epoch 4; Untrained 14.8."
     )
     assert "hard labels 1.50 in epoch 1, 0.38 in epoch 4; soft labels (the total) 2.00" in curves["loss"].alt
     assert "clusters 101 in epoch 1, 104 in epoch 4; outliers 50" in curves["clusters"].alt
-    assert "learning rate 3.500 in epoch 1, 3.500 in epoch 4 (in units of 10⁻⁴)" in curves["schedules"].alt
+    assert "eps 0.594 in epoch 1, 0.576 in epoch 4" in curves["clusters"].alt
+    assert "learning rate 3.500 in epoch 1, 3.500 in epoch 4 (in units of 10⁻⁴)" in curves["learning_rate"].alt
     for picture in curves.values():
-        assert opened(picture).shape == (633, 998, 3)
+        assert opened(picture).shape == (883 if picture.name == "clusters" else 633, 998, 3)
+        assert picture.size == opened(picture).shape[1::-1]
 
 
 def test_learning_curves_leave_out_what_was_not_measured():
@@ -65,17 +67,18 @@ def test_learning_curves_leave_out_what_was_not_measured():
 def test_learning_curves_of_one_epoch_are_visible_points():
     one = history(2).iloc[1:]
     curves = learning_curves(one, num_identities=90)
-    assert [picture.name for picture in curves] == ["map", "loss", "clusters", "schedules"]
+    assert [picture.name for picture in curves] == ["map", "loss", "clusters", "learning_rate"]
     assert "student 35.0 in epoch 2; teacher" in curves[0].alt
     assert curves[2].alt.endswith("outliers 50 in epoch 2; the training set shows 90 identities.")
     orange = np.abs(opened(curves[2]).astype(int) - (0xD5, 0x5E, 0x00)).sum(axis=2) < 30
     assert orange.sum() > 50, "the marker of the only point, in the panel without a legend"
 
 
-def test_learning_curves_show_cluster_quality_where_it_is_known():
-    curves = learning_curves(history(3).assign(ari=[0.1, 0.2, 0.3], nmi=[0.4, 0.5, 0.6]))
-    assert curves[-1].name == "cluster_quality"
-    assert "adjusted Rand index 0.10 in epoch 1, 0.30 in epoch 3" in curves[-1].alt
+def test_learning_curves_of_a_training_without_a_teacher_do_not_speak_of_one():
+    alone = history(4).assign(teacher_map=np.nan, loss_soft=np.nan, loss_hard=2.0, loss=2.0)
+    curves = {picture.name: picture for picture in learning_curves(alone)}
+    assert "teacher" not in curves["map"].alt + curves["map"].caption
+    assert curves["loss"].alt == "Loss over the epochs: hard labels (the total) 2.00 in epoch 1, 2.00 in epoch 4."
 
 
 def test_learning_curves_leave_the_history_alone():

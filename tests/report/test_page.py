@@ -126,7 +126,7 @@ def test_page_is_self_contained(usual, usual_page):
 
 def test_page_speaks_of_every_picture(usual_page):
     images = usual_page.all("img")
-    assert len(images) == 4 + 1 + 2 * 4, "curves, CMC, two queries with three places each"
+    assert len(images) == 3 + 1 + 2 * 4, "curves, CMC, two queries with three places each"
     assert all(image["alt"].strip() for image in images)
     assert "Rank 2: wrong, identity 1, camera 2, cosine 0.80" in [image["alt"] for image in images]
     for image in images:
@@ -244,11 +244,11 @@ def test_page_takes_what_is_missing(changes, tmp_path):
     assert len(page.all("img")) == len(figures)
     if "results" in changes and not changes["results"]:
         assert "The network was not evaluated." in page.words()
-        assert figures == ["clusters.png", "loss.png", "map.png", "schedules.png"]
+        assert figures == ["clusters.png", "loss.png", "map.png"]
 
 
 def test_figures_are_written_as_files(usual):
-    names = ["clusters", "cmc", "loss", "map", "ranked_lists", "schedules"]
+    names = ["clusters", "cmc", "loss", "map", "ranked_lists"]
     assert sorted(path.name for path in usual.iterdir()) == ["figures", "report.html"]
     assert sorted(path.stem for path in (usual / "figures").iterdir()) == names
     for path in (usual / "figures").iterdir():

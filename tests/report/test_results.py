@@ -83,3 +83,8 @@ def test_cmc_curves_have_the_names_of_the_result_rows() -> None:
 
 def test_cmc_curves_of_nothing() -> None:
     assert cmc_curves(pd.DataFrame({"rank": pd.Series(dtype=int)})) == {}
+
+
+def test_cmc_curves_leave_out_a_network_that_the_training_does_not_have() -> None:
+    table = pd.DataFrame({"rank": [1, 2], "student": [0.5, 0.6], "teacher": [np.nan, np.nan]})
+    assert list(cmc_curves(table)) == ["Student"]

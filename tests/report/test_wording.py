@@ -89,7 +89,7 @@ def test_history_cell_suits_its_column(column, value, text):
 def test_summary_of_a_usual_run():
     assert wording.summary(report()) == (
         "ResNet-18 was trained by DCCC for 2 epochs on 1,600 images of the data set synthetic, without identity labels."
-        " In the last epoch they fell into 98 clusters, and 110 images (6.9%) were left out as outliers; in truth they"
+        " In the last epoch they fell into 98 clusters, and 110 images (6.9%) belong to none; in truth they"
         " show 100 identities, which the training never sees. At the end the student reaches an mAP of 52.4% and puts a"
         " right image first for 68.1% of the queries. Its mAP is 37.6 points above the 14.8% of the untrained network,"
         " and 3.5 times as high. Also for comparison: colour histogram 9.2%."
@@ -133,3 +133,9 @@ def test_captions_say_what_is_known():
         "Rank 2: wrong, identity 7, camera 1, cosine 0.51"
     )
     assert wording.entry_alt(1, RankedImage(picture, "distractor", 0)) == "Rank 1: distractor, distractor image"
+
+
+def test_method_name_is_that_of_the_papers() -> None:
+    assert wording.method_name({}) == wording.method_name({"method": "dccc"}) == "DCCC"
+    assert wording.method_name({"method": "cluster_contrast"}) == "Cluster Contrast"
+    assert wording.method_name({"method": "spcl"}) == "SpCL"

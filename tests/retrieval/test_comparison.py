@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline.retrieval.comparison import SCORES, best_of_run, compare
+from pipeline.retrieval.comparison import SCORES, best_of_run, compare, summary_of
 from pipeline.retrieval.ranked_lists import COLUMNS
 from pipeline.retrieval.scoring import TestSet, figures
 
@@ -145,3 +145,26 @@ def test_best_of_run_does_not_depend_on_the_index_of_the_table() -> None:
 
 def test_best_of_run_without_any_evaluation_is_empty() -> None:
     assert best_of_run(pd.DataFrame({"epoch": [1, 2], "loss": [2.0, 1.0]})) == {}
+
+
+def test_compare_keeps_the_features_of_the_result(test: TestSet) -> None:
+    found = compare(test, {"student": noisy(0.4), "untrained": noisy(2.0)})
+    assert found.features is not None
+    for kept, expected in zip(found.features, test.embed(noisy(0.4)), strict=True):
+        np.testing.assert_array_equal(kept, expected)
+
+
+def test_best_of_run_is_none_of_a_network_that_the_training_does_not_have() -> None:
+    scores = {f"{role}_{score}": [0.2, 0.3] for role in ("student", "teacher") for score in SCORES}
+    history = pd.DataFrame({"epoch": [1, 2], **scores}).assign(teacher_mAP=np.nan)
+    assert list(best_of_run(history)) == ["student_best_of_run"]
+
+
+def test_summary_is_short_and_in_order() -> None:
+    scored = dict.fromkeys(("student", "teacher", "untrained", "colour_histogram"), dict.fromkeys(SCORES, 0.5))
+    clustering = {"clustering": {"clusters": 7, "images": 90, "outliers": 3}}
+    summary = summary_of({**scored, "queries": {"all": 4.0, "valid": 4.0}, **clustering})
+    assert list(summary) == [*SCORES, "teacher_mAP", "untrained_mAP", "clusters", "outliers"]
+    scored.pop("teacher")
+    assert "teacher_mAP" not in summary_of({**scored, **clustering})
+    assert summary_of(clustering) == {"clusters": 7, "outliers": 3}
