@@ -1,7 +1,6 @@
 """A study from its file to its comparison, by DVC's real queue, in a project whose stages take a moment."""
 
 import contextlib
-import json
 import os
 import shutil
 import signal
@@ -15,6 +14,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from pipeline.errors import UserError
+
 ROOT = Path(__file__).parents[2]
 STUDY = """
 title: A toy
@@ -23,7 +24,6 @@ seeds: [1, 2]
 runs:
   baseline: {}
   + mean: {memory.update: mean}
-  broken: {loss.temperature: 0.7}
 """
 # Writes what the stages write, made of the settings; every training leaves a trace in the checkout.
 TOY = """
@@ -37,7 +37,7 @@ checkout = Path(os.environ["DVC_ROOT"])
 if sys.argv[1] == "train":
     with (checkout / "trained.txt").open("a") as trace:
         trace.write(os.environ["DVC_EXP_NAME"] + "\\n")
-    if values["loss"]["temperature"] == 0.7 and not (checkout / "mended").exists():
+    if values["memory"]["update"] == "mean" and not (checkout / "mended").exists():
         sys.exit("the loss is not finite")
     time.sleep(float(os.environ.get("TOY_SECONDS", 0)))
     Path("data/model").mkdir(parents=True, exist_ok=True)
@@ -146,18 +146,18 @@ def project(tmp_path_factory: pytest.TempPathFactory, mlflow_database: Path) -> 
 
 def test_study_trains_compares_and_tells_what_failed(project: Project) -> None:
     before = (project.folder / "params.yaml").read_bytes()
-    told = project.study("toy.yaml", "--only", "baseline", "--only", "broken", "--seeds", "1", code=1, TOY_MLFLOW="1")
+    told = project.study("toy.yaml", "--seeds", "1", code=1, TOY_MLFLOW="1")
     assert "A toy: 2 experiments, 0 of them are there" in told
     assert "[1/2] baseline, seed 1: student mAP 10.0% (" in told
-    log = project.folder / told.split("[2/2] broken, seed 1: FAILED, see ")[1].split(" (")[0]
+    log = project.folder / told.split("[2/2] + mean, seed 1: FAILED, see ")[1].split(" (")[0]
     assert "the loss is not finite" in log.read_text()
     assert "error: 1 of 2 experiments failed: start the same command again" in told
-    assert project.trained() == ["toy-baseline-1", "toy-broken-1"]
+    assert project.trained() == ["toy-baseline-1", "toy-mean-1"]
     assert (project.folder / "params.yaml").read_bytes() == before
     assert project.git("diff", "HEAD", "--stat") == ""
     assert project.processes() == []
     table = pd.read_csv(project.folder / "reports/comparison.csv")
-    assert table[["variant", "seeds", "seeds_wanted"]].to_numpy().tolist() == [["baseline", 1, 1], ["broken", 0, 1]]
+    assert table[["variant", "seeds", "seeds_wanted"]].to_numpy().tolist() == [["baseline", 1, 1], ["+ mean", 0, 1]]
     assert table["student_mAP_mean"][0] == pytest.approx(0.1)
     assert "n = 0 of 1" in (project.folder / "reports/comparison.html").read_text()
     tags = project.tags()
@@ -173,81 +173,59 @@ def test_study_trains_compares_and_tells_what_failed(project: Project) -> None:
 def test_study_started_again_does_what_is_missing_two_at_a_time(project: Project) -> None:
     (project.folder / "mended").touch()
     told = project.study("toy.yaml", "--jobs", "2", "--output", "reports/other")
-    assert "A toy: 6 experiments, 1 of them are there" in told
-    assert "[6/6]" in told and "MLflow does not know the run of toy-broken-1" in told
-    assert project.trained() == ["toy-baseline-2", "toy-broken-1", "toy-broken-2", "toy-mean-1", "toy-mean-2"]
+    assert "A toy: 4 experiments, 1 of them are there" in told
+    assert "[4/4]" in told and "MLflow does not know the run of toy-mean-1" in told
+    assert project.trained() == ["toy-baseline-2", "toy-mean-1", "toy-mean-2"]
     table = pd.read_csv(project.folder / "reports/other.csv").set_index("variant")
     assert table.loc["+ mean", "memory.update"] == "mean" and set(table["seeds"]) == {2}
     assert table.loc["+ mean", "student_mAP_mean"] == pytest.approx(0.2)
     assert table.loc["+ mean", "student_mAP_std"] == pytest.approx(0.1 / 2**0.5)
     runs = pd.read_csv(project.folder / "reports/other_runs.csv")
-    assert len(runs) == 6 and runs["experiment"].is_unique
+    assert len(runs) == 4 and runs["experiment"].is_unique
     assert {path.name for path in (project.folder / "reports/other").iterdir()} == {
         "scores.png", "map_by_epoch.png", "clusters_by_epoch.png"
     }  # fmt: skip
     assert project.processes() == []
 
 
-def test_study_with_other_settings_keeps_the_old_experiment(project: Project) -> None:
+def test_study_interrupted_leaves_nothing_behind_and_keeps_older_experiments(project: Project) -> None:
     params = project.folder / "params.yaml"
-    before = params.read_text()
-    params.write_text(before.replace("k2: 6 ", "k2: 5 "))
-    try:
-        told = project.study("toy.yaml", "--only", "baseline", "--seeds", "1")
-    finally:
-        params.write_text(before)
-    assert "used as in the working copy, not as committed: params.yaml" in told
-    (old,) = (name for name in project.experiments() if name.startswith("toy-baseline-1-"))
-    assert f"toy-baseline-1 was made with other settings or code: it is called {old} now" in told
-    assert project.trained() == ["toy-baseline-1"]
-
-
-def test_study_compares_without_training(project: Project) -> None:
-    told = project.study("toy.yaml", "--compare-only", "--only", "mean", "--seeds", "1,2,3")
-    assert "(n = 2 of 3)" in told and project.trained() == []
-
-
-def test_study_interrupted_leaves_nothing_behind(project: Project) -> None:
-    process = project.start("toy.yaml", "--only", "mean", "--seeds", "8,9", TOY_SECONDS="60")
+    params.write_text(params.read_text().replace("k2: 6 ", "k2: 5 "))
+    process = project.start("toy.yaml", "--only", "baseline", TOY_SECONDS="60")
     end = time.monotonic() + 60
     while not (project.folder / "trained.txt").exists() and time.monotonic() < end:
         time.sleep(0.1)
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=60)
     assert process.returncode == 1, out + err
+    assert "used as in the working copy, not as committed: params.yaml" in out
     assert "stopping: the trainings that run write a checkpoint" in out
     assert "error: stopped before the end: start the same command again" in err
-    assert project.trained() == ["toy-mean-8"]
+    assert project.trained() == ["toy-baseline-1"]
     assert project.processes() == []
-    assert project.git("diff", "HEAD", "--stat") == ""
-    assert not {"toy-mean-8", "toy-mean-9"} & set(project.experiments())
-
-
-def test_study_refuses_a_queue_that_holds_something_else(project: Project) -> None:
-    queued = [sys.executable, "-m", "dvc", "exp", "run", "-q", "--queue", "--name", "mine", "-S", "seed=5"]
-    subprocess.run(queued, cwd=project.folder, env=project.environment(), check=True)
-    try:
-        told = project.study("toy.yaml", "--only", "mean", "--seeds", "7", code=1)
-    finally:
-        remove = [sys.executable, "-m", "dvc", "queue", "remove", "-q", "mine"]
-        subprocess.run(remove, cwd=project.folder, env=project.environment(), check=True)
-    assert "DVC's queue holds what is not of this study (mine): run it (`dvc queue start`), or take it out" in told
-    assert project.trained() == []
+    assert "k2: 5 " in params.read_text() and project.git("diff", "HEAD", "--name-only").split() == ["params.yaml"]
+    names = project.experiments()
+    (old,) = (name for name in names if name.startswith("toy-baseline-1-"))
+    assert f"toy-baseline-1 was made with other settings or code: it is called {old} now" in out
+    assert not {"toy-baseline-1", "toy-baseline-2"} & set(names)
 
 
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("toy.yaml", "--jobs", "0"), "--jobs must be at least 1, got 0"),
-        (("toy.yaml", "--output", "reports/a.html"), "--output must have no suffix, got reports/a.html"),
-        (("toy.yaml", "--output", "data/model/x"), "data/model/x belongs to the results of the stages"),
-        (("toy.yaml", "--compare-only", "--seeds", "77"), "toy.yaml: none of its experiments is there"),
+        (("--jobs", "0"), "--jobs must be at least 1, got 0"),
+        (("--output", "reports/a.html"), "--output must have no suffix, got reports/a.html"),
+        (("--output", "data/model/x"), "data/model/x belongs to the results of the stages"),
+        (("--only", "x"), "--only: toy.yaml has no run 'x'; it has baseline, \\+ mean"),
     ],
 )
-def test_study_refuses_in_one_line(project: Project, words: tuple[str, ...], message: str) -> None:
-    assert message in project.study(*words, code=1)
+def test_study_refuses_in_one_line(
+    project: Project, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...], message: str
+) -> None:
+    from stages.study import study
 
-
-def test_tags_of_the_trainings_are_json(project: Project) -> None:
-    tags = json.loads((project.folder / ".scratch/studies/toy.json").read_text())
-    assert all(each["study"] == "toy" for each in tags.values())
+    monkeypatch.chdir(project.folder)
+    values = {words[0][2:]: words[1]}
+    given = {"jobs": int(values.get("jobs", 1)), "only": [values["only"]] if "only" in values else None}
+    with pytest.raises(UserError, match=message):
+        study(Path("toy.yaml"), output=Path(values.get("output", "reports/comparison")), seeds=None, **given)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import UserError
-from pipeline.study import plan, read_study, seeds_of, settings_table
+from pipeline.study import alone, plan, read_study, require_free, seeds_of, settings_table
 from pipeline.study.queue import _override
 from pipeline.study.running import duration
 from tests.params_file import change_params
@@ -74,7 +74,7 @@ def test_settings_table_holds_what_differs() -> None:
         ("runs: {a: {loss: 1}}", "toy.yaml: 'a': loss is a section of params.yaml: name a setting in it"),
         ("runs: {a: {epochs.x: 1}}", "toy.yaml: 'a': params.yaml has no setting epochs.x"),
         ("runs: {a: {clustering.eps: 1.5}}", "toy.yaml: 'a': clustering.eps must be less than 1, got 1.5"),
-        ("runs: {a: {dataset: nowhere}}", "toy.yaml: 'a': dataset must be one of those with a recipe"),
+        ("runs: {a: {dataset: nowhere}}", "toy.yaml: 'a': dataset must be one of those"),
     ],
 )
 def test_plan_refuses_settings_in_one_line(runs: str, message: str) -> None:
@@ -105,6 +105,32 @@ def test_seeds_of_reads_a_list() -> None:
 )  # fmt: skip
 def test_override_quotes_what_would_be_taken_for_something_else(value: object, text: str) -> None:
     assert _override(value) == text
+
+
+class Held:
+    """A queue that holds what it is told."""
+
+    def __init__(self, **states: str) -> None:
+        self.states = lambda: states
+
+
+def test_require_free_refuses_what_runs_and_what_is_not_of_the_study() -> None:
+    require_free(Held(a="queued", b="failed", c="done"), {"a"})
+    with pytest.raises(UserError, match="DVC is still running a: wait for it, or `dvc queue kill a`"):
+        require_free(Held(a="running"), {"a"})
+    with pytest.raises(UserError, match=r"DVC's queue holds what is not of this study \(mine\): run it"):
+        require_free(Held(mine="queued", a="queued"), {"a"})
+
+
+def test_alone_refuses_a_second_study(tmp_path: Path) -> None:
+    with (
+        alone(tmp_path / "deep/lock"),
+        pytest.raises(UserError, match="another study is running in this checkout"),
+        alone(tmp_path / "deep/lock"),
+    ):
+        pass
+    with alone(tmp_path / "deep/lock"):
+        pass
 
 
 @pytest.mark.parametrize(("seconds", "text"), [(42, "42 s"), (200, "3 min"), (7500, "2 h 05 min")])
