@@ -15,7 +15,10 @@ for _name in ("MLFLOW_DISABLE_TELEMETRY", "DO_NOT_TRACK"):
     os.environ.setdefault(_name, "true")
 
 
-LONG = ("test_readme.py", "test_stages.py", "test_processes.py", "test_interruption.py", "test_failures.py")
+LONG = (
+    "test_readme.py", "test_stages.py", "test_server.py", "test_slurm.py", "test_study.py", "test_methods.py",
+    "test_processes.py", "test_remote.py", "test_interruption.py", "test_failures.py",
+)  # fmt: skip
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -1,4 +1,4 @@
-"""requirements.txt (for pip) and pyproject.toml (for uv) name the same versions, and no registry."""
+"""The lists for pip and pyproject.toml (for uv) name the same versions, and no registry."""
 
 import re
 import tomllib
@@ -7,16 +7,36 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 
 
+def listed(name: str) -> list[str]:
+    return [line for line in (ROOT / name).read_text().splitlines() if not line.startswith("#")]
+
+
+def package(line: str) -> str:
+    return re.split(r"[\[>=]", line)[0].replace("_", "-")
+
+
 def test_pins_agree() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     pinned = project["tool"]["uv"]["constraint-dependencies"]
-    lines = [line for line in (ROOT / "requirements.txt").read_text().splitlines() if not line.startswith("#")]
-    assert lines == pinned
+    lines = listed("requirements.txt") + listed("requirements-s3.txt")
+    assert sorted(lines) == sorted(pinned)
     assert all(re.fullmatch(r"[\w.\-]+(\[[\w,]+\])?==\S+( ; .+)?", line) for line in lines)
 
 
 def test_every_dependency_is_pinned() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
-    pinned = {re.split(r"[\[=]", pin)[0].replace("_", "-") for pin in project["tool"]["uv"]["constraint-dependencies"]}
-    wanted = [*project["project"]["dependencies"], *project["dependency-groups"]["dev"]]
-    assert {re.split(r"[\[>=]", name)[0] for name in wanted} <= pinned
+    pinned = {package(pin) for pin in project["tool"]["uv"]["constraint-dependencies"]}
+    extra, dev = project["project"]["optional-dependencies"]["team"], project["dependency-groups"]["dev"]
+    assert {package(name) for name in (*project["project"]["dependencies"], *extra, *dev)} <= pinned
+
+
+def test_tests_have_what_a_team_installs() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    assert set(project["project"]["optional-dependencies"]["team"]) <= set(project["dependency-groups"]["dev"])
+
+
+def test_packages_for_s3_alone_stand_apart_for_pip() -> None:
+    """Which refuses the versions of the others beside them."""
+    apart = {package(line) for line in listed("requirements-s3.txt")}
+    assert {"boto3", "botocore", "dvc-s3", "moto", "s3fs"} <= apart
+    assert apart.isdisjoint(package(line) for line in listed("requirements.txt"))

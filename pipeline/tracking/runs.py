@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 __all__ = ["EXPERIMENT", "NoRun", "Run", "open_run", "start_run", "tracked"]
 
+_PARAMS_A_CALL = 100
+
 
 class Run:
     """One run in MLflow.
@@ -130,8 +132,7 @@ def start_run(
     title = os.environ.get("DVC_EXP_NAME")
     name = f"{title} ({name})" if title else name
     run = client.create_run(experiment, run_name=name, tags={**_git_tags(checkout), **tags, **study_tags(title)})
-    for key, value in _flat(settings):
-        client.log_param(run.info.run_id, key, value)
+    _log_settings(client, run.info.run_id, settings)
     return Run(client, run.info.run_id)
 
 
@@ -146,6 +147,15 @@ def open_run(checkout: Path, run_id: str, *, name: str, settings: Mapping[str, A
     run = start_run(checkout, name=name, settings=settings, tags={"missing_run": run_id})
     run.end()
     return run
+
+
+def _log_settings(client: "MlflowClient", run_id: str, settings: Mapping[str, Any]) -> None:
+    """As parameters, as many in a call as a server takes: one by one, each would wait for its answer."""
+    from mlflow.entities import Param
+
+    params = [Param(key, str(value)) for key, value in _flat(settings)]
+    for first in range(0, len(params), _PARAMS_A_CALL):
+        client.log_batch(run_id, params=params[first : first + _PARAMS_A_CALL])
 
 
 def _git_tags(checkout: Path) -> dict[str, str]:
