@@ -12,6 +12,7 @@ import torch
 
 from pipeline.errors import UserError
 from pipeline.training import distributed
+from pipeline.training.distributed import joining
 from tests.training.gloo import in_processes
 
 
@@ -129,8 +130,8 @@ def test_process_whose_fellows_never_come_gives_up_with_one_line(monkeypatch: py
     here = {"RANK": "0", "WORLD_SIZE": "2", "LOCAL_RANK": "0", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     for name, value in here.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setattr(distributed, "MEETING", timedelta(seconds=1))
-    monkeypatch.setattr(distributed, "_wait_to_be_ended", lambda: None)
+    monkeypatch.setattr(joining, "MEETING", timedelta(seconds=1))
+    monkeypatch.setattr(joining, "_wait_to_be_ended", lambda: None)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(UserError, match="another training process has failed") as caught, distributed.join():
         pytest.fail("it was alone")

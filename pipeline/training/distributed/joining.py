@@ -1,0 +1,94 @@
+"""How the processes that torchrun started find each other, and how they end when one of them has failed."""
+
+import atexit
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+
+import torch
+import torch.distributed as dist
+from torch.distributed import PrefixStore, Store  # type: ignore[attr-defined]
+from torch.distributed.rendezvous import rendezvous
+
+from pipeline.errors import UserError
+from pipeline.training.distributed.parent import end_with_parent
+from pipeline.training.distributed.processes import Processes
+
+# Clustering happens in the first process while the others wait: longer than torch's default of 10 to 30 minutes.
+PATIENCE = timedelta(hours=12)
+# To find each other, after which one that has failed would be waited for in vain.
+MEETING = timedelta(minutes=5)
+# torchrun looks every 0.1 s whether a process of its machine has failed.
+SECONDS_TO_BE_ENDED = 5.0
+
+
+def launched() -> bool:
+    """True in a process that torchrun started."""
+    return "TORCHELASTIC_RUN_ID" in os.environ
+
+
+@contextmanager
+def join() -> Iterator[Processes]:
+    """Joins the processes that torchrun started (nccl on CUDA, gloo on a CPU); alone, there is nothing to join.
+
+    Raises:
+        UserError: no GPU is left for this process; another process failed and torchrun, perhaps that of another
+            machine, has not ended this one.
+    """
+    cuda = torch.cuda.is_available()
+    local = int(os.environ.get("LOCAL_RANK", "0"))
+    if cuda and local >= torch.cuda.device_count():
+        raise UserError(f"train.processes: process {local + 1} on this machine has no GPU of its own")
+    device = torch.device("cuda", local) if cuda else torch.device("cpu")
+    if cuda:
+        torch.cuda.set_device(device)
+    size = int(os.environ.get("WORLD_SIZE", "1"))
+    if launched():
+        end_with_parent()  # torchrun gives each process a session of its own: what ends torchrun does not reach it
+    if size == 1:
+        yield Processes(device=device)
+        return
+    try:
+        store, rank, _ = next(rendezvous("env://", timeout=MEETING))
+        _meet(PrefixStore("meeting", store), rank, size)
+        dist.init_process_group("nccl" if cuda else "gloo", store=store, rank=rank, world_size=size, timeout=PATIENCE)
+        yield Processes(rank=rank, size=size, device=device)
+    except BaseException as error:
+        if dist.is_initialized():
+            atexit.register(_end_at_once)
+        if not _lost_another(error):
+            raise
+        _wait_to_be_ended()
+        reason = str(error).splitlines()[0]
+        raise UserError(f"another training process has failed; its own message says why ({reason})") from error
+    # Not after a failure: with nccl that may wait for the others, who wait for this one. It ends, and so they notice.
+    dist.destroy_process_group()
+
+
+def _meet(store: Store, rank: int, size: int) -> None:
+    """Waits until all processes have said that they are there."""
+    store.set(str(rank), "here")
+    store.wait([str(other) for other in range(size)], MEETING)
+
+
+def _end_at_once() -> None:
+    """The last that a failed process does: taking gloo's running threads down may abort it, and cover its message."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(1)
+
+
+def _lost_another(error: BaseException) -> bool:
+    """Whether a transfer failed because another process is gone; gloo raises no type of its own."""
+    return isinstance(error, dist.DistError) or "gloo/transport" in str(error)
+
+
+def _wait_to_be_ended() -> None:
+    """Leaves torchrun the time to end this process, so that nothing covers the message of the one that failed."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_DFL)
+    time.sleep(SECONDS_TO_BE_ENDED)
