@@ -9,12 +9,11 @@ from pathlib import Path
 from typing import Any, cast
 
 from pydantic import BaseModel, ValidationError
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
 
 from pipeline.errors import UserError
 from pipeline.methods import METHODS
 from pipeline.settings import Settings
+from pipeline.yaml_file import read_mapping
 
 __all__ = ["Settings", "check_processes", "read_settings"]
 
@@ -29,7 +28,7 @@ def read_settings(path: Path = Path("params.yaml")) -> Settings:
     Raises:
         UserError: one line that names the key, what was given and what is allowed.
     """
-    values = _read_yaml(path)
+    values = read_mapping(path, if_missing="run this from the top folder of the project")
     tables = {key: values.pop(f"{key}s", None) for key in _FILLED}
     sources = {}
     for word, key in _FILLED.items():
@@ -48,18 +47,6 @@ def read_settings(path: Path = Path("params.yaml")) -> Settings:
     _check_method(settings, path)
     _check_together(settings, path)
     return settings
-
-
-def _read_yaml(path: Path) -> dict[str, Any]:
-    try:
-        values = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise UserError(f"{path} is missing: run this from the top folder of the project") from error
-    except (YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
-    if not isinstance(values, dict):
-        raise UserError(f"{path}: expected keys and values, got {type(values).__name__}")
-    return values
 
 
 def _fill(values: dict[str, Any], sources: dict[str, tuple[str, Any]], at: str, path: Path) -> dict[str, Any]:

@@ -74,7 +74,7 @@ def test_deps_are_the_modules_that_the_stage_imports(stage: str) -> None:
         ("mlflow", "pipeline/tracking/"),
         ("matplotlib", "pipeline/report/"),
         ("jinja2", "pipeline/report/"),
-        ("ruamel", ("pipeline/params.py", "pipeline/study/")),
+        ("ruamel", ("pipeline/yaml_file.py", "pipeline/study/")),
         ("dvc", "pipeline/study/"),
     ],
 )

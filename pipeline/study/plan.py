@@ -14,10 +14,9 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
 
 from pipeline.errors import UserError
+from pipeline.yaml_file import read_mapping
 
 Value = bool | int | float | str
 Settings = dict[str, Value]
@@ -78,7 +77,7 @@ def read_study(path: Path) -> Study:
     if not name:
         raise UserError(f"{path}: the name of a study file needs a letter or a digit")
     try:
-        file = _File.model_validate(_read_yaml(path))
+        file = _File.model_validate(read_mapping(path, if_missing="name a study file, such as studies/ablation.yaml"))
     except ValidationError as error:
         raise UserError(f"{path}: " + "; ".join(dict.fromkeys(map(_explain, error.errors())))) from error
     if repeated := [str(seed) for seed, times in Counter(file.seeds).items() if times > 1]:
@@ -132,18 +131,6 @@ def _with_slugs(named: list[tuple[str, Settings]], path: Path) -> tuple[Variant,
         taken[slug] = name
         variants.append(Variant(name, slug, changes))
     return tuple(variants)
-
-
-def _read_yaml(path: Path) -> dict[str, Any]:
-    try:
-        values = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise UserError(f"{path} is missing: name a study file, such as studies/ablation.yaml") from error
-    except (YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
-    if not isinstance(values, dict):
-        raise UserError(f"{path}: expected keys and values, got {type(values).__name__}")
-    return values
 
 
 def _explain(error: Any) -> str:
