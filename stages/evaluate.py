@@ -20,7 +20,7 @@ from pipeline.model.starting import starting_weights
 from pipeline.params import read_settings
 from pipeline.retrieval import colour_histogram
 from pipeline.retrieval.comparison import Comparison, best_of_run, compare, summary_of, table_of
-from pipeline.retrieval.diagnostics import diagnose, diagnose_clusters
+from pipeline.retrieval.diagnostics.tables import diagnose, diagnose_clusters
 from pipeline.retrieval.embedder import open_embedder
 from pipeline.retrieval.embedding import embed_shown
 from pipeline.retrieval.scoring import Embed, TestSet, why_not_scored

@@ -13,7 +13,7 @@ from pipeline.report.contents import (
     SplitSummary,
     summarise_splits,
 )
-from pipeline.report.map_figure import read_map
+from pipeline.report.figures.embedding_map import read_map
 from pipeline.report.page import write_report
 from pipeline.report.published import published_rows
 from pipeline.report.ranked_lists import illustrate

@@ -16,8 +16,8 @@ import pandas as pd
 
 from pipeline.files import replacing, write_text
 from pipeline.report import wording
-from pipeline.report.comparison_figures import comparison_figures, plus_minus
-from pipeline.report.drawing import Picture
+from pipeline.report.figures.comparison import comparison_figures, plus_minus
+from pipeline.report.figures.drawing import Picture
 from pipeline.report.page import TEMPLATE as REPORT
 
 TEMPLATE = Path(__file__).with_name("comparison.html.j2")

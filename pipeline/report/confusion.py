@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 
 from pipeline.report.contents import ConfusedPair
-from pipeline.report.drawing import Picture, canvas, png_bytes
-from pipeline.report.sheet import draw_image, fewer_colours
+from pipeline.report.figures.drawing import Picture, canvas, png_bytes
+from pipeline.report.figures.sheet import draw_image, fewer_colours
 from pipeline.report.wording import confusion_caption, count
 
 
@@ -20,7 +20,7 @@ def illustrate_pairs(table: pd.DataFrame, *, catalogue: pd.DataFrame, images: np
     Only the rows that are shown are read of `images`, so a memory map will do.
 
     Args:
-        table: As `pipeline.retrieval.confusion.confused_pairs` returns it, or read back from its CSV file.
+        table: As `pipeline.retrieval.diagnostics.confusion.confused_pairs` returns it, or read back from its CSV file.
         catalogue: One row an image in the order of `images`, columns `pid`, `split`.
         images: (N, H, W, 3) uint8.
     """

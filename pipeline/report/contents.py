@@ -165,7 +165,7 @@ class ReportData:
             are in the table of epochs.
         cmc: Name -> (R,) fractions; the entry at r is the share of queries with a match in the first r + 1 places.
         ranked_lists: Queries with their ranked gallery images; consecutive lists of one group share a heading.
-        camera_pairs: As `pipeline.retrieval.camera_pairs` returns it; None or empty where there are no cameras.
+        camera_pairs: As `retrieval.diagnostics.camera_pairs` returns it; None or empty where there are no cameras.
         confused: Pairs of identities that the network takes for each other, the most confused first.
         embedding: Test images (or training images by cluster) on a plane.
         clusters: Clusters of the training images by the final network, with some of their pictures; outliers last.

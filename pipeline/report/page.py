@@ -16,14 +16,14 @@ from PIL import Image
 
 from pipeline.files import replacing, write_text
 from pipeline.report import wording
-from pipeline.report.camera_figure import camera_figure, camera_table
 from pipeline.report.confusion import confusion_sheet
 from pipeline.report.contents import ReportData, ResultRow
-from pipeline.report.drawing import Picture
-from pipeline.report.figures import cmc_curve, learning_curves
-from pipeline.report.map_figure import map_figure
+from pipeline.report.figures.cameras import camera_figure, camera_table
+from pipeline.report.figures.curves import cmc_curve, learning_curves
+from pipeline.report.figures.drawing import Picture
+from pipeline.report.figures.embedding_map import map_figure
+from pipeline.report.figures.sheet import cluster_sheet, ranked_sheet
 from pipeline.report.published import published_remark
-from pipeline.report.sheet import cluster_sheet, ranked_sheet
 
 TEMPLATE = Path(__file__).with_name("page.html.j2")
 _THUMBNAIL = (192, 144)  # width, height at most

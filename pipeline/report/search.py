@@ -17,8 +17,8 @@ from pipeline.datasets.images import UnreadableImageError, read_image
 from pipeline.errors import UserError
 from pipeline.files import replacing
 from pipeline.progress import Progress
-from pipeline.report.drawing import INK, Picture, canvas, png_bytes
-from pipeline.report.sheet import draw_image
+from pipeline.report.figures.drawing import INK, Picture, canvas, png_bytes
+from pipeline.report.figures.sheet import draw_image
 from pipeline.report.wording import count, shortened
 from pipeline.retrieval.queries import Found
 

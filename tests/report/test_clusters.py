@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from pipeline.report import ClusterSample, sample_clusters
-from pipeline.report.sheet import cluster_sheet
+from pipeline.report.figures.sheet import cluster_sheet
 from pipeline.report.wording import cluster_caption
 
 

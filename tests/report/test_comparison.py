@@ -8,7 +8,7 @@ import pytest
 
 from pipeline.report import comparison as module
 from pipeline.report.comparison import ComparisonData, named_figures, printed, write_comparison
-from pipeline.report.comparison_figures import comparison_figures, plus_minus
+from pipeline.report.figures.comparison import comparison_figures, plus_minus
 from pipeline.study.results import MEASURED, summarise
 from tests.browser import Browser
 from tests.report.test_page import EVIL, Page

@@ -7,10 +7,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline.retrieval import diagnostics
-from pipeline.retrieval.camera_pairs import camera_pairs
-from pipeline.retrieval.confusion import confused_pairs
-from pipeline.retrieval.diagnostics import MAP_COLUMNS, diagnose, diagnose_clusters, no_diagnosis
+from pipeline.retrieval.diagnostics import tables
+from pipeline.retrieval.diagnostics.camera_pairs import camera_pairs
+from pipeline.retrieval.diagnostics.confusion import confused_pairs
+from pipeline.retrieval.diagnostics.tables import MAP_COLUMNS, diagnose, diagnose_clusters, no_diagnosis
 from pipeline.retrieval.scoring import TestSet
 
 
@@ -58,7 +58,7 @@ def test_diagnose_without_cameras_has_no_pairs_of_them() -> None:
 
 
 def test_diagnose_draws_whole_identities_of_a_large_test_set(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(diagnostics, "MAP_IMAGES", 14)
+    monkeypatch.setattr(tables, "MAP_IMAGES", 14)
     test, query, gallery = test_set(cameras=True)
     places = diagnose(test, query, gallery)["map"]
     assert len(places) == 14

@@ -6,7 +6,7 @@ C: cameras.
 import numpy as np
 import pandas as pd
 
-from pipeline.report.drawing import INK, Picture, canvas, png_bytes
+from pipeline.report.figures.drawing import INK, Picture, canvas, png_bytes
 from pipeline.report.wording import DASH, percent
 
 _NUMBERED = 24  # cameras up to which a number fits into a cell
@@ -16,7 +16,7 @@ def camera_matrix(pairs: pd.DataFrame) -> pd.DataFrame:
     """Rank-1 with a row a query camera and a column a gallery camera, NaN where no query was valid.
 
     Args:
-        pairs: As `pipeline.retrieval.camera_pairs.camera_pairs` returns it.
+        pairs: As `pipeline.retrieval.diagnostics.camera_pairs.camera_pairs` returns it.
     """
     matrix = pairs.pivot_table(index="query_camera", columns="gallery_camera", values="rank1")
     return matrix.sort_index().sort_index(axis="columns").astype(float)

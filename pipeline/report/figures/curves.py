@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
-from pipeline.report.cluster_figures import cluster_curves
-from pipeline.report.drawing import (
+from pipeline.report.figures.clusters import cluster_curves
+from pipeline.report.figures.drawing import (
     BLUE,
     GREEN,
     GREY,
@@ -26,7 +26,7 @@ from pipeline.report.drawing import (
     lines_of,
     png_bytes,
 )
-from pipeline.report.time_figure import time_figure
+from pipeline.report.figures.epoch_time import time_figure
 from pipeline.report.wording import percent, shortened
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline.report.cluster_figures import cluster_curves
+from pipeline.report.figures.clusters import cluster_curves
 
 HISTORY = pd.DataFrame(
     {

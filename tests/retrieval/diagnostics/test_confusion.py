@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from pipeline.errors import UserError
-from pipeline.retrieval.confusion import COLUMNS, confused_pairs
+from pipeline.retrieval.diagnostics.confusion import COLUMNS, confused_pairs
 
 
 def random_set(seed: int, num: int, *, identities: int = 7) -> dict[str, np.ndarray]:

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from pipeline.report import EmbeddingMap, read_map
-from pipeline.report.map_figure import apart, map_figure
+from pipeline.report.figures.embedding_map import apart, map_figure
 
 
 @pytest.mark.parametrize("most", [10, 1000])

@@ -7,7 +7,17 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from pipeline.report.drawing import GREY, Picture, canvas, course, draw_lines, finish, from_zero, lines_of, png_bytes
+from pipeline.report.figures.drawing import (
+    GREY,
+    Picture,
+    canvas,
+    course,
+    draw_lines,
+    finish,
+    from_zero,
+    lines_of,
+    png_bytes,
+)
 
 _TALL = (5.2, 4.6)
 

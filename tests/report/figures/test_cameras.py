@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline.report.camera_figure import camera_figure, camera_matrix, camera_table
+from pipeline.report.figures.cameras import camera_figure, camera_matrix, camera_table
 
 PAIRS = pd.DataFrame(
     [[1, 10, 4, 0.5], [1, 2, 8, 0.25], [10, 1, 2, 1.0]], columns=["query_camera", "gallery_camera", "queries", "rank1"]

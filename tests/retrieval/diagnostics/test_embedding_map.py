@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from threadpoolctl import threadpool_limits
 
-from pipeline.retrieval.embedding_map import choose_images, embedding_map
+from pipeline.retrieval.diagnostics.embedding_map import choose_images, embedding_map
 
 
 def grouped(num_groups: int, size: int, *, spread: float = 0.02) -> tuple[np.ndarray, np.ndarray]:

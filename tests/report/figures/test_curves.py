@@ -9,9 +9,9 @@ import pytest
 from PIL import Image
 
 from pipeline.report import RankedImage, RankedList
-from pipeline.report.drawing import canvas, draw_lines, from_zero
-from pipeline.report.figures import cmc_curve, learning_curves
-from pipeline.report.sheet import ranked_sheet
+from pipeline.report.figures.curves import cmc_curve, learning_curves
+from pipeline.report.figures.drawing import canvas, draw_lines, from_zero
+from pipeline.report.figures.sheet import ranked_sheet
 
 
 def history(epochs):

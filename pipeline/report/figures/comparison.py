@@ -11,7 +11,17 @@ import numpy as np
 import pandas as pd
 from matplotlib.ticker import MaxNLocator
 
-from pipeline.report.drawing import BLUE, ORANGE, Picture, canvas, course, draw_lines, finish, from_zero, png_bytes
+from pipeline.report.figures.drawing import (
+    BLUE,
+    ORANGE,
+    Picture,
+    canvas,
+    course,
+    draw_lines,
+    finish,
+    from_zero,
+    png_bytes,
+)
 from pipeline.report.wording import DASH, shortened
 
 _TOGETHER = 6  # variants in one figure of curves: as many as there are looks of a line

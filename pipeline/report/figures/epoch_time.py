@@ -6,7 +6,7 @@ E: epochs.
 import numpy as np
 import pandas as pd
 
-from pipeline.report.drawing import BLUE, GREEN, GREY, ORANGE, PURPLE, Picture, canvas, finish, png_bytes
+from pipeline.report.figures.drawing import BLUE, GREEN, GREY, ORANGE, PURPLE, Picture, canvas, finish, png_bytes
 from pipeline.report.wording import percent
 
 # Column of the history -> what it is, in the order in which an epoch does it.

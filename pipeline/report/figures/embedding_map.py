@@ -10,8 +10,8 @@ import pandas as pd
 from matplotlib.patches import Rectangle
 
 from pipeline.report.contents import EmbeddingMap
-from pipeline.report.drawing import BLUE, GREEN, ORANGE, PURPLE, Picture, canvas, png_bytes
-from pipeline.report.sheet import fewer_colours
+from pipeline.report.figures.drawing import BLUE, GREEN, ORANGE, PURPLE, Picture, canvas, png_bytes
+from pipeline.report.figures.sheet import fewer_colours
 from pipeline.report.wording import count
 
 LIMIT = 1.06  # the map reaches from -LIMIT to LIMIT on both axes

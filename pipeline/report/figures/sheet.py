@@ -12,7 +12,7 @@ from matplotlib.patches import Rectangle
 from PIL import Image
 
 from pipeline.report.contents import ClusterSample, RankedList
-from pipeline.report.drawing import INK, Picture, canvas, png_bytes
+from pipeline.report.figures.drawing import INK, Picture, canvas, png_bytes
 from pipeline.report.wording import VERDICTS, cluster_caption, count, query_caption
 
 VERDICT_COLOURS = {"right": "#1A7F37", "wrong": "#C62828", "distractor": "#6B7280"}

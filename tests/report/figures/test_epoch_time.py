@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from pipeline.report.time_figure import time_figure
+from pipeline.report.figures.epoch_time import time_figure
 
 HISTORY = pd.DataFrame(
     {"epoch": [1, 2], "seconds": [10.0, 6.0], "seconds_extract": [2.0, 2.0], "seconds_train": [8.0, 4.0]}

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from pipeline.errors import UserError
-from pipeline.retrieval.camera_pairs import COLUMNS, camera_pairs
+from pipeline.retrieval.diagnostics.camera_pairs import COLUMNS, camera_pairs
 
 
 def random_set(seed: int, num: int, *, identities: int = 6, cameras: int = 4) -> dict[str, np.ndarray]:

@@ -6,9 +6,9 @@ Identities serve these tables for people, and nothing else.
 import numpy as np
 import pandas as pd
 
-from pipeline.retrieval import camera_pairs as cameras
-from pipeline.retrieval import confusion
-from pipeline.retrieval.embedding_map import choose_images, embedding_map
+from pipeline.retrieval.diagnostics import camera_pairs as cameras
+from pipeline.retrieval.diagnostics import confusion
+from pipeline.retrieval.diagnostics.embedding_map import choose_images, embedding_map
 from pipeline.retrieval.scoring import TestSet
 
 MAP_COLUMNS = ("split", "image", "label", "x", "y")
