@@ -100,7 +100,7 @@ def test_all_stages_write_to_one_mlflow_run(finished: Any, copied: Any) -> None:
     assert len(list((copied.folder / "reports/figures").glob("*.png"))) >= 5
     run = read_json(copied.folder / "data/model/run.json")["run_id"]
     assert recorded(copied, "select run_uuid, name, status from runs") == [
-        (run, "market1501 resnet10_w32 seed 3407", "FINISHED")
+        (run, "market1501 dccc resnet10_w32 seed 3407", "FINISHED")
     ]
     epochs = recorded(copied, "select step from metrics where key = 'loss' order by step")
     assert epochs == [(1,), (2,)]
@@ -110,6 +110,9 @@ def test_all_stages_write_to_one_mlflow_run(finished: Any, copied: Any) -> None:
     assert latest["mAP"] == pytest.approx(read_json(copied.folder / "reports/metrics.json")["student"]["mAP"])
     assert dict(recorded(copied, "select key, value from params"))["clustering.eps"] == "0.6"
     tags = dict(recorded(copied, "select key, value from tags"))
+    named = {"dataset": "market1501", "method": "dccc", "backbone": "resnet10_w32", "seed": "3407"}
+    assert named.items() <= tags.items()
+    assert recorded(copied, "select name from datasets") == [("market1501",)]
     assert tags["data.digest"] == read_json(copied.folder / "data/prepared/summary.json")["digest"]
     # The copied database still names the folder of the project that it was made in.
     artifacts = {path.name for path in (finished.folder / "mlruns").rglob("*")}
