@@ -298,3 +298,20 @@ def test_thumbnails_shrink_and_never_grow():
     small = page_module._thumbnail(np.zeros((64, 32, 3), np.uint8))
     wide = page_module._thumbnail(np.zeros((100, 1000, 3), np.uint8))
     assert [(one["width"], one["height"]) for one in (large, small, wide)] == [(72, 144), (32, 64), (192, 19)]
+
+
+def luminance(colour):
+    """Relative luminance of #rrggbb (WCAG 2.2)."""
+    digits = colour.lstrip("#")
+    digits = digits if len(digits) == 6 else "".join(2 * digit for digit in digits)
+    channels = [int(digits[at : at + 2], 16) / 255 for at in (0, 2, 4)]
+    linear = [value / 12.92 if value <= 0.04045 else ((value + 0.055) / 1.055) ** 2.4 for value in channels]
+    return float(np.dot([0.2126, 0.7152, 0.0722], linear))
+
+
+@pytest.mark.parametrize("text", ["ink", "soft", "accent", "right", "wrong", "other"])
+@pytest.mark.parametrize("ground", ["paper", "back"])
+def test_page_text_stands_out_from_its_ground(usual, text, ground):
+    colours = dict(re.findall(r"--(\w+): (#[0-9a-f]{3,6})", (usual / "report.html").read_text(encoding="utf-8")))
+    dark, light = sorted((luminance(colours[text]), luminance(colours[ground])))
+    assert (light + 0.05) / (dark + 0.05) >= 4.5
