@@ -53,22 +53,28 @@ def confused_pairs(
     above = right.cumsum(axis=1) < _num_matches(**labels)[:, None]  # a right match comes further down
     asked, place = np.nonzero(above & ~right & (found != DISTRACTOR) & (query_ids != DISTRACTOR)[:, None])
     there = top[asked, place]
-    query, query_norms = checked_features(query_features, "query_features")
-    gallery, gallery_norms = checked_features(gallery_features, "gallery_features")
-    cosine = np.einsum("nd,nd->n", query[asked], gallery[there]) / (query_norms[asked] * gallery_norms[there])
     identities = np.sort(np.stack([query_ids[asked], gallery_ids[there]], axis=1), axis=1)
-    seen = pd.DataFrame(
-        {
-            "identity": identities[:, 0], "other": identities[:, 1], "count": 0,
-            "query": asked, "gallery": there, "similarity": cosine,
-        }
-    )  # fmt: skip
-    seen["count"] = seen.groupby(["identity", "other"])["query"].transform("size")
+    seen = pd.DataFrame({"identity": identities[:, 0], "other": identities[:, 1], "query": asked, "gallery": there})
+    counts = seen.groupby(["identity", "other"]).size().rename("count").reset_index()
+    most = counts.sort_values(["count", "identity", "other"], ascending=[False, True, True], kind="stable")[:pairs]
+    # Of the pairs that are shown alone: all that stood above a right match would be many times the embeddings.
+    seen = most.merge(seen, on=["identity", "other"], how="left")
+    seen["similarity"] = _cosines(query_features, gallery_features, seen["query"], seen["gallery"])
     order = ["count", "identity", "other", "similarity", "query", "gallery"]
     seen = seen.sort_values(order, ascending=[False, True, True, False, True, True], kind="stable")
-    of_pairs = [images for _, images in seen.groupby(["identity", "other"], sort=False)][:pairs]
-    shown = [_different(images, examples) for images in of_pairs]
-    return pd.concat(shown or [seen], ignore_index=True)
+    shown = [_different(images, examples) for _, images in seen.groupby(["identity", "other"], sort=False)]
+    return pd.concat(shown or [seen], ignore_index=True)[list(COLUMNS)]
+
+
+def _cosines(
+    query_features: np.ndarray, gallery_features: np.ndarray, queries: "pd.Series[int]", places: "pd.Series[int]"
+) -> np.ndarray:
+    """(n,) cosines of query and gallery image of each row."""
+    query, query_norms = checked_features(query_features, "query_features")
+    gallery, gallery_norms = checked_features(gallery_features, "gallery_features")
+    asked, there = queries.to_numpy(), places.to_numpy()
+    products = np.einsum("nd,nd->n", query[asked], gallery[there])
+    return np.asarray(products / (query_norms[asked] * gallery_norms[there]))
 
 
 def _num_matches(
