@@ -125,25 +125,27 @@ def start_run(
         resume: id of an earlier run.
     """
     client = open_client(checkout)
-    if resume is not None and exists(client, resume):
-        client.update_run(resume, status="RUNNING")
-        return Run(client, resume)
-    experiment = find_experiment(client, checkout)
-    title = os.environ.get("DVC_EXP_NAME")
-    name = f"{title} ({name})" if title else name
-    run = client.create_run(experiment, run_name=name, tags={**_git_tags(checkout), **tags, **study_tags(title)})
-    _log_settings(client, run.info.run_id, settings)
-    return Run(client, run.info.run_id)
+    with answering(client.tracking_uri, "takes no run"):
+        if resume is not None and exists(client, resume):
+            client.update_run(resume, status="RUNNING")
+            return Run(client, resume)
+        experiment = find_experiment(client, checkout)
+        title = os.environ.get("DVC_EXP_NAME")
+        name = f"{title} ({name})" if title else name
+        run = client.create_run(experiment, run_name=name, tags={**_git_tags(checkout), **tags, **study_tags(title)})
+        _log_settings(client, run.info.run_id, settings)
+        return Run(client, run.info.run_id)
 
 
 def open_run(checkout: Path, run_id: str, *, name: str, settings: Mapping[str, Any]) -> Run:
     """The run of a training that has ended; if the tracking server does not know it, one new run for all stages."""
     client = open_client(checkout)
-    if exists(client, run_id):
-        return Run(client, run_id)
-    experiment = find_experiment(client, checkout)
-    for instead in client.search_runs([experiment], f"tags.missing_run = '{run_id}'", max_results=1):
-        return Run(client, instead.info.run_id)  # another stage has been here
+    with answering(client.tracking_uri, "takes no run"):
+        if exists(client, run_id):
+            return Run(client, run_id)
+        experiment = find_experiment(client, checkout)
+        for instead in client.search_runs([experiment], f"tags.missing_run = '{run_id}'", max_results=1):
+            return Run(client, instead.info.run_id)  # another stage has been here
     run = start_run(checkout, name=name, settings=settings, tags={"missing_run": run_id})
     run.end()
     return run

@@ -36,8 +36,12 @@ def open_client(checkout: Path) -> "MlflowClient":
 
 
 @contextmanager
-def answering(uri: str) -> Iterator[None]:
-    """Turns the many errors of a tracking server or database that is gone into one line.
+def answering(uri: str, fault: str = "does not answer") -> Iterator[None]:
+    """Turns the many errors of a tracking server or database that is gone, or refuses, into one line.
+
+    Args:
+        uri: of the server.
+        fault: what to say of it.
 
     Raises:
         UserError: see above.
@@ -50,7 +54,7 @@ def answering(uri: str) -> Iterator[None]:
         yield
     except (MlflowException, DBAPIError, RequestException) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise UserError(f"MLflow at {uri} does not answer: {reason} (MLFLOW_TRACKING_URI)") from error
+        raise UserError(f"MLflow at {uri} {fault}: {reason} (MLFLOW_TRACKING_URI)") from error
 
 
 @contextmanager

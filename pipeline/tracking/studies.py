@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from pipeline.tracking.runs import Run
-from pipeline.tracking.server import find_experiment, open_client
+from pipeline.tracking.server import answering, find_experiment, open_client
 
 PARENT = "mlflow.parentRunId"
 
@@ -64,14 +64,15 @@ def open_study(checkout: Path, name: str, *, title: str, description: str, key: 
         key: stands for all the settings of the study; with others, it is another study.
     """
     client = open_client(checkout)
-    experiment = find_experiment(client, checkout)
     own = f"tags.study = '{name}' and tags.`study.key` = '{key}'"
-    for known in client.search_runs([experiment], own, max_results=1):
-        client.update_run(known.info.run_id, status="RUNNING")
-        return StudyRun(Run(client, known.info.run_id), name)
     tags = {"study": name, "study.key": key, "mlflow.note.content": f"**{title}**\n\n{description}".strip()}
-    run = client.create_run(experiment, run_name=name, tags=tags)
-    return StudyRun(Run(client, run.info.run_id), name)
+    with answering(client.tracking_uri, "takes no run"):
+        experiment = find_experiment(client, checkout)
+        for known in client.search_runs([experiment], own, max_results=1):
+            client.update_run(known.info.run_id, status="RUNNING")
+            return StudyRun(Run(client, known.info.run_id), name)
+        run = client.create_run(experiment, run_name=name, tags=tags)
+        return StudyRun(Run(client, run.info.run_id), name)
 
 
 def metric_name(text: str) -> str:
