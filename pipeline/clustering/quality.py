@@ -13,6 +13,9 @@ import numpy as np
 from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 from sklearn.metrics.cluster import contingency_matrix, pair_confusion_matrix
 
+from pipeline.clustering.dbscan import OUTLIER
+from pipeline.clustering.outliers import outliers_alone
+
 
 def cluster_quality(labels: np.ndarray, pids: np.ndarray) -> dict[str, float]:
     """Agreement of a clustering with the truth, each figure in [0, 1] (the adjusted Rand index may be below 0).
@@ -28,11 +31,9 @@ def cluster_quality(labels: np.ndarray, pids: np.ndarray) -> dict[str, float]:
         pairs or images.
     """
     assert labels.shape == pids.shape and labels.ndim == 1 and len(labels) > 0
-    found = labels.astype(np.int64)
-    alone = found < 0
-    found[alone] = found.max(initial=-1) + 1 + np.arange(alone.sum())
+    found = outliers_alone(labels)
     (_, false_joined), (false_parted, joined) = pair_confusion_matrix(pids, found).astype(float)
-    clustered = ~alone
+    clustered = labels != OUTLIER
     table = contingency_matrix(pids[clustered], found[clustered], sparse=True) if clustered.any() else None
     return {
         "pairwise_precision": _share(joined, joined + false_joined),

@@ -20,7 +20,8 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-OUTLIER = -1
+from pipeline.clustering.dbscan import OUTLIER
+from pipeline.clustering.outliers import outliers_alone
 
 
 def reliable(
@@ -53,7 +54,7 @@ def reliable(
     independence = np.full(num_clusters, np.inf)
     np.minimum.at(independence, mine, _overlap(labels, loose)[clustered])
     if level is None:
-        wanted = min(max(1, math.ceil(independent * num_clusters)), num_clusters)
+        wanted = math.ceil(independent * num_clusters)
         level = float(np.sort(independence)[num_clusters - wanted])
     compactness = _overlap(labels, tight)
     highest = np.zeros(num_clusters)
@@ -67,15 +68,7 @@ def reliable(
 
 def _overlap(some: NDArray[np.int64], other: NDArray[np.int64]) -> NDArray[np.float64]:
     """Intersection over union of each image's cluster in two clusterings, of shape (N,); an outlier is alone."""
-    some, other = _with_loners(some), _with_loners(other)
+    some, other = outliers_alone(some), outliers_alone(other)
     _, pair, together = np.unique(np.stack([some, other]), axis=1, return_inverse=True, return_counts=True)
     common = together[pair.reshape(-1)]
     return np.asarray(common / (np.bincount(some)[some] + np.bincount(other)[other] - common), dtype=np.float64)
-
-
-def _with_loners(labels: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Outliers as clusters of one image each."""
-    numbered = labels.copy()
-    alone = labels == OUTLIER
-    numbered[alone] = labels.max(initial=-1) + 1 + np.arange(int(alone.sum()))
-    return numbered

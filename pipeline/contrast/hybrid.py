@@ -28,7 +28,7 @@ class HybridMemory(nn.Module):
         momentum: m in [0, 1], the share of the old row that is kept.
 
     Raises:
-        UserError: `momentum` is out of range, there is no row, or another number of classes than of rows.
+        UserError: `momentum` is out of range, there is no row, no class for a row, or no row for a class.
     """
 
     features: torch.Tensor
@@ -73,9 +73,8 @@ class HybridMemory(nn.Module):
 
     def _means(self, chosen: torch.Tensor) -> torch.Tensor:
         """Means of the rows of some classes, of shape (P, D), from the rows: no error adds up over the steps."""
-        sizes = self._sizes[chosen]
-        position = torch.arange(int(sizes.sum()), device=sizes.device) - (sizes.cumsum(0) - sizes).repeat_interleave(
-            sizes
-        )
-        rows = self.features[self._members[self._starts[chosen].repeat_interleave(sizes) + position]]
+        sizes, starts = self._sizes[chosen], self._starts[chosen]
+        # From the place of a row in what is returned before its mean to its place in `_members`.
+        moved = (starts - (sizes.cumsum(0) - sizes)).repeat_interleave(sizes)
+        rows = self.features[self._members[torch.arange(len(moved), device=moved.device) + moved]]
         return torch.segment_reduce(rows, "mean", lengths=sizes)

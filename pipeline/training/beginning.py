@@ -17,11 +17,11 @@ import torch
 
 from pipeline.clustering import Reliability, cluster_spread, pseudo_labels
 from pipeline.clustering import centroids as cluster_centroids
+from pipeline.clustering.outliers import outliers_alone
 from pipeline.contrast import ClusterMemory, HybridMemory
 from pipeline.training.plan import Plan
 from pipeline.training.randomness import derive_seed
 
-OUTLIER = -1
 Memory = ClusterMemory | HybridMemory
 
 
@@ -89,12 +89,7 @@ def restored_memory(plan: Plan, state: Mapping[str, Any], device: torch.device) 
 
 def targets(plan: Plan, labels: np.ndarray) -> np.ndarray:
     """The class of each image in the loss, (N,): its cluster; of SpCL, behind the clusters, each outlier by itself."""
-    if not plan.hybrid:
-        return labels
-    numbered = labels.copy()
-    alone = labels == OUTLIER
-    numbered[alone] = labels.max(initial=-1) + 1 + np.arange(int(alone.sum()))
-    return numbered
+    return outliers_alone(labels) if plan.hybrid else labels
 
 
 def _cluster_memory(plan: Plan, centroids: torch.Tensor, device: torch.device) -> ClusterMemory:

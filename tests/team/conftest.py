@@ -73,6 +73,6 @@ def copy_of_the_project(folder: Path) -> None:
 
 @pytest.fixture(scope="session")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
-    pytest.importorskip("moto", reason="moto is not installed (README: the S3 part of the installation)")
+    pytest.importorskip("moto", reason="moto is not installed (docs/team.md: Installing)")
     with object_store(tmp_path_factory.mktemp("store")) as store:
         yield store

@@ -1,0 +1,14 @@
+"""Outliers as clusters of their own, where every image has to be in one."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.clustering.dbscan import OUTLIER
+
+
+def outliers_alone(labels: NDArray[np.integer]) -> NDArray[np.int64]:
+    """The same clusters, and behind them one for each outlier, in catalogue order; (N,) int64, a copy."""
+    numbered = labels.astype(np.int64)
+    alone = labels == OUTLIER
+    numbered[alone] = labels.max(initial=-1) + 1 + np.arange(int(alone.sum()))
+    return numbered
