@@ -138,10 +138,8 @@ def test_training_killed_at_random_times_ends_bit_for_bit_the_same(
         while attempts.finished() is None and kills < NUM_KILLS // 2:
             running = attempts.start()
             checkpoint = attempts.folder / CHECKPOINT
-            before = checkpoint.stat().st_mtime_ns if checkpoint.is_file() else 0
-            while running[0].is_alive() and (
-                not checkpoint.is_file() or checkpoint.stat().st_mtime_ns == before
-            ):  # it has started to make progress
+            before = _written(checkpoint)
+            while running[0].is_alive() and _written(checkpoint) in (0, before):  # it has not made progress yet
                 time.sleep(0.002)
             time.sleep(generator.uniform(0, 0.25))
             if attempts.finished() is None:
@@ -153,6 +151,14 @@ def test_training_killed_at_random_times_ends_bit_for_bit_the_same(
         found = attempts.finished() or attempts.to_the_end()
         assert_same(found, expected)
     assert len(steps) >= 4, f"killed at few places: {steps}"
+
+
+def _written(checkpoint: Path) -> int:
+    """When it was written; 0 where there is none, which is so for a moment between the two renames of a new one."""
+    try:
+        return checkpoint.stat().st_mtime_ns
+    except FileNotFoundError:
+        return 0
 
 
 def _place(checkpoint: Path) -> tuple[int, int]:
