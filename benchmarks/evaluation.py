@@ -18,7 +18,7 @@ import typer
 from numpy.typing import NDArray
 from sklearn.metrics import average_precision_score
 
-from pipeline.retrieval import evaluate, evaluate_distances
+from pipeline.evaluation import evaluate, evaluate_distances
 
 MARKET, MARKET_IDENTITIES, MARKET_CAMERAS = (3_368, 15_913), 750, 6
 MSMT17, MSMT17_IDENTITIES, MSMT17_CAMERAS = (11_659, 82_161), 3_060, 15

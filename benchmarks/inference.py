@@ -15,11 +15,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from pipeline.export.crops import crops_to_check
-from pipeline.export.onnx_file import export_onnx
-from pipeline.export.runtime import OnnxNetwork
+from pipeline.inference.example_crops import crops_to_check
+from pipeline.inference.onnx_export import export_onnx
+from pipeline.inference.onnx_runtime import OnnxNetwork
 from pipeline.model import build
-from pipeline.retrieval.embedding import embed
+from pipeline.model.embedding import embed
 
 
 def main() -> None:

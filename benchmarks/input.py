@@ -26,7 +26,7 @@ from torchvision import transforms
 from pipeline.datasets.augment import IMAGENET_MEAN, IMAGENET_STD, apply_views, draw_views
 from pipeline.datasets.catalogue import from_rows
 from pipeline.datasets.packed import TrainingImages, open_training_images
-from pipeline.datasets.store import prepare_store
+from pipeline.preparation.store import prepare_store
 
 HEIGHT, WIDTH, PAD = 256, 128, 10
 TARGET = 12.0

@@ -24,14 +24,14 @@ import torch
 import typer
 from ruamel.yaml import YAML
 
+from pipeline.common.precision import Precision, default_precision
+from pipeline.common.seeding import seed_everything
+from pipeline.config.load import Settings, read_settings
+from pipeline.evaluation import evaluate
 from pipeline.model import build, commit_statistics_
-from pipeline.params import Settings, read_settings
-from pipeline.precision import Precision, default_precision
-from pipeline.retrieval import evaluate
-from pipeline.retrieval.embedding import CHUNK
+from pipeline.model.embedding import CHUNK
 from pipeline.training.distributed import Processes
 from pipeline.training.plan import EpochResult, Plan
-from pipeline.training.randomness import seed_everything
 from pipeline.training.trainer import Trainer
 
 NUM_IMAGES = {"synthetic": 1176, "market1501": 12936, "dukemtmc": 16522, "msmt17": 32621}
@@ -169,9 +169,14 @@ def main(
         if device.type == "cuda":
             torch.cuda.reset_peak_memory_stats()
         trainer = Trainer(
-            student, copy.deepcopy(student), images=pixels, cameras=cameras, processes=Processes(device=device),
-            plan=replace(plan, precision=precision, compile=compiles), shown=False,
-        )  # fmt: skip
+            student,
+            copy.deepcopy(student),
+            images=pixels,
+            cameras=cameras,
+            processes=Processes(device=device),
+            plan=replace(plan, precision=precision, compile=compiles),
+            shown=False,
+        )
         results = list(trainer.run())[1:]
         alone = networks_alone(trainer, settings.model.bn_group, pixels)
         rate, shares[name] = report(name, results, alone, count, plan.batch, first)

@@ -6,13 +6,21 @@ from collections.abc import Callable
 
 import typer
 
-from pipeline.errors import UserError
+from pipeline.common.errors import UserError
 
 # What a person has to mend outside the program: no space, no permission, a read-only disk, a disk that is gone.
 _ENVIRONMENT = {
-    errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO, errno.ESTALE,
-    errno.ENOTCONN, errno.ENODEV,
-}  # fmt: skip
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.EFBIG,
+    errno.EACCES,
+    errno.EPERM,
+    errno.EROFS,
+    errno.EIO,
+    errno.ESTALE,
+    errno.ENOTCONN,
+    errno.ENODEV,
+}
 
 
 def run(command: Callable[..., None]) -> None:

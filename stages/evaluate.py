@@ -9,23 +9,23 @@ import pandas as pd
 import typer
 from torch import nn
 
-import pipeline.places as at
+import pipeline.common.paths as at
 import stages
 from pipeline.clustering import cluster_table
+from pipeline.common.errors import UserError
+from pipeline.common.files import read_json, replacing, result_of_a_stage, write_json
+from pipeline.common.seeding import seed_everything
+from pipeline.config.load import read_settings
 from pipeline.datasets.packed import PackedImages
-from pipeline.errors import UserError
-from pipeline.files import read_json, replacing, result_of_a_stage, write_json
+from pipeline.evaluation import colour_histogram
+from pipeline.evaluation.candidates import Comparison, best_of_run, compare, summary_of, table_of
+from pipeline.evaluation.diagnostics.tables import diagnose, diagnose_clusters
+from pipeline.evaluation.test_set import Embed, TestSet, why_not_scored
+from pipeline.inference.embedder import open_embedder
+from pipeline.model.embedding import embed_shown
 from pipeline.model.saved import MODEL_FILE, build_of, load_model
 from pipeline.model.starting import starting_weights
-from pipeline.params import read_settings
-from pipeline.retrieval import colour_histogram
-from pipeline.retrieval.comparison import Comparison, best_of_run, compare, summary_of, table_of
-from pipeline.retrieval.diagnostics.tables import diagnose, diagnose_clusters
-from pipeline.retrieval.embedder import open_embedder
-from pipeline.retrieval.embedding import embed_shown
-from pipeline.retrieval.scoring import Embed, TestSet, why_not_scored
 from pipeline.tracking import open_run
-from pipeline.training.randomness import seed_everything
 
 
 def evaluate(

@@ -5,13 +5,13 @@ from typing import Annotated
 
 import typer
 
-import pipeline.places as at
+import pipeline.common.paths as at
 import stages
-from pipeline.errors import UserError
-from pipeline.export.crops import crops_to_check
-from pipeline.export.onnx_file import OPSET, export_onnx
+from pipeline.common.errors import UserError
+from pipeline.inference.example_crops import crops_to_check
+from pipeline.inference.onnx_export import OPSET, export_onnx
+from pipeline.inference.trained import load_trained
 from pipeline.model.saved import MODEL_FILE
-from pipeline.retrieval.trained import load_trained
 
 
 def export(

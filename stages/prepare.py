@@ -5,14 +5,14 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-import pipeline.places as at
+import pipeline.common.paths as at
 import stages
-from pipeline.datasets.archives import unpack_if_missing
-from pipeline.datasets.drawn import ensure_synthetic
-from pipeline.datasets.readers import ReaderOptions, dataset_folders, open_dataset
-from pipeline.datasets.store import BAD_IMAGES, LEAKED_IMAGES, prepare_store
-from pipeline.params import Settings, read_settings
-from pipeline.progress import Progress
+from pipeline.common.progress import Progress
+from pipeline.config.load import Settings, read_settings
+from pipeline.preparation.archives import unpack_if_missing
+from pipeline.preparation.readers import ReaderOptions, dataset_folders, open_dataset
+from pipeline.preparation.store import BAD_IMAGES, LEAKED_IMAGES, prepare_store
+from pipeline.preparation.synthetic_dataset import ensure_synthetic
 
 SECTIONS = ("dataset", "image", "synthetic", "own", "vehicleid", "prepare")
 
@@ -40,9 +40,14 @@ def prepare() -> None:
         print(note)
     with Progress("packing images", total=len(source.catalogue), unit="image") as progress:
         summary = prepare_store(
-            source.catalogue, source.folder, at.PREPARED, height=settings.image.height, width=settings.image.width,
-            skip_bad=settings.prepare.skip_bad, progress=progress.advance,
-        )  # fmt: skip
+            source.catalogue,
+            source.folder,
+            at.PREPARED,
+            height=settings.image.height,
+            width=settings.image.width,
+            skip_bad=settings.prepare.skip_bad,
+            progress=progress.advance,
+        )
     settings.write(at.PREPARED / "settings.yaml", *SECTIONS)
     _tell(settings.dataset, summary)
 

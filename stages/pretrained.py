@@ -4,10 +4,10 @@ from typing import Annotated
 
 import typer
 
-import pipeline.places as at
+import pipeline.common.paths as at
 import stages
+from pipeline.config.load import read_settings
 from pipeline.model.starting import place_starting_weights
-from pipeline.params import read_settings
 
 
 def pretrained(

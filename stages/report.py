@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pandas as pd
 
-import pipeline.places as at
+import pipeline.common.paths as at
 import stages
+from pipeline.common.files import read_json, result_of_a_stage
+from pipeline.config.load import read_settings
 from pipeline.datasets.packed import PackedImages
-from pipeline.files import read_json, result_of_a_stage
 from pipeline.model.download import sha256
 from pipeline.model.saved import MODEL_FILE, load_network
-from pipeline.params import read_settings
 from pipeline.report import (
     ReportData,
     illustrate,
@@ -81,10 +81,14 @@ def report() -> None:
     for path in results:
         run.log_artifact(path, path.name if path.is_dir() else None)
     model = register_model(
-        run, at.MODEL / MODEL_FILE, name=registered_name(made_by),
-        digest=sha256(at.MODEL / MODEL_FILE), num_features=student.num_features,
-        example=packed.catalogue["path"].iloc[0], tags={"role": "student", "data.digest": summary["digest"]},
-    )  # fmt: skip
+        run,
+        at.MODEL / MODEL_FILE,
+        name=registered_name(made_by),
+        digest=sha256(at.MODEL / MODEL_FILE),
+        num_features=student.num_features,
+        example=packed.catalogue["path"].iloc[0],
+        tags={"role": "student", "data.digest": summary["digest"]},
+    )
     print(f"in MLflow: {model}")
 
 

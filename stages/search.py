@@ -6,15 +6,15 @@ from typing import Annotated
 
 import typer
 
-import pipeline.places as at
+import pipeline.common.paths as at
 import stages
-from pipeline.datasets.catalogue import one_line
-from pipeline.errors import UserError
+from pipeline.common.errors import UserError
+from pipeline.common.text import one_line
+from pipeline.inference.embedder import open_embedder
 from pipeline.model.saved import MODEL_FILE
-from pipeline.report.search import PLACES, SHOWN, told, write_search
-from pipeline.retrieval.embedder import open_embedder
-from pipeline.retrieval.gallery import open_gallery
-from pipeline.retrieval.queries import open_queries, search_gallery
+from pipeline.search.gallery import open_gallery
+from pipeline.search.queries import open_queries, search_gallery
+from pipeline.search.sheets import PLACES, SHOWN, told, write_search
 
 
 def search(

@@ -7,11 +7,11 @@ from typing import Annotated
 
 import typer
 
-import pipeline.places as at
+import pipeline.common.paths as at
 import stages
-from pipeline.errors import UserError
-from pipeline.files import write_json
-from pipeline.report.comparison import ComparisonData, named_figures, printed, write_comparison
+from pipeline.common.errors import UserError
+from pipeline.common.files import write_json
+from pipeline.report.study_page import ComparisonData, named_figures, printed, write_comparison
 from pipeline.study import (
     Experiment,
     Planned,
@@ -135,9 +135,17 @@ def _train(
     stop = Stop()
     with stop.watched():
         complete = run_all(
-            queue, missing, checkout=at.checkout(), jobs=min(jobs, len(missing)), target=TARGET,
-            environment=environment, log=log, stop=stop, ended=ended, tell=print,
-        )  # fmt: skip
+            queue,
+            missing,
+            checkout=at.checkout(),
+            jobs=min(jobs, len(missing)),
+            target=TARGET,
+            environment=environment,
+            log=log,
+            stop=stop,
+            ended=ended,
+            tell=print,
+        )
     return failed, complete
 
 

@@ -11,23 +11,23 @@ import numpy as np
 import pandas as pd
 import typer
 
-import pipeline.places as at
+import pipeline.common.paths as at
 import stages
 from pipeline.clustering.quality import cluster_quality
+from pipeline.common.files import read_json, replacing, write_json
+from pipeline.common.precision import default_precision
+from pipeline.common.seeding import seed_everything
+from pipeline.config.load import Settings, check_processes, read_settings
 from pipeline.datasets.packed import PackedImages, open_training_images
-from pipeline.files import read_json, replacing, write_json
+from pipeline.evaluation.test_set import TestSet, figures, why_not_scored
+from pipeline.model.checkpoint import fingerprint, held, other_training
 from pipeline.model.saved import BEST_FILE, MODEL_FILE, REQUIRED, ROLES, build_of, save_best, save_model
 from pipeline.model.starting import starting_weights
-from pipeline.params import Settings, check_processes, read_settings
-from pipeline.precision import default_precision
-from pipeline.retrieval.scoring import TestSet, figures, why_not_scored
 from pipeline.tracking import tracked
 from pipeline.tracking.inputs import log_dataset
 from pipeline.training import distributed
-from pipeline.training.checkpoint import fingerprint, held, other_training
 from pipeline.training.interruption import InterruptedTrainingError, Interruption
 from pipeline.training.plan import EpochResult, Plan
-from pipeline.training.randomness import seed_everything
 from pipeline.training.session import Row, forget, train_to_end
 from pipeline.training.trainer import Trainer
 
@@ -72,9 +72,14 @@ def _train(settings: Settings, processes: distributed.Processes) -> None:
     student = build_of(settings.as_dict(*REQUIRED), weights=weights).to(processes.device)
     interruption = Interruption()
     trainer = Trainer(
-        student, copy.deepcopy(student) if plan.has_teacher else None, images=images.images, cameras=images.camids,
-        plan=plan, processes=processes, interruption=interruption,
-    )  # fmt: skip
+        student,
+        copy.deepcopy(student) if plan.has_teacher else None,
+        images=images.images,
+        cameras=images.camids,
+        plan=plan,
+        processes=processes,
+        interruption=interruption,
+    )
     summary = read_json(at.PREPARED / "summary.json")
     data = summary["digest"]
     running = {**{key: getattr(settings.train, key) for key in DECISIVE_OF_TRAIN}, "precision": plan.precision}
@@ -83,28 +88,42 @@ def _train(settings: Settings, processes: distributed.Processes) -> None:
     test = None if untested else partial(_score, trainer, TestSet(packed), folder / BEST_FILE, settings)
     name = f"{settings.dataset} {settings.method} {settings.backbone} seed {settings.seed}"
     tags = {
-        "dataset": settings.dataset, "method": settings.method, "backbone": settings.backbone,
-        "seed": str(settings.seed), "data.digest": data, "precision": plan.precision,
+        "dataset": settings.dataset,
+        "method": settings.method,
+        "backbone": settings.backbone,
+        "seed": str(settings.seed),
+        "data.digest": data,
+        "precision": plan.precision,
         "weights": str(start["name"]),
-    }  # fmt: skip
+    }
     with (
         held(folder) if processes.first else nullcontext(),
         interruption.watched(),
         tracked(
-            at.checkout(), name=name, settings=settings.as_dict(), tags=tags, resume=folder / "run.json",
+            at.checkout(),
+            name=name,
+            settings=settings.as_dict(),
+            tags=tags,
+            resume=folder / "run.json",
             shown=processes.first,
         ) as run,
-    ):  # fmt: skip
+    ):
         if processes.first:
             for sentence in (untested and f"no evaluation: {untested}", other_training(folder, facts)):
                 if sentence:
                     typer.echo(sentence)
         log_dataset(run, name=settings.dataset, folder=at.raw() / settings.dataset, summary=summary)
         rows = train_to_end(
-            trainer, folder=folder, eval_step=settings.train.eval_step, score=test or dict, tell=typer.echo,
-            checkpoint_minutes=settings.train.checkpoint_minutes, settings=_made_by(settings), record=run.log_epoch,
+            trainer,
+            folder=folder,
+            eval_step=settings.train.eval_step,
+            score=test or dict,
+            tell=typer.echo,
+            checkpoint_minutes=settings.train.checkpoint_minutes,
+            settings=_made_by(settings),
+            record=run.log_epoch,
             describe=partial(_quality, packed.split("train").pids),
-        )  # fmt: skip
+        )
         if processes.first:
             save_model(at.MODEL / MODEL_FILE, student, trainer.teacher, settings=_made_by(settings))
             if test:
@@ -127,9 +146,13 @@ def _plan(settings: Settings, processes: distributed.Processes) -> Plan:
     numbers = {key: value for section in settings.as_dict(*NUMBERS).values() for key, value in section.items()}
     precision = settings.train.precision
     return Plan(
-        epochs=settings.epochs, iters=settings.train.iters, seed=settings.seed, compile=settings.train.compile,
-        precision=default_precision(processes.device) if precision == "auto" else precision, **numbers,
-    )  # fmt: skip
+        epochs=settings.epochs,
+        iters=settings.train.iters,
+        seed=settings.seed,
+        compile=settings.train.compile,
+        precision=default_precision(processes.device) if precision == "auto" else precision,
+        **numbers,
+    )
 
 
 def _made_by(settings: Settings) -> dict[str, Any]:
@@ -149,9 +172,13 @@ def _score(trainer: Trainer, test: TestSet, best: Path, settings: Settings) -> d
     if trainer.processes.first:
         mean_aps = {role: scores[key] for role in ROLES if (key := f"{role}_mAP") in scores}
         save_best(
-            best, trainer.student, trainer.teacher, mean_aps=mean_aps, epoch=trainer.epoch,
+            best,
+            trainer.student,
+            trainer.teacher,
+            mean_aps=mean_aps,
+            epoch=trainer.epoch,
             settings=_made_by(settings),
-        )  # fmt: skip
+        )
     return scores
 
 

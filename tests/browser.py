@@ -26,10 +26,21 @@ import pytest
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 _FLAGS = (
-    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
-    "--disable-background-networking", "--disable-component-update", "--disable-default-apps", "--disable-extensions",
-    "--disable-dev-shm-usage", "--hide-scrollbars", "--host-resolver-rules=MAP * ~NOTFOUND", "--remote-debugging-pipe",
-)  # fmt: skip
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-sync",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-default-apps",
+    "--disable-extensions",
+    "--disable-dev-shm-usage",
+    "--hide-scrollbars",
+    "--host-resolver-rules=MAP * ~NOTFOUND",
+    "--remote-debugging-pipe",
+)
 _LOOK = """(() => {
   const wide = document.scrollingElement;
   const beyond = [...document.querySelectorAll("body *")].filter(
@@ -92,8 +103,12 @@ class Browser:
         for copy, end in moved:
             os.close(copy)
             os.close(end)
-        actions = [(os.POSIX_SPAWN_DUP2, 200, 3), (os.POSIX_SPAWN_DUP2, 201, 4), (os.POSIX_SPAWN_DUP2, 202, 2),
-                   (os.POSIX_SPAWN_DUP2, 202, 1)]  # fmt: skip
+        actions = [
+            (os.POSIX_SPAWN_DUP2, 200, 3),
+            (os.POSIX_SPAWN_DUP2, 201, 4),
+            (os.POSIX_SPAWN_DUP2, 202, 2),
+            (os.POSIX_SPAWN_DUP2, 202, 1),
+        ]
         arguments = [CHROMIUM, *_FLAGS, f"--user-data-dir={self._profile}/profile", "about:blank"]
         self._process = os.posix_spawn(CHROMIUM, arguments, os.environ, file_actions=actions, setpgroup=0)
         for end in high:
@@ -117,9 +132,13 @@ class Browser:
         for domain in ("Page", "Runtime", "Log", "Network"):
             self._call(f"{domain}.enable", session)
         self._call(
-            "Emulation.setDeviceMetricsOverride", session, width=width, height=height, deviceScaleFactor=1,
+            "Emulation.setDeviceMetricsOverride",
+            session,
+            width=width,
+            height=height,
+            deviceScaleFactor=1,
             mobile=width < 700,
-        )  # fmt: skip
+        )
         self._events.clear()
         failed = self._call("Page.navigate", session, url=address).get("errorText")
         assert not failed, f"{path}: {failed}"

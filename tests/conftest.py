@@ -16,9 +16,17 @@ for _name in ("MLFLOW_DISABLE_TELEMETRY", "DO_NOT_TRACK"):
 
 
 LONG = (
-    "test_stages.py", "test_readme.py", "test_server.py", "test_slurm.py", "test_study.py", "test_methods.py",
-    "test_processes.py", "test_remote.py", "test_interruption.py", "test_failures.py",
-)  # fmt: skip
+    "test_stages.py",
+    "test_readme.py",
+    "test_server.py",
+    "test_slurm.py",
+    "test_study.py",
+    "test_methods.py",
+    "test_processes.py",
+    "test_remote.py",
+    "test_interruption.py",
+    "test_failures.py",
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from pipeline.datasets.readers import ReaderOptions
+from pipeline.preparation.readers import ReaderOptions
 
 SPLITS = ("train", "query", "gallery")
 CAMERAS, SHOTS = 3, 3

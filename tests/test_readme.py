@@ -13,8 +13,8 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from pipeline.datasets.synthetic import write_synthetic
-from pipeline.files import read_json
+from pipeline.common.files import read_json
+from pipeline.preparation.synthetic import write_synthetic
 
 ROOT = Path(__file__).parents[1]
 
@@ -61,8 +61,19 @@ def clone(tmp_path_factory: pytest.TempPathFactory, mlflow_database: Path) -> Cl
     """A clone whose data/raw/mine holds crops of 38 drawn people, seen from north and south, and a table of them."""
     clone = Clone(tmp_path_factory.mktemp("clone"), mlflow_database)
     drawn = tmp_path_factory.mktemp("drawn") / "people"
-    write_synthetic(drawn, seed=5, train_identities=30, test_identities=8, cameras=2, images_per_camera=4,
-                    distractors=3, junk=0, height=64, width=32, workers=1)  # fmt: skip
+    write_synthetic(
+        drawn,
+        seed=5,
+        train_identities=30,
+        test_identities=8,
+        cameras=2,
+        images_per_camera=4,
+        distractors=3,
+        junk=0,
+        height=64,
+        width=32,
+        workers=1,
+    )
     rows = []
     for part, split in (("bounding_box_train", "train"), ("query", "query"), ("bounding_box_test", "gallery")):
         for number, image in enumerate(sorted((drawn / part).glob("*.jpg"))):
@@ -78,7 +89,7 @@ def clone(tmp_path_factory: pytest.TempPathFactory, mlflow_database: Path) -> Cl
 
 
 def test_readme_example_table_is_one_that_is_read(tmp_path: Path) -> None:
-    from pipeline.datasets.readers import ReaderOptions, open_dataset
+    from pipeline.preparation.readers import ReaderOptions, open_dataset
 
     (text,) = re.findall(r"```csv\n(.*?)```", section("Your own images"), re.DOTALL)
     (tmp_path / "mine").mkdir()
@@ -107,8 +118,9 @@ def test_readme_own_images_without_labels_then_with_cameras_then_with_a_table(cl
     clone.run([*cameras, "-S", "epochs=1", "-S", "train.iters=2", "prepare"])
     catalogue = pd.read_csv(clone.folder / "data/prepared/catalogue.csv")
     assert catalogue.groupby(catalogue["path"].str.split("/").str[0])["camid"].unique().map(list).to_dict() == {
-        "north": [1], "south": [2]
-    }  # fmt: skip
+        "north": [1],
+        "south": [2],
+    }
 
     clone.run(table)
     metrics = read_json(clone.folder / "reports/metrics.json")

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from pipeline.clustering.compiled import compiled, one_thread_products, run
+from pipeline.common.kernels import compiled, one_thread_products, run
 
 TILE = 1024  # T; a tile of float32 is 4 MiB and stays in the cache between the product and the search in it
 LANE = 64  # columns that are compared at once; most lanes hold nothing of interest

@@ -10,7 +10,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from pipeline.clustering.checks import checked
-from pipeline.errors import UserError
+from pipeline.common.errors import UserError
 
 
 def centroids(features: Any, labels: NDArray[np.integer]) -> NDArray[np.float32]:

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from pipeline.errors import UserError
+from pipeline.common.errors import UserError
 
 TOLERANCE = 0.01  # of a squared length: rows normalised in half precision pass, rows that nobody normalised do not
 

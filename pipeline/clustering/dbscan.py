@@ -10,8 +10,8 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from pipeline.clustering.compiled import compiled
-from pipeline.errors import UserError
+from pipeline.common.errors import UserError
+from pipeline.common.kernels import compiled
 
 OUTLIER = -1
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.clustering.candidates import Candidates, no_candidates, take_rows
-from pipeline.clustering.compiled import one_thread_products, over_rows
+from pipeline.common.kernels import one_thread_products, over_rows
 
 PROBERS = 4096  # images that look into the lists together
 

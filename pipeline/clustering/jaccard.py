@@ -19,10 +19,10 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from pipeline.clustering.checks import checked
-from pipeline.clustering.compiled import compiled, over_rows
 from pipeline.clustering.neighbourhoods import block_rows, joined, soft_neighbourhoods
 from pipeline.clustering.neighbours import nearest_neighbours
-from pipeline.errors import UserError
+from pipeline.common.errors import UserError
+from pipeline.common.kernels import compiled, over_rows
 
 
 def jaccard_distance(

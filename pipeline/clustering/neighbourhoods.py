@@ -11,8 +11,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.clustering.compiled import compiled, over_rows
 from pipeline.clustering.neighbours import similarities
+from pipeline.common.kernels import compiled, over_rows
 
 
 class Rows(NamedTuple):

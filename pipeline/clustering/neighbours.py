@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 
 from pipeline.clustering.candidates import Candidates, by_tiles, on_device
 from pipeline.clustering.checks import checked
-from pipeline.clustering.compiled import compiled, over_rows
 from pipeline.clustering.inverted_lists import by_inverted_lists
-from pipeline.errors import UserError
+from pipeline.common.errors import UserError
+from pipeline.common.kernels import compiled, over_rows
 
 METHODS = ("exact", "ivf")
 

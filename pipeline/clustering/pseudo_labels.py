@@ -88,7 +88,5 @@ def pseudo_labels(
         if reliability is None:
             return PseudoLabels(labels, share)
         loose, tight = (dbscan(distance, eps=radius, min_samples=min_samples) for radius in (eps + delta, eps - delta))
-        kept, level = reliable(
-            labels, loose, tight, level=reliability.level, independent=reliability.independent
-        )  # fmt: skip
+        kept, level = reliable(labels, loose, tight, level=reliability.level, independent=reliability.independent)
     return PseudoLabels(kept, share, int(((labels >= 0) & (kept < 0)).sum()), level)

@@ -5,7 +5,7 @@ Source: DCCC (He et al., ICASSP 2024, arXiv 2303.06810), dynamic clustering para
 
 import math
 
-from pipeline.errors import UserError
+from pipeline.common.errors import UserError
 
 SCHEDULES = ("fix", "step", "linear", "expo", "log")
 

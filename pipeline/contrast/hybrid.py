@@ -15,8 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from pipeline.common.errors import UserError
 from pipeline.contrast.memory import check_momentum, move_in_order_
-from pipeline.errors import UserError
 
 
 class HybridMemory(nn.Module):

@@ -14,7 +14,7 @@ B: images in the global batch · K: clusters · D: width of the embedding.
 import torch
 import torch.nn.functional as F
 
-from pipeline.errors import UserError
+from pipeline.common.errors import UserError
 
 
 def contrastive_loss(

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from pipeline.errors import UserError
+from pipeline.common.errors import UserError
 
 UPDATES = ("dynamic", "hard", "mean", "instance")
 

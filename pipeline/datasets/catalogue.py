@@ -22,8 +22,9 @@ import numpy as np
 import pandas as pd
 from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError
 
-from pipeline.errors import UserError
-from pipeline.files import replacing
+from pipeline.common.errors import UserError
+from pipeline.common.files import replacing
+from pipeline.common.text import one_line
 
 PATH_RULE = "relative, UTF-8, with / between folders, without empty parts, . and .., backslashes and control characters"
 
@@ -176,12 +177,6 @@ def image_hash(image: np.ndarray) -> bytes:
     value = hashlib.sha256(repr(image.shape).encode())
     value.update(np.ascontiguousarray(image).data)
     return value.digest()
-
-
-def one_line(name: object) -> str:
-    """A file name as a message can show it: one with line breaks or broken characters is quoted and escaped."""
-    text = str(name)
-    return text if text.isprintable() else ascii(text)
 
 
 def _sort_order(catalogue: pd.DataFrame) -> np.ndarray:

@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 
-from pipeline.datasets.catalogue import one_line
+from pipeline.common.text import one_line
 
 FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "TIFF")  # by Pillow's names
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from pipeline.common.errors import UserError
 from pipeline.datasets.catalogue import SPLITS, read_catalogue
-from pipeline.errors import UserError
 
 IMAGES, CATALOGUE, SUMMARY = "images.npy", "catalogue.csv", "summary.json"
 

@@ -18,9 +18,9 @@ from pathlib import Path
 
 import numpy as np
 
+from pipeline.common.errors import UserError
 from pipeline.datasets.catalogue import image_hash
 from pipeline.datasets.images import UnreadableImageError, locate, read_image
-from pipeline.errors import UserError
 
 IMAGES_A_WORKER = 4096  # fewer are packed in less time than another process takes to start
 _CHUNK = 32  # images a task

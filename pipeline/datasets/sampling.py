@@ -15,7 +15,7 @@ from functools import partial
 
 import numpy as np
 
-from pipeline.errors import UserError
+from pipeline.common.errors import UserError
 
 OUTLIER = -1
 
@@ -64,9 +64,13 @@ def epoch_batches(
     num_clusters, clusters_a_batch = len(starts) - 1, batch // instances
     generator = np.random.default_rng([seed, epoch])
     draw = partial(
-        _images_of, members=members, starts=starts, blocks=(block_starts, block_stops), instances=instances,
+        _images_of,
+        members=members,
+        starts=starts,
+        blocks=(block_starts, block_stops),
+        instances=instances,
         generator=generator,
-    )  # fmt: skip
+    )
     if outliers:
         alone = np.flatnonzero(labels == OUTLIER)
         order = _class_order(num_clusters, len(alone), instances, iters * batch, generator)

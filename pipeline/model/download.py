@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 import requests
 from tqdm import tqdm
 
-from pipeline.errors import UserError
+from pipeline.common.errors import UserError
 
 ATTEMPTS = 6  # in a row without getting further than before
 RETRIED_STATUS = {408, 425, 429, 500, 502, 503, 504}

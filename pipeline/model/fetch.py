@@ -13,7 +13,7 @@ from pathlib import Path
 
 import torchvision
 
-from pipeline.errors import UserError
+from pipeline.common.errors import UserError
 from pipeline.model.backbones import BACKBONES
 from pipeline.model.download import TIMEOUT, PublishedWeights, download, stop_if_no_url, stop_if_other
 

@@ -17,8 +17,8 @@ from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from pipeline.errors import UserError
-from pipeline.files import write_text
+from pipeline.common.errors import UserError
+from pipeline.common.files import write_text
 from pipeline.model.download import (
     RETRIED_STATUS,
     TIMEOUT,

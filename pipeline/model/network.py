@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pipeline.errors import UserError
+from pipeline.common.errors import UserError
 from pipeline.model.backbones import BACKBONES, Trunk
 from pipeline.model.batchnorm import GroupedBatchNorm1d, GroupedBatchNorm2d
 from pipeline.model.pooling import POOLINGS

@@ -16,8 +16,8 @@ import safetensors
 import safetensors.torch
 from torch import Tensor, nn
 
-from pipeline.errors import UserError
-from pipeline.files import replacing
+from pipeline.common.errors import UserError
+from pipeline.common.files import replacing
 from pipeline.model.network import Network, build
 
 MODEL_FILE, BEST_FILE = "model.safetensors", "best.safetensors"

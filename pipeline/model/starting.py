@@ -4,8 +4,8 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from pipeline.errors import UserError
-from pipeline.files import read_json, replacing, write_json
+from pipeline.common.errors import UserError
+from pipeline.common.files import read_json, replacing, write_json
 from pipeline.model.backbones import BACKBONES
 from pipeline.model.download import sha256
 from pipeline.model.fetch import fetch_weights

@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from pipeline.errors import UserError
+from pipeline.common.errors import UserError
 from pipeline.model.probing import Probe, probed
 from pipeline.model.timm_batchnorm import group_batchnorms_
 

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pipeline.errors import UserError
+from pipeline.common.errors import UserError
 from pipeline.model.timm_backbones import HEADLESS, TimmTrunk, create, timm_config
 
 LONGEST = 900  # characters of what timm says

@@ -25,7 +25,7 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from pipeline.errors import UserError
+from pipeline.common.errors import UserError
 from pipeline.model.timm_backbones import TimmTrunk
 from pipeline.model.timm_weights import fit_published
 

@@ -20,7 +20,7 @@ def illustrate_pairs(table: pd.DataFrame, *, catalogue: pd.DataFrame, images: np
     Only the rows that are shown are read of `images`, so a memory map will do.
 
     Args:
-        table: As `pipeline.retrieval.diagnostics.confusion.confused_pairs` returns it, or read back from its CSV file.
+        table: As `pipeline.evaluation.diagnostics.confusion.confused_pairs` returns it, or read back from its CSV file.
         catalogue: One row an image in the order of `images`, columns `pid`, `split`.
         images: (N, H, W, 3) uint8.
     """

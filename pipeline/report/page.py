@@ -14,7 +14,7 @@ import jinja2
 import numpy as np
 from PIL import Image
 
-from pipeline.files import replacing, write_text
+from pipeline.common.files import replacing, write_text
 from pipeline.report import wording
 from pipeline.report.confusion import confusion_sheet
 from pipeline.report.contents import ReportData, ResultRow

@@ -17,7 +17,7 @@ def illustrate(table: pd.DataFrame, *, catalogue: pd.DataFrame, images: np.ndarr
     Only the rows that are shown are read of `images`, so a memory map will do.
 
     Args:
-        table: As `pipeline.retrieval.ranked_lists.rank_queries` returns it, or read back from its CSV file.
+        table: As `pipeline.evaluation.ranked_lists.rank_queries` returns it, or read back from its CSV file.
         catalogue: One row an image in the order of `images`, columns `pid`, `camid`, `split`.
         images: (N, H, W, 3) uint8.
     """

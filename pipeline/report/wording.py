@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from pipeline.methods import METHODS
+from pipeline.methods.registry import METHODS
 from pipeline.report.contents import ClusterSample, ConfusedPair, RankedImage, RankedList, ReportData
 
 DASH = "–"
@@ -32,9 +32,15 @@ _GROUPS = {
     "worst": "The hardest queries: lowest average precision",
 }
 _PERCENT_COLUMNS = (
-    "student_map", "teacher_map", "neighbour_recall", "nmi", "purity", "pairwise_precision", "pairwise_recall",
+    "student_map",
+    "teacher_map",
+    "neighbour_recall",
+    "nmi",
+    "purity",
+    "pairwise_precision",
+    "pairwise_recall",
     "pairwise_f",
-)  # fmt: skip
+)
 HISTORY_COLUMNS = {
     "epoch": "epoch",
     "eps": "eps",

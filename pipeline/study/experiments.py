@@ -14,7 +14,7 @@ from pathlib import Path
 import pandas as pd
 from ruamel.yaml import YAML
 
-from pipeline.errors import UserError
+from pipeline.common.errors import UserError
 from pipeline.study.plan import Study, Value, Variant
 from pipeline.study.resolved import Resolved, differing, resolve
 
@@ -96,12 +96,15 @@ def plan(study: Study, *, seeds: Sequence[int], source: str, only: Collection[st
     kept = [variant for variant in kept if variant.name in {same.get(name, name) for name in chosen}]
     experiments = tuple(
         Experiment(
-            f"{study.name}-{variant.slug}-{seed}", variant.name, seed, {**variant.changes, "seed": seed},
+            f"{study.name}-{variant.slug}-{seed}",
+            variant.name,
+            seed,
+            {**variant.changes, "seed": seed},
             {**settings[variant.name], "seed": seed},
         )
         for seed in seeds
         for variant in kept
-    )  # fmt: skip
+    )
     chosen_settings = {variant.name: settings[variant.name] for variant in kept}
     return Planned(tuple(kept), chosen_settings, _key(settings), experiments, same)
 

@@ -15,8 +15,8 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from pipeline.errors import UserError
-from pipeline.yaml_file import read_mapping
+from pipeline.common.errors import UserError
+from pipeline.common.yaml_file import read_mapping
 
 Value = bool | int | float | str
 Settings = dict[str, Value]

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from pipeline.errors import UserError
+from pipeline.common.errors import UserError
 from pipeline.study.plan import Value, yaml_value
 
 State = Literal["queued", "running", "failed", "done"]
@@ -88,9 +88,14 @@ class Queue:
     def _dvc(self, *words: str) -> None:
         # In a session of its own: Ctrl-C must not break off what DVC does with the working copy in these seconds.
         done = subprocess.run(
-            [sys.executable, "-m", "dvc", *words], cwd=self._checkout, env=_environment({}), capture_output=True,
-            text=True, check=False, start_new_session=True,
-        )  # fmt: skip
+            [sys.executable, "-m", "dvc", *words],
+            cwd=self._checkout,
+            env=_environment({}),
+            capture_output=True,
+            text=True,
+            check=False,
+            start_new_session=True,
+        )
         if done.returncode != 0:
             reason = [line for line in done.stderr.splitlines() if line.startswith("ERROR")] or done.stderr.splitlines()
             raise UserError(f"dvc {' '.join(words[:2])}: {(reason or ['no reason given'])[0].removeprefix('ERROR: ')}")
@@ -109,14 +114,26 @@ class Workers:
                 clean = ["--clean"] if number == 1 else []  # of messages between the workers, at its end
                 self._processes.append(
                     subprocess.Popen(
-                        [sys.executable, "-m", "dvc", "exp", "queue-worker", "-q", *clean,
-                         f"reid-study-{os.getpid()}-{number}@localhost"],
-                        cwd=checkout, env=_environment(environment), stdin=subprocess.DEVNULL, stdout=output,
-                        stderr=subprocess.STDOUT, start_new_session=True,
+                        [
+                            sys.executable,
+                            "-m",
+                            "dvc",
+                            "exp",
+                            "queue-worker",
+                            "-q",
+                            *clean,
+                            f"reid-study-{os.getpid()}-{number}@localhost",
+                        ],
+                        cwd=checkout,
+                        env=_environment(environment),
+                        stdin=subprocess.DEVNULL,
+                        stdout=output,
+                        stderr=subprocess.STDOUT,
+                        start_new_session=True,
                         # Should this command be killed, the worker ends with what it is running.
                         preexec_fn=lambda: libc.prctl(_END_WITH_PARENT, signal.SIGTERM, 0, 0, 0),
                     )
-                )  # fmt: skip
+                )
 
     def alive(self) -> bool:
         """Whether any is left."""

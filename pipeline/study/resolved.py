@@ -7,8 +7,8 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
-from pipeline.errors import UserError
-from pipeline.params import read_settings
+from pipeline.common.errors import UserError
+from pipeline.config.load import read_settings
 from pipeline.study.plan import Value
 
 Resolved = dict[str, Any]

@@ -9,21 +9,29 @@ from typing import Any
 
 import pandas as pd
 
-from pipeline.errors import UserError
+from pipeline.common.errors import UserError
 from pipeline.study.experiments import Experiment
 
 # Column -> where it stands in metrics.json. Shares are in [0, 1].
 SCORES = {
-    "student_mAP": ("student", "mAP"), "student_rank1": ("student", "rank1"), "student_rank5": ("student", "rank5"),
-    "student_rank10": ("student", "rank10"), "student_mINP": ("student", "mINP"),
-    "teacher_mAP": ("teacher", "mAP"), "teacher_rank1": ("teacher", "rank1"),
-    "student_best_mAP": ("student_best_of_run", "mAP"), "teacher_best_mAP": ("teacher_best_of_run", "mAP"),
-}  # fmt: skip
+    "student_mAP": ("student", "mAP"),
+    "student_rank1": ("student", "rank1"),
+    "student_rank5": ("student", "rank5"),
+    "student_rank10": ("student", "rank10"),
+    "student_mINP": ("student", "mINP"),
+    "teacher_mAP": ("teacher", "mAP"),
+    "teacher_rank1": ("teacher", "rank1"),
+    "student_best_mAP": ("student_best_of_run", "mAP"),
+    "teacher_best_mAP": ("teacher_best_of_run", "mAP"),
+}
 # Column -> column of training.csv, of which the last epoch counts.
 LAST_EPOCH = {
-    "clusters": "num_clusters", "outliers": "num_outliers", "ari": "ari", "purity": "purity",
+    "clusters": "num_clusters",
+    "outliers": "num_outliers",
+    "ari": "ari",
+    "purity": "purity",
     "pairwise_f": "pairwise_f",
-}  # fmt: skip
+}
 MEASURED = (*SCORES, *LAST_EPOCH, "minutes")
 
 
@@ -87,12 +95,16 @@ def runs_table(results: Sequence[Result], differing: Sequence[str]) -> pd.DataFr
     """One row a run: variant, seed, the settings that differ, what was measured, and where the run is found."""
     rows = [
         {
-            "variant": result.experiment.variant, "seed": result.experiment.seed,
-            **{key: result.experiment.settings.get(key) for key in differing}, **result.figures,
-            "experiment": result.experiment.name, "revision": result.commit, "mlflow_run": result.run["run_id"],
+            "variant": result.experiment.variant,
+            "seed": result.experiment.seed,
+            **{key: result.experiment.settings.get(key) for key in differing},
+            **result.figures,
+            "experiment": result.experiment.name,
+            "revision": result.commit,
+            "mlflow_run": result.run["run_id"],
         }
         for result in results
-    ]  # fmt: skip
+    ]
     columns = ["variant", "seed", *differing, *MEASURED, "experiment", "revision", "mlflow_run"]
     return pd.DataFrame(rows, columns=columns)
 
@@ -123,9 +135,11 @@ def summarise(runs: pd.DataFrame, settings: pd.DataFrame, *, wanted: int) -> pd.
     for variant, values in settings.iterrows():
         here = runs[runs["variant"] == variant]
         row: dict[str, Any] = {
-            "variant": variant, **dict(zip(settings.columns, values, strict=True)), "seeds": len(here),
+            "variant": variant,
+            **dict(zip(settings.columns, values, strict=True)),
+            "seeds": len(here),
             "seeds_wanted": wanted,
-        }  # fmt: skip
+        }
         for name in MEASURED:
             known = here[name].dropna().astype(float)
             row |= {f"{name}_mean": known.mean(), f"{name}_std": known.std(ddof=1) if len(known) > 1 else math.nan}

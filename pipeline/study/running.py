@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
-from pipeline.errors import UserError
+from pipeline.common.errors import UserError
 from pipeline.study.experiments import Experiment
 from pipeline.study.queue import Queue, Workers
 

@@ -3,8 +3,8 @@
 import os
 from pathlib import Path
 
-from pipeline.errors import UserError
-from pipeline.files import read_json
+from pipeline.common.errors import UserError
+from pipeline.common.files import read_json
 
 STUDY_VARIABLE = "REID_STUDY"  # path of a JSON file: name of an experiment in DVC -> tags of its run
 

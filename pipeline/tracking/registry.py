@@ -1,7 +1,7 @@
 """The model of a run in MLflow's registry: an entry for a name, a version for each training.
 
 What is registered is the model's file, the code of `pipeline` and the name of the module that opens it
-(`pipeline.export.pyfunc`). Nothing is pickled, and loading executes nothing but that module.
+(`pipeline.inference.mlflow_model`). Nothing is pickled, and loading executes nothing but that module.
 """
 
 import logging
@@ -21,12 +21,22 @@ from pipeline.tracking.runs import Run
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-LOADER = "pipeline.export.pyfunc"
+LOADER = "pipeline.inference.mlflow_model"
 # What that module imports; it is listed at the versions that are installed here.
 REQUIREMENTS = (
-    "faiss-gpu", "mlflow", "numba", "numpy", "onnxruntime", "pandas", "pillow", "pydantic", "requests", "safetensors",
-    "scipy", "threadpoolctl", "timm", "torch", "torchvision", "tqdm",
-)  # fmt: skip
+    "mlflow",
+    "numba",
+    "numpy",
+    "onnxruntime",
+    "pandas",
+    "pillow",
+    "requests",
+    "safetensors",
+    "timm",
+    "torch",
+    "torchvision",
+    "tqdm",
+)
 _FOR_A_GPU = {"onnxruntime": "onnxruntime-gpu"}  # the same modules, where a person has put them in place
 FOLDER = "model"  # of the run's artifacts
 # MLflow would put a uv.lock of the current folder beside the model, which names where its packages came from.

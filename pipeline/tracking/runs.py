@@ -11,8 +11,8 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline.errors import UserError
-from pipeline.files import read_json, write_json
+from pipeline.common.errors import UserError
+from pipeline.common.files import read_json, write_json
 from pipeline.tracking.children import study_tags
 from pipeline.tracking.server import EXPERIMENT, answering, exists, find_experiment, open_client
 

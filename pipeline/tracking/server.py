@@ -7,7 +7,7 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline.errors import UserError
+from pipeline.common.errors import UserError
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

@@ -23,8 +23,12 @@ class StudyRun(Run):
     def tags_of_child(self, variant: str, seed: int) -> dict[str, str]:
         """Tags that a training of the study is given when it starts."""
         return {
-            PARENT: self.id, "study": self.study, "variant": variant, "seed": str(seed), f"study.{self.study}": variant,
-        }  # fmt: skip
+            PARENT: self.id,
+            "study": self.study,
+            "variant": variant,
+            "seed": str(seed),
+            f"study.{self.study}": variant,
+        }
 
     def adopt(self, run_id: str, variant: str, seed: int) -> bool:
         """Gives these tags to the run of a training that was made before; a child of another study remains one.

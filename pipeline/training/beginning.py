@@ -18,9 +18,9 @@ import torch
 from pipeline.clustering import Reliability, cluster_spread, pseudo_labels
 from pipeline.clustering import centroids as cluster_centroids
 from pipeline.clustering.outliers import outliers_alone
+from pipeline.common.seeding import derive_seed
 from pipeline.contrast import ClusterMemory, HybridMemory
 from pipeline.training.plan import Plan
-from pipeline.training.randomness import derive_seed
 
 Memory = ClusterMemory | HybridMemory
 
@@ -56,15 +56,24 @@ def find_clusters(
     if plan.hybrid:
         trust = Reliability(delta=plan.delta, independent=plan.independent, level=level)
     found = pseudo_labels(
-        features, eps=eps, min_samples=plan.min_samples, k1=plan.k1, k2=plan.k2, neighbours=plan.neighbours,
-        reliability=trust, seed=derive_seed(plan.seed, "recall", epoch), timed=timed,
-    )  # fmt: skip
+        features,
+        eps=eps,
+        min_samples=plan.min_samples,
+        k1=plan.k1,
+        k2=plan.k2,
+        neighbours=plan.neighbours,
+        reliability=trust,
+        seed=derive_seed(plan.seed, "recall", epoch),
+        timed=timed,
+    )
     centroids = cluster_centroids(features, found.labels)
     within, between = cluster_spread(features, found.labels, centroids, neighbours=plan.neighbours)
     told = {
-        "num_unreliable": found.num_unreliable, "distance_within": within, "distance_between": between,
+        "num_unreliable": found.num_unreliable,
+        "distance_within": within,
+        "distance_between": between,
         "neighbour_recall": found.neighbour_recall,
-    }  # fmt: skip
+    }
     return Clusters(found.labels, centroids, found.level, told)
 
 

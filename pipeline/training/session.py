@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline.training.checkpoint import load_latest, save_checkpoint
+from pipeline.model.checkpoint import load_latest, save_checkpoint
 from pipeline.training.interruption import InterruptedTrainingError
 from pipeline.training.plan import EpochResult
 from pipeline.training.trainer import Trainer

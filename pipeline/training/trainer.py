@@ -21,20 +21,20 @@ import torch
 from torch import nn
 
 from pipeline.clustering import eps_at
+from pipeline.common.errors import UserError
+from pipeline.common.precision import Precision
+from pipeline.common.progress import Progress
+from pipeline.common.seeding import derive_seed
 from pipeline.contrast import HybridMemory
 from pipeline.datasets.sampling import epoch_batches
-from pipeline.errors import UserError
-from pipeline.precision import Precision
-from pipeline.progress import Progress
-from pipeline.retrieval.embedding import embed
+from pipeline.model.embedding import embed
 from pipeline.training.beginning import Memory, find_clusters, new_memory, restored_memory, targets
 from pipeline.training.distributed import Processes
-from pipeline.training.feed import feed
+from pipeline.training.exact import Learner
 from pipeline.training.interruption import InterruptedTrainingError, Interruption
-from pipeline.training.learner import Learner
+from pipeline.training.learning_rate import learning_rate_at
+from pipeline.training.loader import feed
 from pipeline.training.plan import EpochResult, Plan
-from pipeline.training.randomness import derive_seed
-from pipeline.training.schedule import learning_rate_at
 
 
 def _nothing(*_: object) -> None:
@@ -125,9 +125,13 @@ class Trainer:
         precision = precision or Precision("fp32", mine.device)
         with Progress(title, len(images), unit="image", shown=self._shown) as progress, precision.forward():
             found = embed(
-                network, images, device=mine.device, rank=mine.rank, size=mine.size,
+                network,
+                images,
+                device=mine.device,
+                rank=mine.rank,
+                size=mine.size,
                 advance=lambda done: progress.advance(done * mine.size),
-            )  # fmt: skip
+            )
         if mine.size > 1:
             found = found.to(mine.device)
             mine.sum_([found])
@@ -163,9 +167,13 @@ class Trainer:
     def _run_epoch(self, on_step: Callable[[], None], on_epoch: Callable[[EpochResult], None]) -> EpochResult:
         plan, epoch = self.plan, self.epoch
         learning_rate = learning_rate_at(
-            epoch, start=plan.lr, warmup_epochs=plan.warmup_epochs, schedule=plan.schedule,
-            epochs=plan.epochs, step_epochs=plan.step_epochs,
-        )  # fmt: skip
+            epoch,
+            start=plan.lr,
+            warmup_epochs=plan.warmup_epochs,
+            schedule=plan.schedule,
+            epochs=plan.epochs,
+            step_epochs=plan.step_epochs,
+        )
         self._learner.set_learning_rate(learning_rate)
         eps = eps_at(epoch, schedule=plan.eps_schedule, start=plan.eps, epochs=plan.epochs)
         if self._running is None:
@@ -176,10 +184,19 @@ class Trainer:
             self._require_agreement(running.memory)
             loss, hard, soft = (running.total / len(running.batches)).tolist()
             result = EpochResult(
-                epoch, eps, learning_rate, int(running.labels.max(initial=-1)) + 1, int((running.labels < 0).sum()),
-                loss, hard, soft, seconds=running.seconds, labels=running.labels,
-                images_per_second=running.batches.size / running.seconds["train"], **running.told,
-            )  # fmt: skip
+                epoch,
+                eps,
+                learning_rate,
+                int(running.labels.max(initial=-1)) + 1,
+                int((running.labels < 0).sum()),
+                loss,
+                hard,
+                soft,
+                seconds=running.seconds,
+                labels=running.labels,
+                images_per_second=running.batches.size / running.seconds["train"],
+                **running.told,
+            )
             if isinstance(running.memory, HybridMemory):
                 self._instances = running.memory.features.cpu()
             self.epoch, self._running = epoch + 1, None
@@ -203,10 +220,16 @@ class Trainer:
         clusters = self.processes.from_first(found)
         self._level = clusters.level
         batches = epoch_batches(
-            clusters.labels, self._cameras, batch=plan.batch, instances=plan.instances, iters=plan.iters,
+            clusters.labels,
+            self._cameras,
+            batch=plan.batch,
+            instances=plan.instances,
+            iters=plan.iters,
             camera_aware=plan.camera_aware and self._cameras is not None,
-            seed=derive_seed(plan.seed, "sampler"), epoch=epoch, outliers=plan.hybrid,
-        )  # fmt: skip
+            seed=derive_seed(plan.seed, "sampler"),
+            epoch=epoch,
+            outliers=plan.hybrid,
+        )
         memory = new_memory(plan, clusters, features, self.processes.device)
         return _RunningEpoch(clusters.labels, batches, memory, clusters.told, {**seconds, "train": 0.0})
 
@@ -225,9 +248,14 @@ class Trainer:
         plan, processes = self.plan, self.processes
         left, classes = running.batches[running.steps_done :], torch.from_numpy(targets(plan, running.labels))
         arriving = feed(
-            self._images, left, plan=plan, first_step=self.step, mine=processes.share(plan.batch),
-            device=processes.device, num_views=1 + plan.has_teacher,
-        )  # fmt: skip
+            self._images,
+            left,
+            plan=plan,
+            first_step=self.step,
+            mine=processes.share(plan.batch),
+            device=processes.device,
+            num_views=1 + plan.has_teacher,
+        )
         title = f"epoch {self.epoch + 1}/{plan.epochs}"
         with Progress(title, len(running.batches), shown=self._shown) as progress, closing(arriving):
             progress.advance(running.steps_done)
@@ -235,9 +263,12 @@ class Trainer:
             for rows, views in zip(left, arriving, strict=True):
                 images = torch.from_numpy(rows)
                 losses = self._learner.learn_(
-                    views, classes[images].to(processes.device), running.memory,
-                    images=images.to(processes.device), step=self.step,
-                )  # fmt: skip
+                    views,
+                    classes[images].to(processes.device),
+                    running.memory,
+                    images=images.to(processes.device),
+                    step=self.step,
+                )
                 running.total += losses.double().cpu()
                 number = running.steps_done + 1
                 if not math.isfinite(float(running.total[0])):

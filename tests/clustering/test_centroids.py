@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.clustering import centroids
-from pipeline.errors import UserError
+from pipeline.common.errors import UserError
 
 
 def unit(rows):

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from sklearn.cluster import DBSCAN
 
 from pipeline.clustering import dbscan
-from pipeline.errors import UserError
+from pipeline.common.errors import UserError
 
 FAR = 9.0
 

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.clustering import dbscan, jaccard_distance, nearest_neighbours
-from pipeline.errors import UserError
+from pipeline.common.errors import UserError
 
 GOLDEN = [f"tests/golden/jaccard_{name}.npz" for name in "abcd"]
 

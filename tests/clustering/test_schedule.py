@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from pipeline.clustering import SCHEDULES, eps_at
-from pipeline.errors import UserError
+from pipeline.common.errors import UserError
 
 GOLDEN = "tests/golden/schedules.npz"
 

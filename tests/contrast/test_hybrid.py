@@ -38,9 +38,7 @@ def test_loss_against_it_averages_the_logits_of_a_classs_instances() -> None:
     rows, queries = unit(torch.randn(7, 4, dtype=torch.float64)), unit(torch.randn(3, 4, dtype=torch.float64))
     classes, labels = torch.tensor([0, 0, 1, 1, 1, 2, 3]), torch.tensor([1, 3, 0])  # 2 and 3: one image each
     memory = HybridMemory(rows, classes, momentum=0.2)
-    total, _, _ = contrastive_loss(
-        queries, None, memory.centroids, labels, temperature=0.05, smoothing=0.0, weight=0.0
-    )  # fmt: skip
+    total, _, _ = contrastive_loss(queries, None, memory.centroids, labels, temperature=0.05, smoothing=0.0, weight=0.0)
     losses = []
     for query, label in zip(queries, labels.tolist(), strict=True):
         logits = [float(torch.stack([query @ row / 0.05 for row in rows[classes == c]]).mean()) for c in range(4)]

@@ -57,9 +57,14 @@ def test_loss_and_gradient_match_golden(name: str) -> None:
         teacher = F.normalize(torch.from_numpy(GOLDEN["teacher"][step]), dim=1)
         student = F.normalize(raw, dim=1)
         total, hard, soft = contrastive_loss(
-            student, teacher, memory.centroids, labels, temperature=float(GOLDEN["temperature"]),
-            smoothing=float(smoothing.removeprefix("smooth")), weight=0.7,
-        )  # fmt: skip
+            student,
+            teacher,
+            memory.centroids,
+            labels,
+            temperature=float(GOLDEN["temperature"]),
+            smoothing=float(smoothing.removeprefix("smooth")),
+            weight=0.7,
+        )
         total.backward()
         memory.update_(student, labels)
         assert hard.item() == pytest.approx(GOLDEN[f"{name}/loss_cluster"][step], abs=1e-5)
@@ -77,9 +82,7 @@ def test_loss_without_smoothing_needs_no_teacher() -> None:
 
 def test_loss_gives_gradient_to_the_student_only() -> None:
     student, teacher, centroids, labels = (x.requires_grad_(x.is_floating_point()) for x in random_batch(1))
-    contrastive_loss(
-        student, teacher, centroids, labels, temperature=0.05, smoothing=0.3, weight=1.0
-    )[0].backward()  # fmt: skip
+    contrastive_loss(student, teacher, centroids, labels, temperature=0.05, smoothing=0.3, weight=1.0)[0].backward()
     assert student.grad is not None and teacher.grad is None and centroids.grad is None
 
 

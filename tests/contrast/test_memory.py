@@ -61,9 +61,16 @@ def test_update_equals_naive_loop(rule: str, seed: int, batch: int, clusters: in
 
 
 @pytest.mark.parametrize(
-    ("name", "rule"), [("wgm_tau0.03", "dynamic"), ("wgm_tau0.09", "dynamic"), ("wgm_tau0.6", "dynamic"),
-                       ("hard_tau0.09", "hard"), ("avg_tau0.09", "mean"), ("cc_tau0.09", "instance")]
-)  # fmt: skip
+    ("name", "rule"),
+    [
+        ("wgm_tau0.03", "dynamic"),
+        ("wgm_tau0.09", "dynamic"),
+        ("wgm_tau0.6", "dynamic"),
+        ("hard_tau0.09", "hard"),
+        ("avg_tau0.09", "mean"),
+        ("cc_tau0.09", "instance"),
+    ],
+)
 @pytest.mark.parametrize("smoothing", [0.1, 0.3])
 def test_update_matches_golden(name: str, rule: str, smoothing: float) -> None:
     tau = float(name.split("tau")[1])

@@ -50,9 +50,12 @@ def one_view(image: np.ndarray, flip: bool, shift: np.ndarray, erase: np.ndarray
 
 @settings(deadline=None, max_examples=80)
 @given(
-    batch=st.integers(1, 7), height=st.integers(1, 20), width=st.integers(1, 20), pad=st.integers(0, 25),
+    batch=st.integers(1, 7),
+    height=st.integers(1, 20),
+    width=st.integers(1, 20),
+    pad=st.integers(0, 25),
     seed=st.integers(0, 10**6),
-)  # fmt: skip
+)
 def test_apply_views_equal_torchvision_image_by_image(batch: int, height: int, width: int, pad: int, seed: int) -> None:
     images = random_images(batch, height, width, seed)
     views = draw(batch, seed=seed, height=height, width=width, pad=pad, erase=0.8)

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from pipeline.common.errors import UserError
 from pipeline.datasets.catalogue import (
     combine_digest,
     digest,
@@ -18,7 +19,6 @@ from pipeline.datasets.catalogue import (
     validate,
     write_catalogue,
 )
-from pipeline.errors import UserError
 
 ROWS = [
     ("gallery/b.jpg", 3, 2, "gallery"),

@@ -7,11 +7,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from pipeline.common.errors import UserError
 from pipeline.datasets import packed
 from pipeline.datasets.catalogue import from_rows
 from pipeline.datasets.packed import LabelledImages, PackedImages, TrainingImages, open_training_images
-from pipeline.datasets.store import prepare_store
-from pipeline.errors import UserError
+from pipeline.preparation.store import prepare_store
 
 SIZE = {"height": 24, "width": 16}
 ROWS = (

@@ -11,11 +11,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from pipeline.common.errors import UserError
 from pipeline.datasets import packing
 from pipeline.datasets.catalogue import image_hash
 from pipeline.datasets.images import read_image
 from pipeline.datasets.packing import leave_out, pack_images
-from pipeline.errors import UserError
 
 SIZE = {"height": 24, "width": 16}
 # The fixtures used below do not change from one example to the next.
@@ -52,8 +52,11 @@ def test_pack_images_memory_does_not_grow_with_the_images(tmp_path: Path, write_
     )
     result = subprocess.run(
         [sys.executable, "-c", code, str(path), str(tmp_path / "images.npy")],
-        capture_output=True, text=True, check=True, cwd=Path(packing.__file__).parents[2],
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=Path(packing.__file__).parents[2],
+    )
     assert (tmp_path / "images.npy").stat().st_size > 1498 * 256 * 128 * 3  # 147 MB
     assert int(result.stdout) < 40  # MB
 
@@ -83,8 +86,11 @@ def test_pack_images_tells_of_a_full_disk(tmp_path: Path, write_image) -> None: 
     )
     result = subprocess.run(
         [sys.executable, "-c", code, str(tmp_path)],
-        capture_output=True, text=True, check=True, cwd=Path(packing.__file__).parents[2],
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=Path(packing.__file__).parents[2],
+    )
     assert int(result.stdout) in (errno.EFBIG, errno.ENOSPC)
 
 

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipeline.common.errors import UserError
 from pipeline.datasets.sampling import epoch_batches
-from pipeline.errors import UserError
 
 
 def naive(
@@ -56,9 +56,15 @@ def test_epoch_batches_equal_the_naive_loop(data: st.DataObject) -> None:
     camids = np.random.default_rng(epoch).integers(1, data.draw(st.integers(2, 5)), size=len(labels))
     for aware in (True, False):
         plan = epoch_batches(
-            labels, camids, batch=ids * instances, instances=instances, iters=iters,
-            camera_aware=aware, seed=seed, epoch=epoch,
-        )  # fmt: skip
+            labels,
+            camids,
+            batch=ids * instances,
+            instances=instances,
+            iters=iters,
+            camera_aware=aware,
+            seed=seed,
+            epoch=epoch,
+        )
         assert plan.dtype == np.int64
         expected = naive(labels, camids if aware else None, ids * instances, instances, iters, seed, epoch)
         assert plan.tolist() == expected
@@ -68,9 +74,15 @@ def groups(
     labels: list[int], camids: list[int] | None, *, iters: int = 300, instances: int = 3, batch: int = 3
 ) -> np.ndarray:
     plan = epoch_batches(
-        np.array(labels), None if camids is None else np.array(camids), batch=batch, instances=instances, iters=iters,
-        camera_aware=camids is not None, seed=1, epoch=0,
-    )  # fmt: skip
+        np.array(labels),
+        None if camids is None else np.array(camids),
+        batch=batch,
+        instances=instances,
+        iters=iters,
+        camera_aware=camids is not None,
+        seed=1,
+        epoch=0,
+    )
     return plan.reshape(-1, instances)
 
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from pipeline.errors import UserError
+from pipeline.common.errors import UserError
 from pipeline.model.batchnorm import GroupedBatchNorm1d, GroupedBatchNorm2d, commit_statistics_
 
 

@@ -12,7 +12,7 @@ import pytest
 
 import pipeline.model.download as download
 import pipeline.model.fetch as fetch
-from pipeline.errors import UserError
+from pipeline.common.errors import UserError
 from pipeline.model import BACKBONES, fetch_weights
 from pipeline.model.download import ATTEMPTS, PublishedWeights
 from pipeline.model.fetch import published_weights

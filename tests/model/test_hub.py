@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from huggingface_hub import constants
 
-from pipeline.errors import UserError
+from pipeline.common.errors import UserError
 from pipeline.model.download import ATTEMPTS
 from pipeline.model.hub import fetch_timm_weights
 
@@ -305,14 +305,21 @@ def test_starting_weights_of_timm_come_from_the_hub(server, tmp_path, monkeypatc
     from pipeline.model.starting import place_starting_weights
 
     told = place_starting_weights(
-        "imagenet", backbone=BACKBONE, folder=tmp_path / "pretrained", downloads=tmp_path / "weights",
-        checkout=tmp_path, mirror=f"http://127.0.0.1:{server.server_port}",
-    )  # fmt: skip
+        "imagenet",
+        backbone=BACKBONE,
+        folder=tmp_path / "pretrained",
+        downloads=tmp_path / "weights",
+        checkout=tmp_path,
+        mirror=f"http://127.0.0.1:{server.server_port}",
+    )
     assert told == f"{BACKBONE} starts from {STEM}.safetensors"
     assert json.loads((tmp_path / "pretrained" / "weights.json").read_text()) == {
-        "source": "imagenet", "backbone": BACKBONE, "file": "weights.safetensors", "name": f"{STEM}.safetensors",
+        "source": "imagenet",
+        "backbone": BACKBONE,
+        "file": "weights.safetensors",
+        "name": f"{STEM}.safetensors",
         "sha256": DIGEST,
-    }  # fmt: skip
+    }
     assert (tmp_path / "pretrained" / "weights.safetensors").read_bytes() == PAYLOAD
     with pytest.raises(UserError, match="has no model 'test_wit'; is it timm/.*test_vit"):
         place_starting_weights("none", backbone="timm/test_wit", folder=tmp_path, downloads=tmp_path, checkout=tmp_path)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from pipeline.errors import UserError
+from pipeline.common.errors import UserError
 from pipeline.model import BACKBONES, POOLINGS, build, commit_statistics_
 from pipeline.model.batchnorm import GroupedBatchNorm1d, GroupedBatchNorm2d
 

@@ -10,7 +10,7 @@ import safetensors.torch
 import torch
 from torch import nn
 
-from pipeline.errors import UserError
+from pipeline.common.errors import UserError
 from pipeline.model import build
 from pipeline.model.saved import load_model, load_network, model_settings, save_best, save_model
 

@@ -12,8 +12,8 @@ import torch
 from safetensors.torch import save_file
 
 import pipeline.model.fetch as fetch
-from pipeline.errors import UserError
-from pipeline.files import read_json
+from pipeline.common.errors import UserError
+from pipeline.common.files import read_json
 from pipeline.model import build
 from pipeline.model.download import PublishedWeights
 from pipeline.model.starting import place_starting_weights, starting_weights
@@ -66,8 +66,12 @@ def test_file_is_copied_and_described(folder: Path, name: str, absolute: bool) -
     path, description = starting_weights(folder)
     assert path is not None and path.parent == folder and path.suffix == mine.suffix
     assert description == {
-        "source": source, "backbone": BACKBONE, "file": path.name, "name": name, "sha256": digest(mine)
-    }  # fmt: skip
+        "source": source,
+        "backbone": BACKBONE,
+        "file": path.name,
+        "name": name,
+        "sha256": digest(mine),
+    }
     assert digest(path) == digest(mine)
     assert read_weights(path)["conv1.weight"].tolist() == [[0, 1, 2], [3, 4, 5]]
 
@@ -148,9 +152,12 @@ def test_imagenet_is_fetched_once(folder: Path, tmp_path: Path, published: Publi
     path, description = starting_weights(folder)
     assert path is not None and path.read_bytes() == server.content
     assert description == {
-        "source": "imagenet", "backbone": BACKBONE, "file": "weights.pth", "name": published.name,
+        "source": "imagenet",
+        "backbone": BACKBONE,
+        "file": "weights.pth",
+        "name": published.name,
         "sha256": digest(tmp_path / "published.pth"),
-    }  # fmt: skip
+    }
 
 
 def test_imagenet_that_lies_in_the_downloads_is_not_fetched(

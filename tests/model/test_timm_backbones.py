@@ -7,7 +7,7 @@ import timm
 import torch
 from torch import nn
 
-from pipeline.errors import UserError
+from pipeline.common.errors import UserError
 from pipeline.model import build, commit_statistics_, take_statistics_
 from pipeline.model.batchnorm import GroupedBatchNorm1d, GroupedBatchNorm2d
 from pipeline.model.probing import Probe, _Chance, probed

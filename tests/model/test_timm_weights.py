@@ -5,7 +5,7 @@ import timm
 import torch
 from safetensors.torch import save_file
 
-from pipeline.errors import UserError
+from pipeline.common.errors import UserError
 from pipeline.model import build, load_weights_
 
 SIZE = (64, 32)

@@ -10,9 +10,9 @@ import torch
 import torchvision
 from safetensors.torch import save_file
 
-from pipeline.errors import UserError
+from pipeline.common.errors import UserError
 from pipeline.model import build, load_weights_
-from pipeline.training.checkpoint import save_checkpoint
+from pipeline.model.checkpoint import save_checkpoint
 
 THIN = "resnet10_w32"
 

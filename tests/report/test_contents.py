@@ -11,9 +11,14 @@ PICTURE = np.zeros((4, 2, 3), np.uint8)
 
 def report(**changes):
     values = {
-        "title": "t", "dataset": "d", "backbone": "b", "method": "m",
-        "settings": {}, "splits": (), "history": pd.DataFrame({"epoch": [1]}),
-    }  # fmt: skip
+        "title": "t",
+        "dataset": "d",
+        "backbone": "b",
+        "method": "m",
+        "settings": {},
+        "splits": (),
+        "history": pd.DataFrame({"epoch": [1]}),
+    }
     return ReportData(**(values | changes))
 
 

@@ -75,8 +75,16 @@ def report(**changes):
             SplitSummary("gallery", 1260, 100, 6, distractors=60),
         ),
         "history": pd.DataFrame(
-            {"epoch": [1, 2], "eps": [0.594, 0.588], "num_clusters": [110, 98], "num_outliers": [300, 110],
-             "loss": [2.1, 1.4], "loss_hard": [2.0, 1.2], "loss_soft": [2.1, 1.4], "student_map": [np.nan, 0.5237]}
+            {
+                "epoch": [1, 2],
+                "eps": [0.594, 0.588],
+                "num_clusters": [110, 98],
+                "num_outliers": [300, 110],
+                "loss": [2.1, 1.4],
+                "loss_hard": [2.0, 1.2],
+                "loss_soft": [2.1, 1.4],
+                "student_map": [np.nan, 0.5237],
+            }
         ),
         "results": (
             ResultRow("Student", "result", 0.5237, 0.681, 0.852, 0.901),
@@ -90,7 +98,7 @@ def report(**changes):
         ),
         "num_queries": 400,
         "num_valid_queries": 388,
-    }  # fmt: skip
+    }
     return ReportData(**(values | changes))
 
 

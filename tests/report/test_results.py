@@ -18,9 +18,16 @@ def test_result_rows_by_hand() -> None:
 
 def test_result_rows_stand_in_the_order_of_the_table_whatever_that_of_the_file() -> None:
     names = [
-        "colour_histogram", "pretrained", "untrained", "teacher_best_of_run", "student_best_of_run",
-        "teacher_reranked", "student_reranked", "teacher", "student",
-    ]  # fmt: skip
+        "colour_histogram",
+        "pretrained",
+        "untrained",
+        "teacher_best_of_run",
+        "student_best_of_run",
+        "teacher_reranked",
+        "student_reranked",
+        "teacher",
+        "student",
+    ]
     rows = result_rows(dict.fromkeys(names, SCORES))
     assert [(row.name, row.kind) for row in rows] == [
         ("Student", "result"),
@@ -74,8 +81,9 @@ def test_cmc_curves_have_the_names_of_the_result_rows() -> None:
     table = pd.DataFrame({"rank": [1, 2], "colour_histogram": [0.1, 0.2], "student": [0.5, 0.75], "unknown": [0, 0]})
     curves = cmc_curves(table)
     assert {name: list(curve) for name, curve in curves.items()} == {
-        "Student": [0.5, 0.75], "Colour histogram": [0.1, 0.2]
-    }  # fmt: skip
+        "Student": [0.5, 0.75],
+        "Colour histogram": [0.1, 0.2],
+    }
     assert list(curves) == ["Student", "Colour histogram"]
     scored = result_rows({"student": SCORES, "colour_histogram": SCORES})
     assert {row.name for row in scored} == set(curves)

@@ -12,14 +12,19 @@ HISTORY = pd.DataFrame({"epoch": [1, 2], "num_clusters": [120, 98], "num_outlier
 
 def report(**changes):
     values = {
-        "title": "t", "dataset": "synthetic", "backbone": "ResNet-18", "method": "DCCC", "settings": {},
-        "splits": (SplitSummary("train", 1600, 100, 6),), "history": HISTORY,
+        "title": "t",
+        "dataset": "synthetic",
+        "backbone": "ResNet-18",
+        "method": "DCCC",
+        "settings": {},
+        "splits": (SplitSummary("train", 1600, 100, 6),),
+        "history": HISTORY,
         "results": (
             ResultRow("Student", "result", 0.5237, 0.681),
             ResultRow("Untrained network", "baseline", 0.1482),
             ResultRow("Colour histogram", "baseline", 0.0925),
         ),
-    }  # fmt: skip
+    }
     return ReportData(**(values | changes))
 
 

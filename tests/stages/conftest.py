@@ -16,17 +16,29 @@ from typing import Any
 import pytest
 
 import stages
-from pipeline.datasets.synthetic import write_synthetic
+from pipeline.preparation.synthetic import write_synthetic
 from tests.params_file import change_params
 
 ROOT = Path(__file__).parents[2]
 # Settings that make a training of seconds, given as a person gives them: one by one, on top of the recipe.
 SMALL = {
-    "dataset": "market1501", "backbone": "resnet10_w32", "pretrained": "none", "epochs": 2, "image.height": 32,
-    "image.width": 16, "augment.pad": 2, "sampler.batch": 16, "sampler.instances": 4, "model.bn_group": 8,
-    "clustering.eps": 0.6, "clustering.k1": 8, "clustering.k2": 3, "clustering.min_samples": 2, "train.iters": 2,
+    "dataset": "market1501",
+    "backbone": "resnet10_w32",
+    "pretrained": "none",
+    "epochs": 2,
+    "image.height": 32,
+    "image.width": 16,
+    "augment.pad": 2,
+    "sampler.batch": 16,
+    "sampler.instances": 4,
+    "model.bn_group": 8,
+    "clustering.eps": 0.6,
+    "clustering.k1": 8,
+    "clustering.k2": 3,
+    "clustering.min_samples": 2,
+    "train.iters": 2,
     "train.eval_step": 1,
-}  # fmt: skip
+}
 
 
 @dataclass
@@ -48,8 +60,13 @@ class Project:
         env = {**clean, "PYTHONPATH": str(ROOT), "CUDA_VISIBLE_DEVICES": "", **environment}
         return subprocess.run(
             [*limit, sys.executable, "-m", f"stages.{stage}", *arguments],
-            cwd=self.folder, env=env, capture_output=True, text=True, timeout=300, check=False,
-        )  # fmt: skip
+            cwd=self.folder,
+            env=env,
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
 
     def done(self, stage: str, *arguments: str, **environment: str) -> str:
         """As `run`, for a stage that must end well; what it printed."""
@@ -118,9 +135,19 @@ def people(made_once: Callable[[str, Callable[[Path], None]], Path]) -> Path:
 
     def make(folder: Path) -> None:
         write_synthetic(
-            folder / "people", seed=3, train_identities=10, test_identities=6, cameras=3, images_per_camera=4,
-            distractors=4, junk=2, height=32, width=16, camera_strength=0.3, workers=1,
-        )  # fmt: skip
+            folder / "people",
+            seed=3,
+            train_identities=10,
+            test_identities=6,
+            cameras=3,
+            images_per_camera=4,
+            distractors=4,
+            junk=2,
+            height=32,
+            width=16,
+            camera_strength=0.3,
+            workers=1,
+        )
 
     return made_once("raw", make) / "people"
 

@@ -67,7 +67,7 @@ def test_prepare_that_fails_keeps_what_was_there(copied: Any, people: Path) -> N
         ("train", {"optimiser__lr": 1e30}, ["the loss is not finite in epoch 1, step"]),
         ("train", {"train__processes": 3}, ["train.processes must divide"]),
     ],
-)  # fmt: skip
+)
 def test_impossible_setting_is_named(copied: Any, stage: str, change: dict[str, Any], words: list[str]) -> None:
     copied.set(**change)
     line = copied.refused(stage)

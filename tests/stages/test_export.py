@@ -7,8 +7,8 @@ from typing import Any
 import onnx
 import pytest
 
-from pipeline.files import read_json
-from pipeline.training.checkpoint import save_checkpoint
+from pipeline.common.files import read_json
+from pipeline.model.checkpoint import save_checkpoint
 
 
 def scores(project: Any, *arguments: str) -> dict[str, Any]:

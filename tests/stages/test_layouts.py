@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from pipeline.files import read_json
+from pipeline.common.files import read_json
 from tests.params_file import change_params
 from tests.replicas import REPLICAS, Replica, write_replica
 from tests.stages.conftest import ROOT, SMALL, Project

@@ -5,7 +5,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from pipeline.files import read_json
+from pipeline.common.files import read_json
 from pipeline.model.saved import load_model
 
 # A random network on drawn people finds few clusters, and SpCL's criterion leaves fewer.

@@ -54,9 +54,11 @@ def environment(tmp_path: Path, quick: dict[str, str]) -> dict[str, str]:
         (tmp_path / name).mkdir()
     (tmp_path / "modules" / "sitecustomize.py").write_text(BREAKING)
     return {
-        **quick, "PYTHONPATH": f"{tmp_path / 'modules'}{os.pathsep}{ROOT}", "TMPDIR": str(tmp_path / "temporary"),
+        **quick,
+        "PYTHONPATH": f"{tmp_path / 'modules'}{os.pathsep}{ROOT}",
+        "TMPDIR": str(tmp_path / "temporary"),
         "BROKE_AT": str(tmp_path / "broke_at"),
-    }  # fmt: skip
+    }
 
 
 @pytest.fixture(scope="module")
@@ -156,18 +158,34 @@ def on_two_machines(project: Project, environment: dict[str, str]) -> list[tuple
         found.bind(("127.0.0.1", 0))
         port = found.getsockname()[1]
     command = [
-        sys.executable, "-m", "torch.distributed.run", "--nnodes", "2", "--nproc-per-node", "1", "--rdzv-backend",
-        "c10d", "--rdzv-endpoint", f"127.0.0.1:{port}", "--local-addr", "127.0.0.1", "--rdzv-conf",
-    ]  # fmt: skip
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--nnodes",
+        "2",
+        "--nproc-per-node",
+        "1",
+        "--rdzv-backend",
+        "c10d",
+        "--rdzv-endpoint",
+        f"127.0.0.1:{port}",
+        "--local-addr",
+        "127.0.0.1",
+        "--rdzv-conf",
+    ]
     clean = {k: v for k, v in os.environ.items() if not k.startswith(("MLFLOW", "DVC", "TORCHELASTIC"))}
     env = {**clean, "CUDA_VISIBLE_DEVICES": "", **environment}
     agents = [
         subprocess.Popen(
-            [*command, f"is_host={host}", "-m", "stages.train"], cwd=project.folder, env=env, text=True,
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            [*command, f"is_host={host}", "-m", "stages.train"],
+            cwd=project.folder,
+            env=env,
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
         )
         for host in ("true", "false")
-    ]  # fmt: skip
+    ]
     told = [agent.communicate(timeout=120)[1] for agent in agents]
     return [(agent.returncode, text) for agent, text in zip(agents, told, strict=True)]
 

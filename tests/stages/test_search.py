@@ -12,9 +12,9 @@ import torch
 from PIL import Image
 
 from pipeline.datasets.images import read_image
+from pipeline.inference.embedder import open_embedder
 from pipeline.model import build
 from pipeline.model.saved import save_model
-from pipeline.retrieval.embedder import open_embedder
 
 MODEL = "data/model/model.safetensors"
 SETTINGS = {
@@ -131,7 +131,7 @@ def test_damaged_index_is_told(project: Any) -> None:
         (["query.jpg", "--gallery", "crops", "--output", "query.jpg/x"], "query.jpg is a file, name a folder"),
         (["query.jpg", "--gallery", "."], "--output reports/search lies in the gallery"),
     ],
-)  # fmt: skip
+)
 def test_search_that_cannot_be_is_refused_in_one_line(project: Any, arguments: list[str], words: str) -> None:
     assert words in project.refused("search", *arguments)
     assert not (project.folder / "reports").exists()

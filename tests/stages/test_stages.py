@@ -15,10 +15,10 @@ import pandas as pd
 import pytest
 import safetensors.torch
 
+from pipeline.common.files import read_json
 from pipeline.datasets.catalogue import read_catalogue, write_catalogue
-from pipeline.files import read_json
+from pipeline.model.checkpoint import held
 from pipeline.model.saved import load_model
-from pipeline.training.checkpoint import held
 
 ROOT = Path(__file__).parents[2]
 AGAINST_IDENTITIES = ("ari", "nmi", "purity", "pairwise_f", "pairwise_precision", "pairwise_recall")
@@ -81,13 +81,21 @@ def test_stages_write_what_they_say(finished: Any) -> None:
     assert table[["student_mAP", "teacher_mAP", "loss", "eps", "num_clusters", "purity", "ari"]].notna().all(axis=None)
     metrics = read_json(folder / "reports/metrics.json")
     assert set(metrics) == {
-        "student", "teacher", "untrained", "colour_histogram", "queries", "student_best_of_run", "teacher_best_of_run",
+        "student",
+        "teacher",
+        "untrained",
+        "colour_histogram",
+        "queries",
+        "student_best_of_run",
+        "teacher_best_of_run",
         "clustering",
-    }  # fmt: skip
+    }
     clusters = pd.read_csv(folder / "reports/clusters.csv")["cluster"]
     assert metrics["clustering"] == {
-        "clusters": clusters.max() + 1, "images": len(clusters), "outliers": (clusters < 0).sum()
-    }  # fmt: skip
+        "clusters": clusters.max() + 1,
+        "images": len(clusters),
+        "outliers": (clusters < 0).sum(),
+    }
     assert metrics["student"]["mAP"] == pytest.approx(table["student_mAP"].iloc[-1], abs=1e-9)
     assert metrics["student_best_of_run"]["mAP"] == table["student_mAP"].max()
     assert len(pd.read_csv(folder / "reports/cmc.csv")) == 50
@@ -165,9 +173,14 @@ def started(project: Any) -> "subprocess.Popen[str]":
             database.execute(f"delete from {table}")
     env = {**os.environ, "PYTHONPATH": str(ROOT), "CUDA_VISIBLE_DEVICES": ""}
     process = subprocess.Popen(
-        [sys.executable, "-m", "stages.train"], cwd=project.folder, env=env, start_new_session=True,
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
+        [sys.executable, "-m", "stages.train"],
+        cwd=project.folder,
+        env=env,
+        start_new_session=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
     for _ in range(9000):
         if list(project.folder.glob(".scratch/*/checkpoint.pt")):
             return process

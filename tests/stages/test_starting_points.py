@@ -7,7 +7,7 @@ import timm
 import torch
 from safetensors.torch import load_file, save_file
 
-from pipeline.files import read_json
+from pipeline.common.files import read_json
 from tests.stages.conftest import Project
 
 BACKBONE = "timm/test_vit"

@@ -14,7 +14,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from pipeline.errors import UserError
+from pipeline.common.errors import UserError
 
 ROOT = Path(__file__).parents[2]
 STUDY = """
@@ -81,9 +81,13 @@ class Project:
 
     def start(self, *words: str, **more: str) -> subprocess.Popen[str]:
         return subprocess.Popen(
-            [sys.executable, "-m", "stages.study", *words], cwd=self.folder, env=self.environment(**more),
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        )  # fmt: skip
+            [sys.executable, "-m", "stages.study", *words],
+            cwd=self.folder,
+            env=self.environment(**more),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
 
     def study(self, *words: str, code: int = 0, **more: str) -> str:
         process = self.start(*words, **more)
@@ -94,9 +98,13 @@ class Project:
 
     def git(self, *words: str) -> str:
         return subprocess.run(
-            ["git", "-c", "user.name=Anna", "-c", "user.email=anna@example.org", *words], cwd=self.folder,
-            env=self.environment(), capture_output=True, text=True, check=True,
-        ).stdout  # fmt: skip
+            ["git", "-c", "user.name=Anna", "-c", "user.email=anna@example.org", *words],
+            cwd=self.folder,
+            env=self.environment(),
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
 
     def experiments(self) -> list[str]:
         return sorted(
@@ -164,8 +172,11 @@ def test_study_trains_compares_and_tells_what_failed(project: Project) -> None:
     (parent,) = (run for run, each in tags.items() if "study.key" in each)
     (child,) = (each for each in tags.values() if each.get("mlflow.parentRunId") == parent)
     assert {key: child[key] for key in ("study", "variant", "seed", "study.toy")} == {
-        "study": "toy", "variant": "baseline", "seed": "1", "study.toy": "baseline"
-    }  # fmt: skip
+        "study": "toy",
+        "variant": "baseline",
+        "seed": "1",
+        "study.toy": "baseline",
+    }
     assert child["mlflow.runName"] == "toy-baseline-1 (toy)"
     assert "What the memory does." in tags[parent]["mlflow.note.content"]
 
@@ -183,8 +194,10 @@ def test_study_started_again_does_what_is_missing_two_at_a_time(project: Project
     runs = pd.read_csv(project.folder / "reports/other_runs.csv")
     assert len(runs) == 4 and runs["experiment"].is_unique
     assert {path.name for path in (project.folder / "reports/other").iterdir()} == {
-        "scores.png", "map_by_epoch.png", "clusters_by_epoch.png"
-    }  # fmt: skip
+        "scores.png",
+        "map_by_epoch.png",
+        "clusters_by_epoch.png",
+    }
     assert project.processes() == []
 
 

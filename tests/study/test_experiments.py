@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.errors import UserError
+from pipeline.common.errors import UserError
 from pipeline.study import alone, plan, read_study, require_free, seeds_of, settings_table
 from pipeline.study.queue import _override
 from pipeline.study.running import duration
@@ -100,9 +100,18 @@ def test_seeds_of_reads_a_list() -> None:
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [("fix", "fix"), (0.05, "0.05"), (True, "true"), ("true", "'true'"), ("null", "'null'"), ("a,b", "'a,b'"),
-     ("it's", r"'it\'s'"), ("timm/vit_small_patch16_224.dino", "timm/vit_small_patch16_224.dino"), ("1e-3", "'1e-3'")],
-)  # fmt: skip
+    [
+        ("fix", "fix"),
+        (0.05, "0.05"),
+        (True, "true"),
+        ("true", "'true'"),
+        ("null", "'null'"),
+        ("a,b", "'a,b'"),
+        ("it's", r"'it\'s'"),
+        ("timm/vit_small_patch16_224.dino", "timm/vit_small_patch16_224.dino"),
+        ("1e-3", "'1e-3'"),
+    ],
+)
 def test_override_quotes_what_would_be_taken_for_something_else(value: object, text: str) -> None:
     assert _override(value) == text
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.errors import UserError
+from pipeline.common.errors import UserError
 from pipeline.study import read_study
 from pipeline.study.plan import slug_of, written
 
@@ -33,11 +33,17 @@ def test_runs_keep_their_names_order_and_settings(tmp_path: Path) -> None:
 def test_vary_changes_one_setting_at_a_time_beside_a_default(tmp_path: Path) -> None:
     found = study(tmp_path, "title: A\nseeds: [1]\nvary: {memory.tau: [0.03, 0.6], model.pooling: [gem]}\n")
     assert [dict(variant.changes) for variant in found.variants] == [
-        {}, {"memory.tau": 0.03}, {"memory.tau": 0.6}, {"model.pooling": "gem"}
-    ]  # fmt: skip
+        {},
+        {"memory.tau": 0.03},
+        {"memory.tau": 0.6},
+        {"model.pooling": "gem"},
+    ]
     assert [variant.name for variant in found.variants] == [
-        "default", "memory.tau=0.03", "memory.tau=0.6", "model.pooling=gem"
-    ]  # fmt: skip
+        "default",
+        "memory.tau=0.03",
+        "memory.tau=0.6",
+        "model.pooling=gem",
+    ]
 
 
 def test_grid_is_the_full_product(tmp_path: Path) -> None:
@@ -93,9 +99,15 @@ def test_read_study_names_a_file_that_is_missing_or_has_no_name(tmp_path: Path) 
 
 @pytest.mark.parametrize(
     ("name", "slug"),
-    [("+ L_ss", "l_ss"), ("DCCC (all)", "dccc-all"), ("memory.tau=0.05", "memory.tau-0.05"), ("a..b", "a-b"),
-     ("end.", "end"), ("Ä/b~c^d:e", "b-c-d-e")],
-)  # fmt: skip
+    [
+        ("+ L_ss", "l_ss"),
+        ("DCCC (all)", "dccc-all"),
+        ("memory.tau=0.05", "memory.tau-0.05"),
+        ("a..b", "a-b"),
+        ("end.", "end"),
+        ("Ä/b~c^d:e", "b-c-d-e"),
+    ],
+)
 def test_slug_is_a_name_that_git_takes(name: str, slug: str) -> None:
     assert slug_of(name) == slug
 

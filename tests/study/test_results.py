@@ -9,8 +9,16 @@ import pytest
 from pipeline.study import Experiment, Result, histories, runs_table, summarise
 from pipeline.study.results import MEASURED, measured
 
-HISTORY = pd.DataFrame({"epoch": [1, 2], "num_clusters": [5, 7], "num_outliers": [9, 8], "ari": [0.1, 0.2],
-                        "seconds": [30.0, 60.0], "student_mAP": [np.nan, 0.4]})  # fmt: skip
+HISTORY = pd.DataFrame(
+    {
+        "epoch": [1, 2],
+        "num_clusters": [5, 7],
+        "num_outliers": [9, 8],
+        "ari": [0.1, 0.2],
+        "seconds": [30.0, 60.0],
+        "student_mAP": [np.nan, 0.4],
+    }
+)
 
 
 def result(variant: str, seed: int, mean_ap: float, **more: float) -> Result:
@@ -36,8 +44,9 @@ def test_measured_of_a_run_without_a_score_and_an_epoch_is_unknown() -> None:
 def test_runs_table_has_a_row_a_run() -> None:
     table = runs_table([result("a", 1, 0.3), result("b", 2, 0.5)], ["memory.tau"])
     assert table[["variant", "seed", "memory.tau", "student_mAP", "experiment", "mlflow_run"]].to_numpy().tolist() == [
-        ["a", 1, 0.1, 0.3, "toy-a-1", "run 1"], ["b", 2, 0.2, 0.5, "toy-b-2", "run 2"]
-    ]  # fmt: skip
+        ["a", 1, 0.1, 0.3, "toy-a-1", "run 1"],
+        ["b", 2, 0.2, 0.5, "toy-b-2", "run 2"],
+    ]
 
 
 def test_summarise_is_mean_and_sample_deviation() -> None:

@@ -44,13 +44,21 @@ class Checkout:
         foreign = ("MLFLOW", "DVC", "TORCHELASTIC", "GIT_", "AWS", "SLURM")
         clean = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
         env = {
-            **clean, "PATH": f"{PROGRAMS}:{os.environ['PATH']}", "HOME": str(self.folder.parent),
-            "DVC_NO_ANALYTICS": "1", "AWS_EC2_METADATA_DISABLED": "true", "CUDA_VISIBLE_DEVICES": "",
+            **clean,
+            "PATH": f"{PROGRAMS}:{os.environ['PATH']}",
+            "HOME": str(self.folder.parent),
+            "DVC_NO_ANALYTICS": "1",
+            "AWS_EC2_METADATA_DISABLED": "true",
+            "CUDA_VISIBLE_DEVICES": "",
             "MLFLOW_DISABLE_TELEMETRY": "true",
-            **{f"GIT_{who}_{what}": value for who in ("AUTHOR", "COMMITTER")
-               for what, value in (("NAME", "Anna"), ("EMAIL", "anna@example.org"))},
-            **self.environment, **environment,
-        }  # fmt: skip
+            **{
+                f"GIT_{who}_{what}": value
+                for who in ("AUTHOR", "COMMITTER")
+                for what, value in (("NAME", "Anna"), ("EMAIL", "anna@example.org"))
+            },
+            **self.environment,
+            **environment,
+        }
         return subprocess.run(words, cwd=self.folder, env=env, capture_output=True, text=True, timeout=300, check=False)
 
     def run(self, *words: str) -> str:

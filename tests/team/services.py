@@ -51,9 +51,13 @@ def running(
         # setpriv: the server gets `stop` as well when the tests are killed.
         server = subprocess.Popen(
             ["setpriv", *prefix, "--pdeathsig", stop.name.removeprefix("SIG"), "--", *command],
-            stdin=subprocess.DEVNULL, stdout=told, stderr=told, cwd=log.parent, start_new_session=True,
+            stdin=subprocess.DEVNULL,
+            stdout=told,
+            stderr=told,
+            cwd=log.parent,
+            start_new_session=True,
             env={**os.environ, "PATH": f"{PROGRAMS}:{os.environ['PATH']}", **environment},
-        )  # fmt: skip
+        )
     try:
         end = time.monotonic() + SECONDS
         while not answers():
@@ -138,9 +142,18 @@ def postgres(log: Path) -> Iterator[str]:
         )
         assert made.returncode == 0, made.stderr
         server = [
-            f"{programs}/postgres", "-D", str(data), "-h", "127.0.0.1", "-p", str(port), "-k", str(folder),
-            "-c", "fsync=off",
-        ]  # fmt: skip
+            f"{programs}/postgres",
+            "-D",
+            str(data),
+            "-h",
+            "127.0.0.1",
+            "-p",
+            str(port),
+            "-k",
+            str(folder),
+            "-c",
+            "fsync=off",
+        ]
         with running(server, answers=lambda: _listens(port), log=log, stop=signal.SIGINT, prefix=user):
             make = ["createdb", "-h", "127.0.0.1", "-p", str(port), "-U", "mlflow", "mlflow"]
             subprocess.run([f"{programs}/{make[0]}", *make[1:]], check=True, cwd="/")

@@ -10,10 +10,17 @@ from tests.team.conftest import Checkout, block, copy_of_the_project
 from tests.team.services import Store
 
 CACHED = (
-    "data/prepared/images.npy", "data/pretrained/weights.json", "data/model/model.safetensors",
-    "data/evaluation/ranked_lists.csv", "reports/clusters.csv", "reports/report.html", "reports/figures/cmc.png",
-    "reports/training.csv", "reports/cmc.csv", "reports/metrics.json",
-)  # fmt: skip
+    "data/prepared/images.npy",
+    "data/pretrained/weights.json",
+    "data/model/model.safetensors",
+    "data/evaluation/ranked_lists.csv",
+    "reports/clusters.csv",
+    "reports/report.html",
+    "reports/figures/cmc.png",
+    "reports/training.csv",
+    "reports/cmc.csv",
+    "reports/metrics.json",
+)
 IN_GIT = ("reports/summary.json",)
 STAGES = ("prepare", "pretrained", "train", "evaluate", "report")
 
@@ -33,9 +40,14 @@ def finished_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
     anna = Checkout(place / "anna")
     copy_of_the_project(anna.folder)
     for words in (
-        "init -q -b main", "add -A", "commit -qm project", "init -q -b main --bare ../server.git",
-        "remote add origin ../server.git", "push -qu origin main", "clone -q ../server.git ../bert",
-    ):  # fmt: skip
+        "init -q -b main",
+        "add -A",
+        "commit -qm project",
+        "init -q -b main --bare ../server.git",
+        "remote add origin ../server.git",
+        "push -qu origin main",
+        "clone -q ../server.git ../bert",
+    ):
         anna.run("git", *words.split())
     Checkout(place / "bert").run("git", "remote", "set-url", "origin", "../server.git")
     finish(anna, "of Anna")

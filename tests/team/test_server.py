@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 import pytest
 import requests
 
-from pipeline.errors import UserError
-from pipeline.files import read_json
+from pipeline.common.errors import UserError
+from pipeline.common.files import read_json
 from pipeline.tracking import open_run, start_run
 from tests.stages.conftest import Project
 from tests.team.conftest import Checkout, block
@@ -45,9 +45,10 @@ def server(tmp_path_factory: pytest.TempPathFactory, store: Store) -> Iterator[S
     with ExitStack() as stack:
         database = stack.enter_context(postgres(folder / "postgres.log"))
         stands_for = {
-            "https://s3.example.org": store.address, "postgresql+psycopg2://mlflow@127.0.0.1:5432/mlflow": database,
+            "https://s3.example.org": store.address,
+            "postgresql+psycopg2://mlflow@127.0.0.1:5432/mlflow": database,
             "5000": str(port),
-        }  # fmt: skip
+        }
         for placeholder, here in stands_for.items():
             command = [word.replace(placeholder, here) for word in command]
         given = dict(words[1].split("=") for words in exports)

@@ -30,9 +30,14 @@ class Cluster:
         foreign = ("MLFLOW", "DVC", "TORCHELASTIC", "SLURM")
         clean = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
         self.environment = {
-            **clean, "SLURM_STATE": str(state), "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1",
-            "DVC_NO_ANALYTICS": "1", "PATH": f"{ROOT / 'tests/team/slurm'}:{os.environ['PATH']}", **environment,
-        }  # fmt: skip
+            **clean,
+            "SLURM_STATE": str(state),
+            "CUDA_VISIBLE_DEVICES": "",
+            "OMP_NUM_THREADS": "1",
+            "DVC_NO_ANALYTICS": "1",
+            "PATH": f"{ROOT / 'tests/team/slurm'}:{os.environ['PATH']}",
+            **environment,
+        }
 
     def sbatch(self, log: Path) -> subprocess.Popen[bytes]:
         """Starts the job; the first start and every later one append to its log."""
@@ -77,9 +82,12 @@ def cluster(finished: Project, mlflow_database: Path, tmp_path: Path) -> Cluster
     owner.run("dvc", "commit", "--force", "prepare", "pretrained")
     shutil.copy(mlflow_database, tmp_path / "mlflow.db")
     return Cluster(
-        folder, tmp_path / "state", MLFLOW_TRACKING_URI=f"sqlite:///{tmp_path / 'mlflow.db'}",
-        PYTHONDONTWRITEBYTECODE="", PYTHONPYCACHEPREFIX=str(tmp_path / "compiled"),
-    )  # fmt: skip
+        folder,
+        tmp_path / "state",
+        MLFLOW_TRACKING_URI=f"sqlite:///{tmp_path / 'mlflow.db'}",
+        PYTHONDONTWRITEBYTECODE="",
+        PYTHONPYCACHEPREFIX=str(tmp_path / "compiled"),
+    )
 
 
 def runs(tmp_path: Path) -> list[tuple[str, int]]:

@@ -13,7 +13,7 @@ import torch
 import typer
 
 import stages
-from pipeline.errors import UserError
+from pipeline.common.errors import UserError
 from pipeline.training import distributed
 
 

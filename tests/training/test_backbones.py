@@ -23,9 +23,15 @@ def trained(backbone: str, crowd, plan: Plan, folder: Path) -> Trainer:
     student = build(backbone, bn_group=8, image_size=SIZE)
     trainer = Trainer(student, copy.deepcopy(student), images=crowd.images, cameras=None, plan=plan, shown=False)
     train_to_end(
-        trainer, folder=folder, eval_step=10, checkpoint_minutes=9, score=dict, record=lambda row: None,
-        tell=lambda sentence: None, settings={},
-    )  # fmt: skip
+        trainer,
+        folder=folder,
+        eval_step=10,
+        checkpoint_minutes=9,
+        score=dict,
+        record=lambda row: None,
+        tell=lambda sentence: None,
+        settings={},
+    )
     return trainer
 
 

@@ -6,8 +6,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.training import checksum
-from pipeline.training.checksum import checksums, descriptions, digest
+from pipeline.training.distributed import checksum
+from pipeline.training.distributed.checksum import checksums, descriptions, digest
 
 TYPES = (torch.bfloat16, torch.float16, torch.float32, torch.float64, torch.int64, torch.int32, torch.uint8, torch.bool)
 WORDS = {1: np.int8, 2: np.int16, 4: np.int32, 8: np.int64}

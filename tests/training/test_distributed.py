@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.errors import UserError
+from pipeline.common.errors import UserError
 from pipeline.training import distributed
 from pipeline.training.distributed import joining
 from tests.training.gloo import in_processes
@@ -100,10 +100,18 @@ def test_processes_that_do_not_hold_the_same_bits_all_stop(tmp_path: Path) -> No
     for said, rank, line in zip(
         first[2:-1],
         (0, 1, 2, 1, 2, 2, 0, 2),
-        ("single torch.float32 (2, 3)", "double torch.float64 (5,)", "half torch.bfloat16 (7,)", "count torch.int64 ()",
-         "1 torch.float32 (4, 4)", "b torch.float32 (4, 4)", "2 tensors", "0 torch.float32 (4, 4)"),
+        (
+            "single torch.float32 (2, 3)",
+            "double torch.float64 (5,)",
+            "half torch.bfloat16 (7,)",
+            "count torch.int64 ()",
+            "1 torch.float32 (4, 4)",
+            "b torch.float32 (4, 4)",
+            "2 tensors",
+            "0 torch.float32 (4, 4)",
+        ),
         strict=True,
-    ):  # fmt: skip
+    ):
         assert said.startswith(f"the memory differs in process {rank} of 0 to 2 (first: {line}"), said
 
 

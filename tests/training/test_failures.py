@@ -24,13 +24,22 @@ class Place:
     def start(self, *command: str, rank: int, by: str) -> "subprocess.Popen[str]":
         clean = {k: v for k, v in os.environ.items() if not k.startswith("TORCHELASTIC")}
         env = {
-            **clean, "PYTHONPATH": str(ROOT), "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1",
-            "BREAK_RANK": str(rank), "BREAK_BY": by, "BROKE_AT": str(self._folder / "broke_at"),
-        }  # fmt: skip
+            **clean,
+            "PYTHONPATH": str(ROOT),
+            "CUDA_VISIBLE_DEVICES": "",
+            "OMP_NUM_THREADS": "1",
+            "BREAK_RANK": str(rank),
+            "BREAK_BY": by,
+            "BROKE_AT": str(self._folder / "broke_at"),
+        }
         return subprocess.Popen(
-            [sys.executable, *command], cwd=self._folder, env=env, text=True, stdout=subprocess.PIPE,
+            [sys.executable, *command],
+            cwd=self._folder,
+            env=env,
+            text=True,
+            stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-        )  # fmt: skip
+        )
 
     def seconds(self) -> float:
         """Since one of them broke."""
@@ -88,9 +97,20 @@ def test_machine_that_fails_ends_the_other_one_with_one_line(place: Place) -> No
         found.bind(("127.0.0.1", 0))
         port = found.getsockname()[1]
     command = [
-        "-m", "torch.distributed.run", "--nnodes", "2", "--nproc-per-node", "1", "--rdzv-backend", "c10d",
-        "--rdzv-endpoint", f"127.0.0.1:{port}", "--local-addr", "127.0.0.1", "--rdzv-conf",
-    ]  # fmt: skip
+        "-m",
+        "torch.distributed.run",
+        "--nnodes",
+        "2",
+        "--nproc-per-node",
+        "1",
+        "--rdzv-backend",
+        "c10d",
+        "--rdzv-endpoint",
+        f"127.0.0.1:{port}",
+        "--local-addr",
+        "127.0.0.1",
+        "--rdzv-conf",
+    ]
     agents = [place.start(*command, f"is_host={host}", *MODULE, rank=1, by="mistake") for host in ("true", "false")]
     said = [agent.communicate(timeout=120)[1] for agent in agents]
     assert place.seconds() < SECONDS

@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from pipeline.model import build
-from pipeline.training.checkpoint import load_latest
+from pipeline.model.checkpoint import load_latest
 from pipeline.training.distributed import Processes
 from pipeline.training.interruption import InterruptedTrainingError, Interruption
 from pipeline.training.plan import Plan
@@ -32,9 +32,15 @@ def train(crowd: Any, plan: Plan, folder: Path, processes: Processes, *, minutes
     student = build("resnet10_w32", bn_group=8)
     interruption = Interruption()
     trainer = Trainer(
-        student, copy.deepcopy(student), images=crowd.images, cameras=crowd.cameras, plan=plan, processes=processes,
-        interruption=interruption, shown=False,
-    )  # fmt: skip
+        student,
+        copy.deepcopy(student),
+        images=crowd.images,
+        cameras=crowd.cameras,
+        plan=plan,
+        processes=processes,
+        interruption=interruption,
+        shown=False,
+    )
     recorded: dict[int, Row] = {}
 
     def score() -> dict[str, float]:
@@ -47,9 +53,15 @@ def train(crowd: Any, plan: Plan, folder: Path, processes: Processes, *, minutes
 
     with interruption.watched():
         rows = train_to_end(
-            trainer, folder=folder, eval_step=2, checkpoint_minutes=minutes, score=score, record=record,
-            tell=lambda _: None, settings={},
-        )  # fmt: skip
+            trainer,
+            folder=folder,
+            eval_step=2,
+            checkpoint_minutes=minutes,
+            score=score,
+            record=record,
+            tell=lambda _: None,
+            settings={},
+        )
     networks = {"student": trainer.student.state_dict(), "teacher": trainer.teacher.state_dict()}
     return {"rows": list(recorded.values()), "epochs": len(rows), "networks": networks}
 
@@ -226,8 +238,15 @@ def test_trainer_stops_between_two_steps_and_goes_on_in_another(crowd: Any, long
         torch.manual_seed(1)
         student = build("resnet10_w32", bn_group=8)
         interruption = Interruption()
-        return Trainer(student, copy.deepcopy(student), images=crowd.images, cameras=crowd.cameras, plan=long_plan,
-                       interruption=interruption, shown=False), interruption  # fmt: skip
+        return Trainer(
+            student,
+            copy.deepcopy(student),
+            images=crowd.images,
+            cameras=crowd.cameras,
+            plan=long_plan,
+            interruption=interruption,
+            shown=False,
+        ), interruption
 
     whole, _ = make()
     list(whole.run())

@@ -12,21 +12,26 @@ import torch.nn.functional as F
 from torch import nn
 
 from pipeline.clustering import Reliability, pseudo_labels
+from pipeline.common.seeding import derive_seed
 from pipeline.datasets.sampling import epoch_batches
 from pipeline.model import build, commit_statistics_
-from pipeline.retrieval.embedding import embed
-from pipeline.training.checkpoint import load_checkpoint, save_checkpoint
+from pipeline.model.checkpoint import load_checkpoint, save_checkpoint
+from pipeline.model.embedding import embed
 from pipeline.training.distributed import Processes
-from pipeline.training.feed import feed
+from pipeline.training.loader import feed
 from pipeline.training.plan import Plan
-from pipeline.training.randomness import derive_seed
 from pipeline.training.trainer import Trainer
 
 CLUSTER_CONTRAST = {"eps_schedule": "fix", "update": "instance", "weight": 0.0, "eps": 0.45}
 SPCL = {
-    "eps_schedule": "fix", "update": "hybrid", "weight": 0.0, "momentum": 0.2, "delta": 0.02, "independent": 0.9,
+    "eps_schedule": "fix",
+    "update": "hybrid",
+    "weight": 0.0,
+    "momentum": 0.2,
+    "delta": 0.02,
+    "independent": 0.9,
     "eps": 0.5,
-}  # fmt: skip
+}
 
 
 def network(dtype: torch.dtype) -> nn.Module:
@@ -60,15 +65,27 @@ class Loop:
             self.rows = list(embed(self.student, crowd.images, device=torch.device("cpu")))
         trust = Reliability(delta=0.02, independent=0.9, level=self.level) if plan.hybrid else None
         found = pseudo_labels(
-            torch.stack(self.rows).numpy(), eps=plan.eps, min_samples=plan.min_samples, k1=plan.k1, k2=plan.k2,
-            neighbours="exact", reliability=trust,
-        )  # fmt: skip
+            torch.stack(self.rows).numpy(),
+            eps=plan.eps,
+            min_samples=plan.min_samples,
+            k1=plan.k1,
+            k2=plan.k2,
+            neighbours="exact",
+            reliability=trust,
+        )
         self.level = found.level
         labels = found.labels.tolist()
         batches = epoch_batches(
-            found.labels, crowd.cameras, batch=plan.batch, instances=plan.instances, iters=plan.iters,
-            camera_aware=True, seed=derive_seed(plan.seed, "sampler"), epoch=epoch, outliers=plan.hybrid,
-        )  # fmt: skip
+            found.labels,
+            crowd.cameras,
+            batch=plan.batch,
+            instances=plan.instances,
+            iters=plan.iters,
+            camera_aware=True,
+            seed=derive_seed(plan.seed, "sampler"),
+            epoch=epoch,
+            outliers=plan.hybrid,
+        )
         num_clusters = max(labels) + 1
         members = [[i for i, label in enumerate(labels) if label == cluster] for cluster in range(num_clusters)]
         if plan.hybrid:
@@ -79,9 +96,14 @@ class Loop:
         centroids = [F.normalize(mean, dim=0) for mean in means]
         losses = []
         views = feed(
-            crowd.images, batches, plan=plan, first_step=self.step, mine=slice(None), device=torch.device("cpu"),
+            crowd.images,
+            batches,
+            plan=plan,
+            first_step=self.step,
+            mine=slice(None),
+            device=torch.device("cpu"),
             num_views=1,
-        )  # fmt: skip
+        )
         for images, (pixels,) in zip(batches.tolist(), views, strict=True):
             queries = self.student.train()(pixels.double())
             commit_statistics_(self.student)

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.model import build
-from pipeline.retrieval import embedding, evaluate
+from pipeline.evaluation import evaluate
+from pipeline.model import build, embedding
 from pipeline.training.distributed import Processes
 from pipeline.training.plan import Plan
 from pipeline.training.trainer import Trainer
@@ -70,9 +70,14 @@ def train(processes: Processes, splits: tuple[Split, Split, Split], plan: Plan, 
     torch.manual_seed(1)
     student = build("resnet10_w32", bn_group=8).to(precision)
     trainer = Trainer(
-        student, copy.deepcopy(student) if plan.has_teacher else None, images=data.images, cameras=data.cameras,
-        plan=plan, processes=processes, shown=False,
-    )  # fmt: skip
+        student,
+        copy.deepcopy(student) if plan.has_teacher else None,
+        images=data.images,
+        cameras=data.cameras,
+        plan=plan,
+        processes=processes,
+        shown=False,
+    )
     untrained = [trainer.embed(student, data.images[:count], "") for count in COUNTS]
     results = list(trainer.run())
     roles = {"student": student, "teacher": trainer.teacher} if trainer.teacher else {"student": student}
@@ -98,11 +103,34 @@ def train_all(processes: Processes, splits: Any, plan: Plan) -> tuple[Training, 
 def trainings(splits: Any, tmp_path_factory: pytest.TempPathFactory) -> dict[int, list[tuple[Training, ...]]]:
     """By the number of processes, of each process: the trainings of `train_all`."""
     plan = Plan(
-        epochs=3, iters=4, seed=5, batch=32, instances=4, camera_aware=True, flip=0.5, pad=2, erase=0.5, eps=0.6,
-        eps_schedule="expo", min_samples=3, k1=6, k2=3, neighbours="exact", update="dynamic", momentum=0.1, tau=0.05,
-        temperature=0.05, smoothing=0.2, weight=1.0, lr=3.5e-4, weight_decay=5e-4, schedule="constant", step_epochs=20,
-        warmup_epochs=0, decay=0.99,
-    )  # fmt: skip
+        epochs=3,
+        iters=4,
+        seed=5,
+        batch=32,
+        instances=4,
+        camera_aware=True,
+        flip=0.5,
+        pad=2,
+        erase=0.5,
+        eps=0.6,
+        eps_schedule="expo",
+        min_samples=3,
+        k1=6,
+        k2=3,
+        neighbours="exact",
+        update="dynamic",
+        momentum=0.1,
+        tau=0.05,
+        temperature=0.05,
+        smoothing=0.2,
+        weight=1.0,
+        lr=3.5e-4,
+        weight_decay=5e-4,
+        schedule="constant",
+        step_epochs=20,
+        warmup_epochs=0,
+        decay=0.99,
+    )
     found = {1: [train_all(Processes(), splits, plan)]}
     for size in SIZES:
         folder = tmp_path_factory.mktemp(f"processes{size}")

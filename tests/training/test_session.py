@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.errors import UserError
-from pipeline.training.checkpoint import load_checkpoint
+from pipeline.common.errors import UserError
+from pipeline.model.checkpoint import load_checkpoint
 from pipeline.training.distributed import Processes
 from pipeline.training.plan import EpochResult
 from pipeline.training.session import CHECKPOINT, Row, forget, train_to_end
@@ -45,10 +45,19 @@ class Adder:
             on_step()
             self.epoch += 1
             result = EpochResult(
-                epoch=self.epoch - 1, eps=0.6, learning_rate=1e-3, num_clusters=10 + self.epoch, num_outliers=3,
-                loss=float(self.weight[0]), loss_hard=0.0, loss_soft=1.0, neighbour_recall=self.recall,
-                images_per_second=100.0, seconds={"extract": 1.0, "train": 2.5}, labels=np.zeros(4, dtype=int),
-            )  # fmt: skip
+                epoch=self.epoch - 1,
+                eps=0.6,
+                learning_rate=1e-3,
+                num_clusters=10 + self.epoch,
+                num_outliers=3,
+                loss=float(self.weight[0]),
+                loss_hard=0.0,
+                loss_soft=1.0,
+                neighbour_recall=self.recall,
+                images_per_second=100.0,
+                seconds={"extract": 1.0, "train": 2.5},
+                labels=np.zeros(4, dtype=int),
+            )
             on_epoch(result)
             yield result
 
@@ -74,20 +83,35 @@ class Stage:
 
     def run(self, record: Callable[[Row], None] | None = None, **more: Any) -> list[Row]:
         return train_to_end(
-            cast(Trainer, self.trainer), folder=self.folder, eval_step=self.eval_step, score=self.score,
-            record=record or self.recorded.append, tell=self.told.append, checkpoint_minutes=self.minutes,
-            settings={"dataset": "toy"}, **more,
-        )  # fmt: skip
+            cast(Trainer, self.trainer),
+            folder=self.folder,
+            eval_step=self.eval_step,
+            score=self.score,
+            record=record or self.recorded.append,
+            tell=self.told.append,
+            checkpoint_minutes=self.minutes,
+            settings={"dataset": "toy"},
+            **more,
+        )
 
 
 def test_rows_by_hand(tmp_path: Path) -> None:
     # 1 -> 1/2 -> 1.25 -> 2.625, scored after epochs 2 and 3.
     rows = Stage(tmp_path, Adder(3)).run()
     assert rows[0] == {
-        "epoch": 1, "eps": 0.6, "learning_rate": 1e-3, "num_clusters": 11, "num_outliers": 3, "loss": 0.5,
-        "loss_hard": 0.0, "loss_soft": 1.0, "images_per_second": 100.0, "seconds": 3.5, "seconds_extract": 1.0,
+        "epoch": 1,
+        "eps": 0.6,
+        "learning_rate": 1e-3,
+        "num_clusters": 11,
+        "num_outliers": 3,
+        "loss": 0.5,
+        "loss_hard": 0.0,
+        "loss_soft": 1.0,
+        "images_per_second": 100.0,
+        "seconds": 3.5,
+        "seconds_extract": 1.0,
         "seconds_train": 2.5,
-    }  # fmt: skip
+    }
     assert [row["loss"] for row in rows] == [0.5, 1.25, 2.625]
     assert [row.get("student_mAP") for row in rows] == [None, 2.5, 5.25]
 

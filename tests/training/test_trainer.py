@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from pipeline.model import build
-from pipeline.training.checkpoint import load_checkpoint, save_checkpoint
+from pipeline.model.checkpoint import load_checkpoint, save_checkpoint
 from pipeline.training.plan import EpochResult, Plan
 from pipeline.training.trainer import Trainer
 

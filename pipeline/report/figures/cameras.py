@@ -16,7 +16,7 @@ def camera_matrix(pairs: pd.DataFrame) -> pd.DataFrame:
     """Rank-1 with a row a query camera and a column a gallery camera, NaN where no query was valid.
 
     Args:
-        pairs: As `pipeline.retrieval.diagnostics.camera_pairs.camera_pairs` returns it.
+        pairs: As `pipeline.evaluation.diagnostics.camera_pairs.camera_pairs` returns it.
     """
     matrix = pairs.pivot_table(index="query_camera", columns="gallery_camera", values="rank1")
     return matrix.sort_index().sort_index(axis="columns").astype(float)
@@ -25,8 +25,10 @@ def camera_matrix(pairs: pd.DataFrame) -> pd.DataFrame:
 def camera_table(pairs: pd.DataFrame) -> tuple[list[str], list[tuple[str, list[str]]]]:
     """Names of the gallery's cameras, and (name, percents) of each query camera; a dash where no query was valid."""
     matrix = camera_matrix(pairs)
-    rows = [(f"{camera}", [percent(value) for value in row]) for camera, row in zip(matrix.index, matrix.to_numpy(),
-                                                                                    strict=True)]  # fmt: skip
+    rows = [
+        (f"{camera}", [percent(value) for value in row])
+        for camera, row in zip(matrix.index, matrix.to_numpy(), strict=True)
+    ]
     return [f"{camera}" for camera in matrix.columns], rows
 
 
@@ -51,8 +53,15 @@ def camera_figure(pairs: pd.DataFrame) -> Picture | None:
         for row, column in np.argwhere(np.isfinite(values)):
             if most <= _NUMBERED:
                 value = values[row, column]
-                ax.text(column, row, f"{value:.0f}", ha="center", va="center", color="white" if value > 55 else INK,
-                        fontsize=float(np.clip(90 / most, 6, 10)))  # fmt: skip
+                ax.text(
+                    column,
+                    row,
+                    f"{value:.0f}",
+                    ha="center",
+                    va="center",
+                    color="white" if value > 55 else INK,
+                    fontsize=float(np.clip(90 / most, 6, 10)),
+                )
         for row, column in np.argwhere(~np.isfinite(values)):
             ax.text(column, row, DASH, ha="center", va="center", color="#6B7280", fontsize=8)
         bar = figure.colorbar(shades, ax=ax, shrink=0.85)

@@ -130,5 +130,7 @@ def _quality(history: pd.DataFrame, num_images: int | None) -> Picture | None:
 
 
 def _courses(panels: Mapping[str, Mapping[str, pd.Series]]) -> str:
-    return "; ".join(course({f"{name}: {label}": values for label, values in lines.items()}, digits=2)
-                     for name, lines in panels.items())  # fmt: skip
+    return "; ".join(
+        course({f"{name}: {label}": values for label, values in lines.items()}, digits=2)
+        for name, lines in panels.items()
+    )

@@ -29,7 +29,7 @@ def read_map(table: pd.DataFrame, *, catalogue: pd.DataFrame, images: np.ndarray
     Only the rows that are shown are read of `images`, so a memory map will do.
 
     Args:
-        table: As `pipeline.retrieval.diagnostics` makes it, or read back from its CSV file.
+        table: As `pipeline.evaluation.diagnostics` makes it, or read back from its CSV file.
         catalogue: One row an image in the order of `images`, column `split`.
         images: (M, H, W, 3) uint8, those of the whole catalogue.
     """
@@ -77,8 +77,16 @@ def map_figure(embedding: EmbeddingMap) -> Picture:
         for position, label in enumerate(coloured):
             looks[label] = _COLOURS[position % len(_COLOURS)]
             marker = _MARKERS[position % len(_MARKERS)]
-            handles += _points(ax, embedding.points[labels == label], f"{embedding.groups} {label}",
-                               color=looks[label], marker=marker, s=26, linewidth=0.4, edgecolor="white")  # fmt: skip
+            handles += _points(
+                ax,
+                embedding.points[labels == label],
+                f"{embedding.groups} {label}",
+                color=looks[label],
+                marker=marker,
+                s=26,
+                linewidth=0.4,
+                edgecolor="white",
+            )
         for row, image in embedding.pictures.items():
             _thumbnail(ax, embedding.points[row], image, looks.get(int(labels[row]), _OTHERS))
         ax.set_title("The embedding on a plane (t-SNE)")

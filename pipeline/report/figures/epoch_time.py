@@ -45,8 +45,15 @@ def time_figure(history: pd.DataFrame) -> Picture | None:
             look = {"color": BLUE if training else _COLOURS[position % len(_COLOURS)], "edgecolor": "white"}
             hatch = None if training else _HATCHES[position % len(_HATCHES)]
             height = np.nan_to_num(values)
-            bars = axes[0].bar(epochs, height, width=1 if len(epochs) > 60 else 0.8, bottom=bottom, hatch=hatch,
-                               linewidth=0 if len(epochs) > 60 else 0.3, **look)  # fmt: skip
+            bars = axes[0].bar(
+                epochs,
+                height,
+                width=1 if len(epochs) > 60 else 0.8,
+                bottom=bottom,
+                hatch=hatch,
+                linewidth=0 if len(epochs) > 60 else 0.3,
+                **look,
+            )
             handles.append((bars, f"{label} {_share(totals[label] / whole)}"))
             bottom = bottom + height
         finish(axes[0], history, [], title="Time of an epoch", ylabel="seconds")
@@ -55,8 +62,9 @@ def time_figure(history: pd.DataFrame) -> Picture | None:
         axes[0].grid(visible=False, axis="x")
         figure.legend(*zip(*handles, strict=True), loc="outside lower left", ncols=2)
         png = png_bytes(figure)
-    parts = "; ".join(f"{label} {total / len(epochs):.2f} s, {_share(total / whole)}"
-                      for label, total in totals.items())  # fmt: skip
+    parts = "; ".join(
+        f"{label} {total / len(epochs):.2f} s, {_share(total / whole)}" for label, total in totals.items()
+    )
     return Picture(
         name="time",
         alt=f"Seconds by part of an epoch, on average: {parts}.",

@@ -1,6 +1,6 @@
 """Contact sheets: all the ranked lists of a report in one picture, and its clusters in another.
 
-What a search finds is drawn by `pipeline.report.search`, from the same pieces.
+What a search finds is drawn by `pipeline.search.sheets`, from the same pieces.
 """
 
 import io

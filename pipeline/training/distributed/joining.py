@@ -14,8 +14,8 @@ import torch.distributed as dist
 from torch.distributed import PrefixStore, Store  # type: ignore[attr-defined]
 from torch.distributed.rendezvous import rendezvous
 
-from pipeline.errors import UserError
-from pipeline.training.distributed.parent import end_with_parent
+from pipeline.common.errors import UserError
+from pipeline.common.parent_process import end_with_parent
 from pipeline.training.distributed.processes import Processes
 
 # Clustering happens in the first process while the others wait: longer than torch's default of 10 to 30 minutes.

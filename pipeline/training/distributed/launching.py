@@ -13,8 +13,8 @@ from pathlib import Path
 
 import torch
 
-from pipeline.errors import UserError
-from pipeline.training.distributed.parent import end_with_parent
+from pipeline.common.errors import UserError
+from pipeline.common.parent_process import end_with_parent
 
 # Set in the processes that `launch` started.
 LISTENING = "REID_LAUNCHER_LISTENS"

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
-from pipeline.training.checksum import descriptions, digest
+from pipeline.training.distributed.checksum import descriptions, digest
 
 
 @dataclass(frozen=True)

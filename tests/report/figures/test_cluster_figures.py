@@ -8,12 +8,20 @@ from pipeline.report.figures.clusters import cluster_curves
 
 HISTORY = pd.DataFrame(
     {
-        "epoch": [1, 2, 3], "eps": [0.6, 0.55, 0.5], "num_clusters": [40, 60, 80], "num_outliers": [100, 50, 25],
-        "distance_within": [0.4, 0.3, 0.2], "distance_between": [0.1, 0.2, 0.3],
-        "pairwise_precision": [0.1, 0.2, 0.3], "pairwise_recall": [0.4, 0.5, 0.6], "pairwise_f": [0.2, 0.3, 0.4],
-        "ari": [0.1, 0.2, 0.3], "nmi": [0.5, 0.6, 0.7], "purity": [0.6, 0.7, 0.8],
+        "epoch": [1, 2, 3],
+        "eps": [0.6, 0.55, 0.5],
+        "num_clusters": [40, 60, 80],
+        "num_outliers": [100, 50, 25],
+        "distance_within": [0.4, 0.3, 0.2],
+        "distance_between": [0.1, 0.2, 0.3],
+        "pairwise_precision": [0.1, 0.2, 0.3],
+        "pairwise_recall": [0.4, 0.5, 0.6],
+        "pairwise_f": [0.2, 0.3, 0.4],
+        "ari": [0.1, 0.2, 0.3],
+        "nmi": [0.5, 0.6, 0.7],
+        "purity": [0.6, 0.7, 0.8],
     }
-)  # fmt: skip
+)
 
 
 def drawn(history: pd.DataFrame, **known: int) -> dict[str, str]:
@@ -33,8 +41,15 @@ def test_cluster_curves_say_all_their_values() -> None:
         "Mean cosine distances over the epochs: within: image to its centroid 0.400 in epoch 1, 0.200 in epoch 3;"
         " between: centroid to the next 0.100 in epoch 1, 0.300 in epoch 3."
     )
-    for part in ("precision 0.10", "recall 0.40", "F 0.20", "adjusted Rand 0.10", "mutual information 0.50",
-                 "purity 0.60", "share of outliers 0.50"):  # fmt: skip
+    for part in (
+        "precision 0.10",
+        "recall 0.40",
+        "F 0.20",
+        "adjusted Rand 0.10",
+        "mutual information 0.50",
+        "purity 0.60",
+        "share of outliers 0.50",
+    ):
         assert f": {part} in epoch 1" in alts["cluster_quality"]
 
 

@@ -19,11 +19,18 @@ def history(epochs):
     evaluated = np.where(ramp % 2 == 0, 0.5 - 0.3 / ramp, np.nan)
     return pd.DataFrame(
         {
-            "epoch": ramp, "eps": 0.6 * 0.99**ramp, "learning_rate": 3.5e-4, "num_clusters": 100 + ramp,
-            "num_outliers": 50, "loss": 2.0 / ramp, "loss_hard": 1.5 / ramp, "loss_soft": 2.0 / ramp,
-            "student_map": evaluated, "teacher_map": evaluated,
+            "epoch": ramp,
+            "eps": 0.6 * 0.99**ramp,
+            "learning_rate": 3.5e-4,
+            "num_clusters": 100 + ramp,
+            "num_outliers": 50,
+            "loss": 2.0 / ramp,
+            "loss_hard": 1.5 / ramp,
+            "loss_soft": 2.0 / ramp,
+            "student_map": evaluated,
+            "teacher_map": evaluated,
         }
-    )  # fmt: skip
+    )
 
 
 def opened(picture):

@@ -1,0 +1,56 @@
+"""Where things lie: what a stage reads and writes in the working copy, and what belongs to the person's own checkout.
+
+`dvc exp run --temp` and `--queue` run the stages in a copy of the project that holds only what git and DVC track, and
+set DVC_ROOT to the checkout that the person stands in. Raw data, the MLflow database and interrupted trainings are
+there: one for all copies. Everything else is relative to the current folder.
+"""
+
+import os
+from pathlib import Path
+
+from pipeline.common.errors import UserError
+
+PREPARED = Path("data/prepared")
+PRETRAINED = Path("data/pretrained")
+MODEL = Path("data/model")
+EVALUATION = Path("data/evaluation")
+REPORTS = Path("reports")
+COMPARISON = REPORTS / "comparison"  # of a study: with .html, .csv, ..., and the folder of its figures
+# What dvc.yaml names as written by its stages.
+RESULTS = (
+    PREPARED,
+    PRETRAINED,
+    MODEL,
+    EVALUATION,
+    *(REPORTS / name for name in ("training.csv", "clusters.csv", "metrics.json", "summary.json", "cmc.csv")),
+    REPORTS / "report.html",
+    REPORTS / "figures",
+)
+
+
+def checkout() -> Path:
+    """The person's checkout: DVC_ROOT under DVC, else the current folder."""
+    return Path(os.environ.get("DVC_ROOT") or ".").resolve()
+
+
+def raw() -> Path:
+    """The data sets as they came, one folder each."""
+    return checkout() / "data" / "raw"
+
+
+def scratch() -> Path:
+    """What may be deleted at any time: interrupted trainings and downloads."""
+    return checkout() / ".scratch"
+
+
+def require_own_place(path: Path) -> Path:
+    """`path`, unless a file that is written there would change what DVC keeps as the result of a stage.
+
+    Raises:
+        UserError: it would.
+    """
+    resolved = path.resolve()
+    for result in RESULTS:
+        if resolved == result.resolve() or result.resolve() in resolved.parents:
+            raise UserError(f"{path} belongs to the results of the stages, which DVC keeps: name another place")
+    return path

@@ -1,0 +1,68 @@
+"""In which precision a network computes. What comes out of it, and all else, stays float32.
+
+`fp32` is float32 everywhere. `tf32` lets a GPU's tensor cores round the factors of products to 10 bits of mantissa.
+`bf16` and `fp16` are torch's autocast; fp16 has few exponents, so that gradients are scaled up on the way back.
+
+Source: Micikevicius et al., "Mixed Precision Training", ICLR 2018.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+
+from pipeline.common.errors import UserError
+
+PRECISIONS = ("fp32", "tf32", "bf16", "fp16")
+_AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+def default_precision(device: torch.device) -> str:
+    """bf16 on a GPU that computes in it, fp32 on any other and on a CPU."""
+    return "bf16" if device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
+
+
+@dataclass(frozen=True)
+class Precision:
+    """How networks compute on a device.
+
+    Attributes:
+        name: one of `PRECISIONS`.
+        device: where they are.
+    """
+
+    name: str
+    device: torch.device
+
+    def __post_init__(self) -> None:
+        if self.name not in PRECISIONS:
+            raise UserError(f"precision must be one of {', '.join(PRECISIONS)}, got {self.name!r}")
+        if self.name == "tf32" and self.device.type != "cuda":
+            raise UserError("precision tf32 needs an NVIDIA GPU (train.precision): take fp32, bf16 or auto")
+
+    @contextmanager
+    def forward(self) -> Iterator[None]:
+        """Around a forward pass of a network, and around nothing else."""
+        dtype = _AUTOCAST.get(self.name)
+        with self.products(), torch.autocast(self.device.type, dtype=dtype, enabled=dtype is not None):
+            yield
+
+    @contextmanager
+    def products(self) -> Iterator[None]:
+        """Around a backward pass: how a GPU multiplies float32."""
+        places = (torch.backends.cuda.matmul, torch.backends.cudnn.conv)  # type: ignore[attr-defined]
+        before = [place.fp32_precision for place in places]
+        rounded: Literal["ieee", "tf32"] = "ieee" if self.name == "fp32" else "tf32"
+        try:
+            for place in places:
+                place.fp32_precision = rounded
+            yield
+        finally:
+            for place, value in zip(places, before, strict=True):
+                place.fp32_precision = value
+
+    def scaler(self) -> torch.amp.GradScaler:
+        """Scales gradients where the precision needs it, and does nothing where it does not."""
+        return torch.amp.GradScaler(self.device.type, enabled=self.name == "fp16")

@@ -1,0 +1,114 @@
+"""The test half of a data set: queries and gallery with their identities, which only evaluation and diagnostics see."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pandas as pd
+import torch
+
+from pipeline.common.errors import UserError
+from pipeline.datasets.packed import LabelledImages, PackedImages
+from pipeline.evaluation.protocol import RetrievalScores, evaluate
+from pipeline.evaluation.ranked_lists import rank_queries
+
+Embed = Callable[[np.ndarray, str], torch.Tensor | np.ndarray]
+Own = tuple[np.ndarray | None, np.ndarray | None]
+
+
+def why_not_scored(packed: PackedImages) -> str | None:
+    """Why a data set cannot be evaluated, in a clause for the person; None where it can."""
+    query, gallery = packed.split("query"), packed.split("gallery")
+    for name, part in (("query", query), ("gallery", gallery)):
+        if len(part) == 0:
+            return f"the data set has no {name} images"
+        if part.pids is None:
+            return f"its {name} images have no identities"
+    if not _has_match(query, gallery, _files(query, gallery)):
+        return "no query image shows an identity that another gallery image shows"
+    return None
+
+
+class TestSet:
+    """Queries and gallery of a packed data set, and the protocol that fits them.
+
+    Where cameras are known and identities are seen by several of them, gallery images of the query's identity in the
+    query's own camera are taken out, as the field does. Otherwise nothing is taken out but the query's own file, where
+    it is in the gallery too.
+
+    Attributes:
+        query, gallery: the images with their identities.
+        uses_cameras: which of the two protocols it is.
+        own: (Q,) and (M,) numbers: where both the number and the identity agree, a gallery image is taken out of a
+            query's list. Cameras, or files.
+
+    Raises:
+        UserError: there is nothing to evaluate, see `why_not_scored`.
+    """
+
+    __test__ = False  # not a test case of pytest's
+
+    def __init__(self, packed: PackedImages) -> None:
+        if reason := why_not_scored(packed):
+            raise UserError(f"there is nothing to evaluate: {reason}")
+        self.query, self.gallery = packed.split("query"), packed.split("gallery")
+        cameras = self.query.camids, self.gallery.camids
+        known = all(side is not None for side in cameras)  # not `in`, which compares arrays
+        self.uses_cameras = known and _has_match(self.query, self.gallery, cameras)
+        own = cameras if self.uses_cameras else _files(self.query, self.gallery)
+        assert own[0] is not None and own[1] is not None
+        self.own = own[0], own[1]
+
+    def embed(self, embed: Embed) -> tuple[np.ndarray, np.ndarray]:
+        """The features (Q, D) of the queries and (M, D) of the gallery by `embed(images, title)`."""
+        return tuple(  # type: ignore[return-value]
+            np.asarray(embed(part.images, title))
+            for part, title in ((self.query, "queries"), (self.gallery, "gallery"))
+        )
+
+    def ranked_lists(
+        self, query_features: np.ndarray, gallery_features: np.ndarray, scores: RetrievalScores
+    ) -> pd.DataFrame:
+        """The best, median and worst queries with what stands in their first places, see `rank_queries`."""
+        query, gallery = self.query, self.gallery
+        assert query.pids is not None and gallery.pids is not None
+        return rank_queries(
+            query_features,
+            gallery_features,
+            query_ids=query.pids,
+            gallery_ids=gallery.pids,
+            query_cams=self.own[0],
+            gallery_cams=self.own[1],
+            average_precision=scores.average_precision,
+        )
+
+    def score(
+        self, query_features: np.ndarray, gallery_features: np.ndarray, *, rerank: bool = False
+    ) -> RetrievalScores:
+        """mAP, CMC and mINP of features that `embed` gave."""
+        query, gallery = self.query, self.gallery
+        assert query.pids is not None and gallery.pids is not None
+        own_query, own_gallery = self.own
+        return evaluate(
+            query_features, query.pids, own_query, gallery_features, gallery.pids, own_gallery, rerank=rerank
+        )
+
+
+def figures(scores: RetrievalScores, prefix: str = "") -> dict[str, float]:
+    """The scores as named numbers: mAP, rank1, rank5, rank10, mINP, each in [0, 1]."""
+    ranks = {f"rank{rank}": share for rank, share in scores.cmc.items()}
+    named = {"mAP": scores.mean_ap, **ranks, "mINP": scores.mean_inp}
+    return {f"{prefix}{name}": value for name, value in named.items()}
+
+
+def _files(query: LabelledImages, gallery: LabelledImages) -> Own:
+    """A number for each file, the same for the same path: (Q,) and (M,)."""
+    codes, _ = pd.factorize(np.array([*query.paths, *gallery.paths], dtype=object))
+    return codes[: len(query)], codes[len(query) :]
+
+
+def _has_match(query: LabelledImages, gallery: LabelledImages, own: Own) -> bool:
+    """Whether any query has a gallery image of its identity left when those that share its number are taken out."""
+    asked, there = (pd.DataFrame({"pid": p.pids, "own": o}) for p, o in zip((query, gallery), own, strict=True))
+    asked, there = asked[asked["pid"].isin(there["pid"])], there[there["pid"].isin(asked["pid"])]
+    numbers = pd.concat([asked, there]).groupby("pid")["own"]
+    return bool((numbers.min() < numbers.max()).any())

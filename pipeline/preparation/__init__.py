@@ -1,0 +1,1 @@
+"""What the stage `prepare` does: finds, unpacks, reads and packs a data set."""

@@ -1,0 +1,62 @@
+"""A folder of one's own images, without a table: all are for training, none has an identity.
+
+The images may lie at any depth and be called anything. Cameras are known where a regular expression finds them in the
+paths, as `(cam\\d+)/` does in cam2/night/0017.png.
+"""
+
+import re
+from pathlib import Path
+
+from pipeline.common.errors import UserError
+from pipeline.common.text import one_line, some
+from pipeline.datasets.catalogue import from_rows
+from pipeline.datasets.image_tree import IMAGE_SUFFIXES, image_tree
+from pipeline.preparation.readers.labels import number_labels
+from pipeline.preparation.readers.layout import Reading
+
+
+def read(folder: Path, *, camera: str | None) -> Reading:
+    """Reads the catalogue of a folder of images: those of `IMAGE_SUFFIXES`, in any case.
+
+    Args:
+        folder: is searched at every depth.
+        camera: regular expression that is searched for in each path relative to `folder` (with / between folders);
+            its first group, or all of it where it has none, is the camera. None = cameras are not known.
+
+    Raises:
+        UserError: there is no image, a path cannot stand in a catalogue, a link leads out of the folder, or the
+            expression is wrong or does not fit every path.
+    """
+    if not folder.is_dir():
+        raise UserError(f"{folder} is missing: put your images there, or name their folder (params.yaml: own.folder)")
+    tree = image_tree(folder)
+    suffixes = ", ".join(sorted(IMAGE_SUFFIXES))
+    if not tree.images:
+        raise UserError(f"{folder} holds no images: files that end in {suffixes} are expected there, at any depth")
+    warnings, notes = [], []
+    if tree.others:
+        shown = some(map(one_line, tree.others))
+        warnings.append(f"{folder}: {len(tree.others)} left out, not being images ({suffixes}): {shown}")
+    cameras: list[int | None] = [None] * len(tree.images)
+    if camera is not None:
+        names = _camera_names(tree.images, camera)
+        numbers, note = number_labels(names, what="cameras")
+        cameras = [numbers[name] for name in names]
+        notes += [note] if note else []
+    rows = ((path, None, camid, "train") for path, camid in zip(tree.images, cameras, strict=True))
+    return Reading(from_rows(rows), tuple(warnings), tuple(notes))
+
+
+def _camera_names(paths: tuple[str, ...], camera: str) -> list[str]:
+    try:
+        pattern = re.compile(camera)
+    except (re.error, OverflowError, RecursionError) as error:
+        raise UserError(f"own.camera is not a regular expression: {error}, got {camera!r}") from error
+    found = [pattern.search(path) for path in paths]
+    names = [match[min(pattern.groups, 1)] if match else None for match in found]
+    lost = [path for path, name in zip(paths, names, strict=True) if not name]
+    if lost:
+        raise UserError(
+            f"own.camera ({camera!r}) finds no camera in {len(lost)} of {len(paths)} paths: {some(map(one_line, lost))}"
+        )
+    return [name for name in names if name]

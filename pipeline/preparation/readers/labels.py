@@ -1,0 +1,37 @@
+"""Identities and cameras as people write them -> whole numbers."""
+
+import re
+from collections.abc import Iterable
+
+from pipeline.common.text import one_line, some
+
+# 18 digits fit into 64 bits; "12.0" is how a table with gaps comes out of a spreadsheet or of pandas.
+_WHOLE_NUMBER = re.compile(r"(?P<number>-?[0-9]{1,18})(?:\.0+)?")
+_NUM_SHOWN = 50
+
+
+def whole_number(label: str) -> int | None:
+    """The label as a number, or None if it is a name."""
+    match = _WHOLE_NUMBER.fullmatch(label)
+    return int(match["number"]) if match else None
+
+
+def number_labels(labels: Iterable[str], *, what: str) -> tuple[dict[str, int], str | None]:
+    """Gives each of the labels a number: its own if all are whole numbers, else 1, 2, ... in sorted order.
+
+    Args:
+        labels: may repeat themselves.
+        what: "cameras", to say so in the note.
+
+    Returns:
+        numbers: label -> number.
+        note: one line that says which name got which number, or None where the numbers are their own.
+    """
+    names = sorted(set(labels))
+    own = {name: whole_number(name) for name in names}
+    numbers = {name: number for name, number in own.items() if number is not None}
+    if len(numbers) == len(names):
+        return numbers, None
+    numbers = {name: number for number, name in enumerate(names, start=1)}
+    shown = some((f"{number} = {one_line(name)}" for name, number in numbers.items()), shown=_NUM_SHOWN)
+    return numbers, f"{len(names)} {what} were numbered in sorted order: {shown}"

@@ -1,0 +1,108 @@
+"""What the readers share: folders of images whose names tell identity and camera, and lists of such images."""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+import pandas as pd
+
+from pipeline.common.errors import UserError
+from pipeline.common.text import one_line, some
+from pipeline.datasets.catalogue import Row, Split
+from pipeline.datasets.image_tree import is_ignored
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What a reader found.
+
+    Attributes:
+        catalogue: one row an image.
+        warnings: one line each, of what may be a mistake.
+        notes: one line each, of what was decided and a person should know.
+    """
+
+    catalogue: pd.DataFrame
+    warnings: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def require(folder: Path, parts: tuple[str, ...], *, name: str) -> None:
+    """Checks that `folder` is there and holds every one of `parts`: files if they end in .txt, else folders.
+
+    Raises:
+        UserError: says exactly where to put what.
+    """
+    if not folder.is_dir():
+        raise UserError(f"{folder} is missing: put {name} there, so that it holds {', '.join(parts)}")
+    missing = [p for p in parts if not ((folder / p).is_file() if p.endswith(".txt") else (folder / p).is_dir())]
+    if missing:
+        raise UserError(f"{folder} holds no {', '.join(missing)}: {name} must be there with {', '.join(parts)}")
+
+
+def labelled_folders(
+    folder: Path, parts: Mapping[str, str], pattern: re.Pattern[str], *, example: str, name: str
+) -> list[Row]:
+    """Reads a data set of one folder a split, whose image names tell identity and camera.
+
+    Args:
+        folder: the data set's.
+        parts: split -> folder in it.
+        pattern: of a whole file name, with the groups `pid` and `camid`.
+        example: a name that fits.
+        name: of the data set, for messages.
+
+    Raises:
+        UserError: a folder is missing or empty, or a name does not match.
+    """
+    require(folder, tuple(parts.values()), name=name)
+    return [
+        Row(f"{part}/{image}", int(match["pid"]), int(match["camid"]), cast(Split, split))
+        for split, part in parts.items()
+        for image, match in named_images(folder / part, pattern, example=example)
+    ]
+
+
+def named_images(folder: Path, pattern: re.Pattern[str], *, example: str) -> Iterator[tuple[str, re.Match[str]]]:
+    """Yields (file name, match) for every visible file of `folder`, sorted by name.
+
+    Raises:
+        UserError: a name does not match, so that no file is left out in silence; or there is no image at all.
+    """
+    names = sorted(path.name for path in folder.iterdir() if not is_ignored(path.name))
+    if not names:
+        raise UserError(f"{folder} holds no images: names like {example} are expected there")
+    return zip(names, matches(names, pattern, folder=folder, example=example), strict=True)
+
+
+def matches(names: Sequence[str], pattern: re.Pattern[str], *, folder: Path, example: str) -> list[re.Match[str]]:
+    """Matches every one of `names` in full.
+
+    Raises:
+        UserError: some do not match.
+    """
+    found = [pattern.fullmatch(name) for name in names]
+    strange = [name for name, match in zip(names, found, strict=True) if match is None]
+    if strange:
+        shown = some(map(one_line, strange))
+        raise UserError(f"{folder}: {len(strange)} names are not like {example}: {shown} (rename or remove them)")
+    return [match for match in found if match is not None]
+
+
+def listed(path: Path, pattern: re.Pattern[str], *, example: str) -> list[re.Match[str]]:
+    """Matches every line of the list `path` that is not empty, in full and without the spaces around it.
+
+    Raises:
+        UserError: a line does not match, or the file is no text.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} is not a text file: {error}") from error
+    found = [(number, line, pattern.fullmatch(line.strip())) for number, line in enumerate(lines, 1) if line.strip()]
+    strange = [f"line {number} ({one_line(line.strip())})" for number, line, match in found if match is None]
+    if strange:
+        raise UserError(f"{path}: {len(strange)} lines are not like {example}: {some(strange)}")
+    return [match for _, _, match in found if match is not None]

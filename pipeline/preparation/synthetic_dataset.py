@@ -1,0 +1,47 @@
+"""The embedded data set on disk: drawn once, drawn again when its settings or the drawing change."""
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+
+import pipeline.preparation.synthetic as synthetic
+from pipeline.common.errors import UserError
+from pipeline.common.files import read_json, write_json
+from pipeline.preparation.synthetic import write_synthetic
+
+MADE_BY = "made_by.json"
+
+
+def ensure_synthetic(
+    folder: Path,
+    *,
+    seed: int,
+    train_identities: int,
+    test_identities: int,
+    cameras: int,
+    progress: Callable[[int, int], None] | None = None,
+) -> None:
+    """Draws the people into `folder`, unless they are there as these settings and this code draw them.
+
+    Args:
+        folder: in the Market-1501 layout afterwards.
+        seed, train_identities, test_identities, cameras, progress: see `write_synthetic`.
+
+    Raises:
+        UserError: `folder` holds something that was not drawn here, or see `write_synthetic`.
+    """
+    counts = {"train_identities": train_identities, "test_identities": test_identities, "cameras": cameras}
+    wanted = {"seed": seed, **counts, "drawing": _version()}
+    description = folder / MADE_BY
+    if description.is_file():
+        if read_json(description) == wanted:
+            return
+    elif folder.exists() and any(folder.iterdir()):
+        raise UserError(f"{folder} holds files that were not drawn by this project: move them away")
+    write_synthetic(folder, seed=seed, **counts, progress=progress)
+    write_json(description, wanted)
+
+
+def _version() -> str:
+    sources = sorted(Path(synthetic.__file__).parent.glob("*.py"))
+    return hashlib.sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()[:16]

@@ -1,0 +1,142 @@
+"""What a search found: lines for a terminal, a table, and contact sheets.
+
+Every picture is shown in the shape that the network sees, whatever its file's.
+"""
+
+import warnings
+from collections.abc import Iterator, Sequence
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from matplotlib.patches import Rectangle
+
+from pipeline.common.errors import UserError
+from pipeline.common.files import replacing
+from pipeline.common.progress import Progress
+from pipeline.common.text import one_line
+from pipeline.datasets.images import UnreadableImageError, read_image
+from pipeline.report.figures.drawing import INK, Picture, canvas, png_bytes
+from pipeline.report.figures.sheet import draw_image
+from pipeline.report.wording import count, shortened
+from pipeline.search.queries import Found
+
+LISTS = 12  # of a sheet, one below the other
+PLACES = 20  # of a list on a sheet
+SHEETS = 10
+SHOWN = SHEETS * LISTS  # queries; the table of hits has all of them
+_ROOM = 4  # places that a sheet is wide at least, for the queries' names
+_PIXELS = 160  # width of a picture before it is drawn: twice of what is left of it
+
+
+def write_search(
+    lists: Sequence[Found], folder: Path, *, height: int, width: int, bad: Sequence[tuple[str, str]] = ()
+) -> list[str]:
+    """Writes search.csv (query, rank from 1, path, similarity), the contact sheets and, if any, bad_images.csv.
+
+    Each file is written in one step, when all are made. What an earlier search wrote and this one did not is removed.
+
+    Args:
+        lists: of the queries.
+        folder: is made where it is missing.
+        height, width: of the images that the network takes; they give the pictures' shape.
+        bad: (path, reason) of images that were left out.
+
+    Returns:
+        The names of the files.
+
+    Raises:
+        UserError: an image cannot be read any more.
+    """
+    files = {}
+    with Progress("drawing contact sheets", -(-min(len(lists), SHOWN) // LISTS), unit="sheet") as progress:
+        for sheet in search_sheets(lists, height=height, width=width):
+            files[f"{sheet.name}.png"] = sheet.png
+            progress.advance()
+    hits = [
+        (one_line(found.query), rank, hit.path, hit.similarity)
+        for found in lists
+        for rank, hit in enumerate(found.hits, start=1)
+    ]
+    tables = {"search.csv": pd.DataFrame(hits, columns=["query", "rank", "path", "similarity"])}
+    if bad:
+        tables["bad_images.csv"] = pd.DataFrame(
+            [(one_line(name), reason) for name, reason in bad], columns=["path", "reason"]
+        )
+    files |= {
+        name: table.to_csv(index=False, lineterminator="\n", float_format="%.6f").encode()
+        for name, table in tables.items()
+    }
+    for name, content in files.items():
+        with replacing(folder / name) as temporary:
+            temporary.write_bytes(content)
+    ours = {"bad_images.csv", *(f"search-{page}.png" for page in range(2, SHEETS + 1))}
+    for name in ours - files.keys():
+        (folder / name).unlink(missing_ok=True)
+    return sorted(files)
+
+
+def told(lists: Sequence[Found]) -> str:
+    """The lists as a person reads them in a terminal, of the first `SHOWN` queries."""
+    return "\n\n".join(_told(found) for found in lists[:SHOWN])
+
+
+def _told(found: Found) -> str:
+    left_out = f" (left out of its own list: {', '.join(found.own)})" if found.own else ""
+    lines = [f"{one_line(found.query)}{left_out}"]
+    if not found.hits:
+        return f"{lines[0]}\n  there is no other image in the gallery"
+    lines.append("  rank  similarity  path")
+    lines += [f"  {rank:4}  {hit.similarity:10.4f}  {hit.path}" for rank, hit in enumerate(found.hits, start=1)]
+    return "\n".join(lines)
+
+
+def search_sheets(lists: Sequence[Found], *, height: int, width: int) -> Iterator[Picture]:
+    """Draws the first `PLACES` places of the first `SHOWN` queries, one row a query, as `search`, `search-2`, ...
+
+    Raises:
+        UserError: an image cannot be read any more.
+    """
+    read = partial(_read, height=round(_PIXELS * height / width), width=_PIXELS)
+    for page, start in enumerate(range(0, min(len(lists), SHOWN), LISTS), start=1):
+        name = "search" if page == 1 else f"search-{page}"
+        yield _sheet(name, [_illustrated(found, read) for found in lists[start : min(start + LISTS, SHOWN)]])
+
+
+def _illustrated(found: Found, read: "partial[np.ndarray]") -> tuple[Found, np.ndarray, list[np.ndarray]]:
+    return found, read(found.place), [read(hit.place) for hit in found.hits[:PLACES]]
+
+
+def _read(place: str, *, height: int, width: int) -> np.ndarray:
+    try:
+        return read_image(Path(place), height=height, width=width)
+    except UnreadableImageError as reason:
+        raise UserError(f"{one_line(place)} cannot be read any more: {reason} (search again)") from reason
+
+
+def _sheet(name: str, rows: Sequence[tuple[Found, np.ndarray, list[np.ndarray]]]) -> Picture:
+    shape = rows[0][1].shape
+    aspect = shape[0] / shape[1]
+    places = max(len(images) for _, _, images in rows)
+    row_height = aspect + 0.85  # in widths of a picture: a line above it, the picture, a line below, air
+    width, height = 1.14 * (max(places, _ROOM) + 1) + 0.5, row_height * len(rows) + 0.1
+    with canvas(size=(0.62 * width, 0.62 * height), grid=False) as (figure, axes), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph ")  # a path may be in any script: a box stands for it
+        ax = axes[0]
+        ax.set(xlim=(0, width), ylim=(height, 0), aspect="equal")
+        ax.set_axis_off()
+        for row, (found, query, images) in enumerate(rows):
+            top = 0.42 + row * row_height
+            ax.text(0.05, top - 0.12, shortened(one_line(found.query), round(9 * width)), fontsize=7.5)
+            draw_image(ax, query, left=0.05, top=top, aspect=aspect)
+            ax.add_patch(Rectangle((0.05, top), 1, aspect, fill=False, edgecolor=INK, linewidth=2))
+            ax.text(0.55, top + aspect + 0.22, "query", fontsize=7.5, ha="center", weight="bold")
+            for place, image in enumerate(images):
+                left = 0.45 + 1.14 * (place + 1)
+                draw_image(ax, image, left=left, top=top, aspect=aspect)
+                label = f"{place + 1} · {found.hits[place].similarity:.3f}"
+                ax.text(left + 0.5, top + aspect + 0.22, label, fontsize=7.5, ha="center")
+        png = png_bytes(figure, dpi=128)  # in all its colours: they are what a person compares
+    alt = f"{count(len(rows), 'query')} with up to {count(places, 'image')} of the gallery, the most similar first."
+    return Picture(name=name, alt=alt, caption="At the left the query; below each image its rank and cosine.", png=png)

@@ -1,0 +1,79 @@
+"""Where things lie: the person's checkout, also from a copy of the project."""
+
+from pathlib import Path
+
+import pytest
+from ruamel.yaml import YAML
+
+import pipeline.common.paths as at
+from pipeline.common.errors import UserError
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_checkout_is_the_current_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv("DVC_ROOT", raising=False)
+    monkeypatch.chdir(tmp_path)
+    assert at.checkout() == tmp_path.resolve()
+
+
+def test_checkout_is_the_current_folder_where_dvc_names_none(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("DVC_ROOT", "")
+    monkeypatch.chdir(tmp_path)
+    assert at.checkout() == tmp_path.resolve()
+
+
+def test_checkout_is_dvcs_from_a_copy_of_the_project(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in ("person", "copy"):
+        (tmp_path / name).mkdir()
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path / "person"))
+    monkeypatch.chdir(tmp_path / "copy")
+    assert at.checkout() == (tmp_path / "person").resolve()
+    assert at.raw() == at.checkout() / "data" / "raw"
+    assert at.scratch() == at.checkout() / ".scratch"
+
+
+def test_checkout_is_absolute_and_without_links(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to("real")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DVC_ROOT", "link")
+    assert at.checkout() == (tmp_path / "real").resolve()
+
+
+def test_places_are_looked_up_at_every_call(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path / "first"))
+    first = at.raw()
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path / "second"))
+    assert at.raw() != first
+
+
+def test_results_are_relative_to_the_working_copy() -> None:
+    """A copy of the project keeps its own results: DVC collects them there."""
+    places = [at.PREPARED, at.PRETRAINED, at.MODEL, at.EVALUATION, at.REPORTS]
+    assert not any(place.is_absolute() for place in places)
+    assert len(set(places)) == len(places)
+
+
+def test_results_are_what_dvc_keeps() -> None:
+    stages = YAML(typ="safe").load((ROOT / "dvc.yaml").read_text())["stages"].values()
+    listed = [each for stage in stages for kind in ("outs", "metrics", "plots") for each in stage.get(kind, [])]
+    names = {each if isinstance(each, str) else next(iter(each)) for each in listed}
+    assert {str(path) for path in at.RESULTS} == names
+
+
+@pytest.mark.parametrize("name", ["reports/metrics.json", "data/model/m.onnx", "data/model", "x/../data/prepared/a/b"])
+def test_results_are_not_written_over_by_other_commands(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "x").mkdir()
+    for path in (Path(name), tmp_path / name):
+        with pytest.raises(UserError, match="belongs to the results of the stages, which DVC keeps"):
+            at.require_own_place(path)
+
+
+@pytest.mark.parametrize("name", ["reports/model.onnx", "model.onnx", "data/models/m.onnx", "/elsewhere/data/model/m"])
+def test_other_places_may_be_written(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert at.require_own_place(Path(name)) == Path(name)

@@ -1,0 +1,181 @@
+"""params.yaml: recipes, overrides, and one clear line for everything that cannot be."""
+
+import re
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+from ruamel.yaml import YAML
+
+from pipeline.config.load import Settings, check_processes, read_settings
+from tests.params_file import change_params
+
+ROOT = Path(__file__).parents[2]
+ORIGINAL = (ROOT / "params.yaml").read_text(encoding="utf-8")
+
+
+def with_change(folder: Path, **changes: object) -> Path:
+    """A copy of params.yaml with some values changed, see `change_params`."""
+    path = folder / "params.yaml"
+    path.write_text(ORIGINAL, encoding="utf-8")
+    return change_params(path, changes)
+
+
+def test_settings_default_is_the_embedded_data_set() -> None:
+    assert read_settings(ROOT / "params.yaml").dataset == "synthetic"
+
+
+@pytest.mark.parametrize(
+    ("dataset", "epochs", "eps", "tau", "smoothing", "seed"),
+    [("market1501", 70, 0.7, 0.03, 0.3, 3407), ("dukemtmc", 70, 0.7, 0.07, 0.1, 1), ("msmt17", 80, 0.8, 0.6, 0.1, 1)],
+)
+def test_settings_recipe_is_the_papers(
+    tmp_path: Path, dataset: str, epochs: int, eps: float, tau: float, smoothing: float, seed: int
+) -> None:
+    settings = read_settings(with_change(tmp_path, dataset=dataset))
+    assert (settings.epochs, settings.clustering.eps, settings.memory.tau) == (epochs, eps, tau)
+    assert (settings.loss.smoothing, settings.seed, settings.backbone) == (smoothing, seed, "resnet50")
+    assert (settings.sampler.batch, settings.sampler.instances, settings.train.iters) == (256, 16, 200)
+    assert (settings.clustering.eps_schedule, settings.clustering.k1, settings.clustering.k2) == ("expo", 30, 6)
+    assert (settings.memory.momentum, settings.loss.weight, settings.model.bn_group) == (0.1, 1.0, 64)
+    assert (settings.image.height, settings.image.width, settings.augment.pad) == (256, 128, 10)
+    assert (settings.optimiser.lr, settings.optimiser.weight_decay, settings.pretrained) == (3.5e-4, 5e-4, "imagenet")
+
+
+def test_settings_value_stands_above_the_recipe(tmp_path: Path) -> None:
+    settings = read_settings(with_change(tmp_path, dataset="market1501", epochs=3, clustering__eps=0.55))
+    assert (settings.epochs, settings.clustering.eps, settings.clustering.k1) == (3, 0.55, 30)
+
+
+def test_settings_every_recipe_resolves(tmp_path: Path) -> None:
+    for dataset in YAML(typ="safe").load(ORIGINAL)["recipes"]:
+        assert read_settings(with_change(tmp_path, dataset=dataset)).dataset == dataset
+
+
+@pytest.mark.parametrize(
+    ("method", "parts"),
+    [
+        ("dccc", ("expo", "dynamic", 0.1, 1.0)),
+        ("cluster_contrast", ("fix", "instance", 0.1, 0.0)),
+        ("spcl", ("fix", "hybrid", 0.2, 0.0)),
+    ],
+)
+def test_settings_method_brings_its_parts(tmp_path: Path, method: str, parts: tuple[object, ...]) -> None:
+    settings = read_settings(with_change(tmp_path, method=method, dataset="market1501"))
+    memory = settings.memory
+    assert (settings.clustering.eps_schedule, memory.update, memory.momentum, settings.loss.weight) == parts
+
+
+def test_settings_value_stands_above_the_method(tmp_path: Path) -> None:
+    settings = read_settings(with_change(tmp_path, memory__update="instance", loss__weight=0))
+    assert (settings.method, settings.memory.update, settings.loss.weight) == ("dccc", "instance", 0)
+    settings = read_settings(with_change(tmp_path, method="cluster_contrast", memory__update="hard"))
+    assert settings.memory.update == "hard"
+
+
+def test_settings_are_frozen() -> None:
+    with pytest.raises(ValidationError, match="frozen"):
+        read_settings(ROOT / "params.yaml").clustering.eps = 0.5  # type: ignore[misc]
+
+
+def test_settings_written_beside_a_result_read_back(tmp_path: Path) -> None:
+    settings = read_settings(ROOT / "params.yaml")
+    settings.write(tmp_path / "all.yaml")
+    assert Settings.model_validate(YAML(typ="safe", pure=True).load((tmp_path / "all.yaml").read_text())) == settings
+    settings.write(tmp_path / "some.yaml", "dataset", "image")
+    assert list(YAML(typ="safe").load((tmp_path / "some.yaml").read_text())) == ["dataset", "image"]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"clustering__eps": 1.3}, "clustering.eps must be less than 1, got 1.3"),
+        ({"epochs": 0}, "epochs must be greater than or equal to 1, got 0"),
+        ({"epochs": 2.5}, "epochs must be a valid integer, got 2.5"),
+        ({"augment__flip": "often"}, "augment.flip must be a valid number, got 'often'"),
+        ({"model__pooling": "mean"}, "model.pooling must be 'avg', 'gem', 'max' or 'avg.max', got 'mean'"),
+        ({"sampler__camera_aware": "no way"}, "sampler.camera_aware must be a valid boolean, got 'no way'"),
+        ({"clustering__epsilon": 0.5}, "unknown key clustering.epsilon; known are eps, eps_schedule, min_samples"),
+        ({"lr": 0.1}, "unknown key lr; known are dataset, method, backbone"),
+        ({"recipes__synthetic__clustering__k3": 5}, "unknown key recipes.synthetic.clustering.k3; known are eps"),
+        ({"recipes__synthetic__colour": 5}, "unknown key recipes.synthetic.colour; known are dataset"),
+        ({"recipes__synthetic__clustering": 5}, "recipes.synthetic.clustering must hold keys and values, got 5"),
+        (
+            {"recipes__synthetic__image": {}},
+            "image.height is left to the recipe, but recipes.synthetic has no image.height",
+        ),
+        (
+            {"dataset": "market"},
+            r"dataset must be one of those below `recipes` \(synthetic, market1501, .*\), got 'market'",
+        ),
+        ({"sampler__batch": 66}, "sampler.batch must be a multiple of sampler.instances, got 66 and"),
+        ({"model__bn_group": 60}, "sampler.batch must be a multiple of model.bn_group, got 64 and 60"),
+        ({"train__processes": 3}, "train.processes must divide sampler.batch / model.bn_group = "),
+        ({"train__processes": "many"}, "train.processes must be "),
+        ({"recipes": 3}, "there is no section `recipes`"),
+        ({"methods": None}, "there is no section `methods`"),
+        (
+            {"method": "moco"},
+            r"method must be one of those below `methods` \(dccc, cluster_contrast, spcl\), got 'moco'",
+        ),
+        (
+            {"methods__moco": {}, "method": "moco"},
+            "clustering.eps_schedule is left to the method, but methods.moco has",
+        ),
+        ({"methods__dccc__memory__queue": 5}, "unknown key methods.dccc.memory.queue; known are update, momentum, tau"),
+        (
+            {"memory__update": "hybrid"},
+            "memory.update must be dynamic or hard or mean or instance for method dccc, got hy",
+        ),
+        (
+            {"method": "cluster_contrast", "clustering__eps_schedule": "expo"},
+            r"eps_schedule must be fix for method cluster_contrast, got expo \(which fits method dccc\)",
+        ),
+        (
+            {"method": "cluster_contrast", "memory__update": "dynamic"},
+            r"must be instance or mean or hard for method cluster_contrast, got dynamic \(which fits method dccc\)",
+        ),
+        ({"method": "spcl", "loss__weight": 0.5}, r"loss.weight must be 0 for method spcl, got 0.5 \(which fits"),
+        (
+            {"method": "spcl", "reliability__delta": 0.5},
+            "delta must keep clustering.eps in .* both ways, got 0.5 at 0.6",
+        ),
+    ],
+)
+def test_settings_refuse(tmp_path: Path, change: dict[str, object], message: str) -> None:
+    path = with_change(tmp_path, **change)
+    with pytest.raises(ValueError, match=message) as caught:
+        read_settings(path)
+    assert str(caught.value).startswith(f"{path}: ")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a: [1", "is not valid YAML: "),
+        ("a: 1\na: 2", "found duplicate key"),
+        ("- 1", "expected keys and values, got list"),
+        ("", "expected keys and values, got NoneType"),
+    ],
+)
+def test_settings_refuse_what_is_no_mapping(tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_text(text)
+    with pytest.raises(ValueError, match=re.escape(message)) as caught:
+        read_settings(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_settings_missing_file_says_where_to_stand(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="is missing: run this from the top folder of the project"):
+        read_settings(tmp_path / "params.yaml")
+
+
+def test_processes_must_share_the_batch_evenly(tmp_path: Path) -> None:
+    settings = read_settings(with_change(tmp_path, dataset="market1501"))
+    for processes in (1, 2, 4):
+        check_processes(settings, processes)
+    for processes in (0, 3, 8):
+        with pytest.raises(ValueError, match=f"must divide sampler.batch / model.bn_group = 4, got {processes}"):
+            check_processes(settings, processes)

@@ -1,0 +1,409 @@
+"""Archives: where they are looked for, what becomes of their folders, and everything that is refused."""
+
+import errno
+import io
+import os
+import random
+import stat
+import tarfile
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from pipeline.common.errors import UserError
+from pipeline.preparation import extraction
+from pipeline.preparation.archives import unpack_if_missing
+from pipeline.preparation.readers import FOLDERS
+
+KINDS = {
+    ".zip": None,
+    ".tar": "w",
+    ".tar.gz": "w:gz",
+    ".tgz": "w:gz",
+    ".tar.bz2": "w:bz2",
+    ".tbz2": "w:bz2",
+    ".tar.xz": "w:xz",
+    ".txz": "w:xz",
+}
+CONTENTS = {"bounding_box_train/a.jpg": b"a" * 3000, "query/ü b.jpg": b"\0\xff" * 50, "readme.txt": b""}
+MARKET = "market1501/Market-1501-v15.09.15"
+
+
+def pack(path: Path, contents: dict[str, bytes]) -> Path:
+    """Writes an archive of the kind that its name says."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    mode = next(mode for suffix, mode in KINDS.items() if path.name.lower().endswith(suffix))
+    if mode is None:
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as packed:
+            for name, data in contents.items():
+                packed.writestr(name, data)
+    else:
+        with tarfile.open(path, mode, format=tarfile.PAX_FORMAT) as packed:
+            for name, data in contents.items():
+                packed.addfile(file_member(name, size=len(data)), io.BytesIO(data))
+    return path
+
+
+def file_member(name: str, kind: bytes = tarfile.REGTYPE, size: int = 0, link: str = "") -> tarfile.TarInfo:
+    member = tarfile.TarInfo(name)
+    member.type, member.size, member.linkname = kind, size, link
+    return member
+
+
+def tree(folder: Path) -> dict[str, bytes]:
+    return {p.relative_to(folder).as_posix(): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+@pytest.fixture
+def raw(tmp_path: Path) -> Path:
+    folder = tmp_path / "data" / "raw"
+    folder.mkdir(parents=True)
+    return folder
+
+
+def refused(raw: Path, match: str, **limits: object) -> None:
+    """Asserts that the archive is refused in one line, and that nothing has changed."""
+    before = sorted(raw.parent.rglob("*"))
+    with pytest.raises(UserError, match=match) as caught:
+        unpack_if_missing(raw, "market1501", [raw / MARKET], **limits)  # type: ignore[arg-type]
+    assert "\n" not in str(caught.value) and "Market-1501-v15.09.15." in str(caught.value)
+    assert sorted(raw.parent.rglob("*")) == before
+
+
+@pytest.mark.parametrize("place", ["", "market1501"])
+@pytest.mark.parametrize("top", ["", "Market-1501-v15.09.15/", "market (1)/"])
+@pytest.mark.parametrize("suffix", KINDS)
+def test_unpack_makes_the_folder(raw: Path, suffix: str, top: str, place: str) -> None:
+    archive = pack(
+        raw / place / f"Market-1501-v15.09.15{suffix}", {top + name: data for name, data in CONTENTS.items()}
+    )
+    done: list[tuple[int, int]] = []
+    found = unpack_if_missing(raw, "market1501", [raw / MARKET], progress=lambda *position: done.append(position))
+    assert found == archive and archive.is_file()
+    assert tree(raw / MARKET) == CONTENTS
+    assert sorted(done) == done and done[-1][0] <= done[-1][1] == archive.stat().st_size
+    assert {path.name for path in raw.rglob("*")}.isdisjoint({"contents", "market (1)"})
+    assert not list(raw.rglob(".*"))  # what was temporary is gone
+    assert unpack_if_missing(raw, "market1501", [raw / MARKET]) is None  # it is there now
+
+
+@pytest.mark.parametrize(
+    ("name", "archive", "folder"),
+    [
+        ("market1501", "Market-1501-v15.09.15.zip", MARKET),
+        ("dukemtmc", "DukeMTMC-reID.zip", "dukemtmcreid/DukeMTMC-reID"),
+        ("dukemtmc", "dukemtmc/DukeMTMC-reID.zip", "dukemtmcreid/DukeMTMC-reID"),
+        ("msmt17", "MSMT17_V1.tar.gz", "msmt17/MSMT17_V1"),
+        ("msmt17", "msmt17/MSMT17_V2.tar.gz", "msmt17/MSMT17_V2"),
+        ("veri", "veri/VeRi.zip", "veri/VeRi"),
+        ("vehicleid", "VehicleID_V1.0.zip", "vehicleid/VehicleID_V1.0"),
+        ("vehicleid", "vehicleid/vehicleid.ZIP", "vehicleid/VehicleID"),
+        ("folder", "birds.tar.xz", "birds"),
+        ("csv", "my.cars.zip", "my.cars"),
+    ],
+)
+def test_unpack_knows_the_official_names(raw: Path, name: str, archive: str, folder: str) -> None:
+    pack(raw / "other.zip", CONTENTS)
+    pack(raw / archive, CONTENTS)
+    folders = [raw / each for each in FOLDERS.get(name, (folder,))]
+    assert unpack_if_missing(raw, name, folders) == raw / archive
+    assert tree(raw / folder) == CONTENTS
+    assert [each for each in folders if each.is_dir()] == [raw / folder]
+
+
+def test_unpack_of_the_second_of_two_folders(raw: Path) -> None:
+    folders = [raw / "msmt17" / "MSMT17_V1", raw / "msmt17" / "MSMT17_V2"]
+    pack(raw / "msmt17" / "MSMT17_V2.tar.gz", {f"MSMT17_V2/{name}": data for name, data in CONTENTS.items()})
+    unpack_if_missing(raw, "msmt17", folders)
+    assert not folders[0].exists() and tree(folders[1]) == CONTENTS
+    pack(raw / "msmt17" / "MSMT17_V1.tar.gz", CONTENTS)
+    assert unpack_if_missing(raw, "msmt17", folders) is None  # one is there already
+    assert not folders[0].exists()
+
+
+def test_unpack_without_an_archive_does_nothing(raw: Path) -> None:
+    pack(raw / "Market-1501.zip", CONTENTS)
+    (raw / "Market-1501-v15.09.15.zip").mkdir()
+    (raw / "Market-1501-v15.09.15.rar").write_bytes(b"x")
+    assert unpack_if_missing(raw, "market1501", [raw / MARKET]) is None
+    assert unpack_if_missing(raw / "nowhere", "market1501", [raw / "nowhere" / MARKET]) is None
+    assert not (raw / "market1501").exists()
+
+
+def test_unpack_fills_an_empty_folder_and_no_other(raw: Path) -> None:
+    folder = raw / "birds"
+    folder.mkdir()
+    pack(raw / "birds.zip", CONTENTS)
+    unpack_if_missing(raw, "folder", [folder])
+    assert tree(folder) == CONTENTS
+    (folder / "readme.txt").write_bytes(b"mine")
+    assert unpack_if_missing(raw, "folder", [folder]) is None
+    assert (folder / "readme.txt").read_bytes() == b"mine"
+
+
+def test_unpack_of_an_archive_inside_its_own_folder_says_where_to_put_it(raw: Path) -> None:
+    pack(raw / "birds" / "birds.zip", CONTENTS)
+    with pytest.raises(
+        UserError, match=r"raw/birds holds only birds\.zip: move it to .*raw, where it will be unpacked"
+    ):
+        unpack_if_missing(raw, "folder", [raw / "birds"])
+
+
+def test_unpack_refuses_to_choose(raw: Path) -> None:
+    pack(raw / "Market-1501-v15.09.15.zip", CONTENTS)
+    pack(raw / "market1501" / "Market-1501-v15.09.15.tar.gz", CONTENTS)
+    refused(raw, r"several archives could be market1501: .*\.zip, .*market1501/.*\.tar\.gz: leave one of them there")
+
+
+@pytest.mark.parametrize("suffix", [".zip", ".tar"])
+def test_unpack_leaves_out_what_packing_programs_add(raw: Path, suffix: str) -> None:
+    names = ["birds/a.jpg", "birds/.DS_Store", ".DS_Store", "__MACOSX/birds/._a.jpg"]
+    pack(raw / f"birds{suffix}", dict.fromkeys(names, b"x"))
+    unpack_if_missing(raw, "folder", [raw / "birds"])
+    assert tree(raw / "birds") == {"a.jpg": b"x"}
+
+
+def test_unpack_understands_windows_separators(raw: Path) -> None:
+    pack(raw / "birds.zip", {"birds\\cam1\\a.jpg": b"x"})
+    unpack_if_missing(raw, "folder", [raw / "birds"])
+    assert tree(raw / "birds") == {"cam1/a.jpg": b"x"}
+
+
+def test_unpack_keeps_empty_folders_and_plain_permissions(raw: Path) -> None:
+    with tarfile.open(raw / "birds.tar", "w") as packed:
+        packed.addfile(file_member("empty", tarfile.DIRTYPE))
+        member = file_member("a.jpg")
+        member.mode = 0o6777
+        packed.addfile(member)
+    unpack_if_missing(raw, "folder", [raw / "birds"])
+    (raw / "mine").write_bytes(b"")
+    assert (raw / "birds" / "empty").is_dir()
+    assert (raw / "birds" / "a.jpg").stat().st_mode == (raw / "mine").stat().st_mode
+    assert (raw / "birds").stat().st_mode == raw.stat().st_mode
+
+
+NAMES = [
+    ("/etc/evil", r"/etc/evil has an absolute path"),
+    ("C:/evil", r"C:/evil has an absolute path"),
+    ("C:\\evil", r"C:\\evil has an absolute path"),
+    ("\\\\host\\evil", r"has an absolute path"),
+    ("../evil", r"\.\./evil leaves the folder \(\.\.\)"),
+    ("a/../../evil", r"a/\.\./\.\./evil leaves the folder"),
+    ("a\\..\\..\\evil", r"leaves the folder"),
+    ("a/..", r"leaves the folder"),
+    ("new\nline/../evil", r"'new\\nline/\.\./evil' leaves the folder"),
+    ("a" * 300, r"a{200}\.\.\. cannot be written \(File name too long\)"),
+    ("good.jpg", r"good\.jpg is in it twice"),
+    ("good.jpg/below", r"good\.jpg/below is in it twice, or as a file and a folder"),
+]
+
+
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+@pytest.mark.parametrize("suffix", [".zip", ".tar.gz"])
+@pytest.mark.parametrize(("name", "match"), NAMES)
+def test_unpack_refuses_names(raw: Path, name: str, match: str, suffix: str) -> None:
+    archive = raw / f"Market-1501-v15.09.15{suffix}"
+    if suffix == ".zip":
+        with zipfile.ZipFile(archive, "w") as packed:
+            for each in ("good.jpg", name):
+                packed.writestr(zipfile.ZipInfo(each), b"x")
+    else:
+        with tarfile.open(archive, "w:gz") as packed:
+            for each in ("good.jpg", name):
+                packed.addfile(file_member(each, size=1), io.BytesIO(b"x"))
+    refused(raw, rf"Market-1501-v15\.09\.15{suffix}: .*{match}.*: the archive is refused, all of it")
+
+
+@pytest.mark.parametrize(
+    ("kind", "match"),
+    [
+        (tarfile.SYMTYPE, "evil is a link"),
+        (tarfile.LNKTYPE, "evil is a link"),
+        (tarfile.CHRTYPE, "evil is a device"),
+        (tarfile.BLKTYPE, "evil is a device"),
+        (tarfile.FIFOTYPE, "evil is a device"),
+    ],
+)
+def test_unpack_refuses_links_and_devices_of_tar(raw: Path, kind: bytes, match: str) -> None:
+    with tarfile.open(raw / "Market-1501-v15.09.15.tar", "w") as packed:
+        packed.addfile(file_member("good.jpg"))
+        packed.addfile(file_member("evil", kind, link="good.jpg"))  # even one that stays inside
+    refused(raw, match)
+
+
+@pytest.mark.parametrize(
+    ("kind", "match"),
+    [(stat.S_IFLNK, "evil is a link"), (stat.S_IFCHR, "evil is a device"), (stat.S_IFIFO, "evil is a device")],
+)
+def test_unpack_refuses_links_and_devices_of_zip(raw: Path, kind: int, match: str) -> None:
+    member = zipfile.ZipInfo("evil")
+    member.external_attr = (kind | 0o777) << 16
+    with zipfile.ZipFile(raw / "Market-1501-v15.09.15.zip", "w") as packed:
+        packed.writestr(member, "/etc/passwd")
+    refused(raw, match)
+
+
+def test_unpack_does_not_write_through_a_link(raw: Path) -> None:
+    """A link, then a file below it: the classic way out."""
+    with tarfile.open(raw / "Market-1501-v15.09.15.tar", "w") as packed:
+        packed.addfile(file_member("out", tarfile.SYMTYPE, link="../../.."))
+        packed.addfile(file_member("out/evil", size=1), io.BytesIO(b"x"))
+    refused(raw, "out is a link")
+
+
+@pytest.mark.parametrize("suffix", KINDS)
+def test_unpack_refuses_absurd_sizes(raw: Path, suffix: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    pack(raw / f"Market-1501-v15.09.15{suffix}", {"a.jpg": bytes(2_000), "b.jpg": bytes(2_000_000)})
+    refused(raw, r"b\.jpg makes it unpack to more than 0\.0 GB", max_bytes=100_000)
+    monkeypatch.setattr(extraction, "_ALWAYS_FINE", 100_000)
+    if suffix != ".tar":
+        refused(raw, r"b\.jpg makes it unpack to more than 9 times its size \(a bomb\?\)", max_ratio=9)
+    unpack_if_missing(raw, "market1501", [raw / MARKET], max_bytes=2_100_000, max_ratio=10**6)
+    assert len(tree(raw / MARKET)["b.jpg"]) == 2_000_000
+
+
+@pytest.mark.parametrize("suffix", [".zip", ".tar.gz"])
+def test_unpack_refuses_too_many_members(raw: Path, suffix: str) -> None:
+    pack(raw / f"Market-1501-v15.09.15{suffix}", {f"{i}.jpg": b"" for i in range(11)})
+    refused(raw, r": 10\.jpg is one member more than the 10 that are allowed", max_members=10)
+    unpack_if_missing(raw, "market1501", [raw / MARKET], max_members=11)
+
+
+def test_unpack_counts_what_a_zip_does_not_declare(raw: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A header that says 10 bytes, of a member that has a million."""
+    archive = pack(raw / "Market-1501-v15.09.15.zip", {"a.jpg": bytes(1_000_000)})
+    data = archive.read_bytes()
+    archive.write_bytes(data.replace((1_000_000).to_bytes(4, "little"), (10).to_bytes(4, "little")))
+    refused(raw, r"is damaged or not fully downloaded, at a\.jpg \(BadZipFile: Bad CRC-32")
+    monkeypatch.setattr(zipfile.ZipExtFile, "read", lambda *_: bytes(2**20))  # should Python trust the data
+    refused(raw, r"a\.jpg makes it unpack to more than 0\.1 GB", max_bytes=10**8)
+
+
+@pytest.mark.parametrize("kind", [tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK, tarfile.XHDTYPE])
+def test_unpack_is_not_made_to_hold_a_name_in_memory(raw: Path, kind: bytes) -> None:
+    """`tarfile` reads the name of a member at once, and zeros can be packed a thousandfold."""
+    with tarfile.open(raw / "Market-1501-v15.09.15.tar.gz", "w:gz") as packed:
+        packed.addfile(file_member("a.jpg"))
+        packed.fileobj.write(file_member("name", kind, size=400_000_000).tobuf())  # type: ignore[union-attr]
+        packed.fileobj.write(bytes(1_000_000))  # type: ignore[union-attr]
+    refused(raw, r"at a\.jpg \(ReadError: a header of 400,000,\d+ bytes\)")
+
+
+@pytest.mark.parametrize("size", [-512, -1024, -(2**40)])
+def test_unpack_refuses_members_that_lead_back(raw: Path, size: int) -> None:
+    """A negative size that was followed would be read for ever."""
+    for kind in (tarfile.REGTYPE, tarfile.GNUTYPE_LONGNAME, tarfile.XHDTYPE, b"V"):
+        with tarfile.open(raw / "Market-1501-v15.09.15.tar", "w") as packed:
+            packed.addfile(file_member("a.jpg"))
+            packed.fileobj.write(file_member("evil", kind, size=size).tobuf(tarfile.GNU_FORMAT))  # type: ignore[union-attr]
+        refused(raw, r"evil has a negative size|at a\.jpg \(ReadError: a header of -|a member that begins before")
+
+
+def test_unpack_refuses_what_follows_a_tar_without_end(raw: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(extraction, "_ALWAYS_FINE", 100_000)
+    with tarfile.open(raw / "Market-1501-v15.09.15.tar.gz", "w:gz") as packed:
+        packed.addfile(file_member("a.jpg"))
+        packed.fileobj.write(bytes(50_000_000))  # type: ignore[union-attr]
+    refused(raw, r"a\.jpg makes it unpack to more than 100 times its size")
+
+
+def test_unpack_refuses_encrypted_zips(raw: Path) -> None:
+    archive = pack(raw / "Market-1501-v15.09.15.zip", {"a.jpg": b"x"})
+    data = bytearray(archive.read_bytes())
+    data[data.index(b"PK\1\2") + 8] |= 1
+    data[data.index(b"PK\3\4") + 6] |= 1
+    archive.write_bytes(data)
+    refused(raw, r"a\.jpg is encrypted \(unpack it by hand\)")
+
+
+def test_unpack_says_what_it_cannot_decompress(raw: Path) -> None:
+    archive = pack(raw / "Market-1501-v15.09.15.zip", {"a.jpg": b"x"})
+    data = bytearray(archive.read_bytes())
+    data[data.index(b"PK\1\2") + 10] = data[data.index(b"PK\3\4") + 8] = 9  # deflate64
+    archive.write_bytes(data)
+    refused(raw, r"a\.jpg: .*compression.*: unpack it by hand to .*market1501/Market-1501-v15\.09\.15$")
+
+
+@pytest.mark.parametrize("suffix", KINDS)
+def test_unpack_refuses_a_part_of_an_archive(raw: Path, suffix: str) -> None:
+    archive = raw / f"Market-1501-v15.09.15{suffix}"
+    generator = random.Random(1)
+    data = pack(archive, {f"{i}.jpg": generator.randbytes(700) for i in range(9)}).read_bytes()
+    ends = [len(data) * share // 10 for share in range(10)] + [512 * blocks for blocks in range(1, 20)]
+    for end in ends:  # a tar file has 512 bytes a header and two blocks a file here
+        if end < len(data) and data[end : end + 1024].strip(b"\0"):
+            archive.write_bytes(data[:end])
+            refused(raw, r"is damaged or not fully downloaded, at .* \(.*\): get it again")
+
+
+@pytest.mark.parametrize("suffix", KINDS)
+def test_unpack_of_a_damaged_archive_is_refused_or_whole(raw: Path, suffix: str) -> None:
+    """Whatever one changed byte or block does, it is never half unpacked and never a traceback."""
+    archive = raw / f"Market-1501-v15.09.15{suffix}"
+    contents = {f"{i}.jpg": bytes([i]) * 600 for i in range(5)}
+    data = pack(archive, contents).read_bytes()
+    generator = random.Random(2)
+    for _ in range(60):
+        damaged = bytearray(data)
+        for _ in range(generator.choice([1, 1, 3])):
+            start = generator.randrange(len(data))
+            length = generator.choice([1, 1, 8])
+            damaged[start : start + length] = generator.randbytes(length)
+        archive.write_bytes(damaged)
+        try:
+            unpack_if_missing(raw, "market1501", [raw / MARKET])
+        except UserError as error:
+            assert "\n" not in str(error) and archive.name in str(error)
+            assert sorted(path.name for path in raw.rglob("*")) == [archive.name]
+        else:
+            unpacked = tree(raw / MARKET)
+            assert len(unpacked) == len(contents)
+            if suffix != ".tar":  # which has no checksum of its contents; names in a zip file have none either
+                assert set(unpacked.values()) == set(contents.values())
+            for path in sorted((raw / MARKET).rglob("*"), reverse=True):
+                path.rmdir() if path.is_dir() else path.unlink()
+            (raw / MARKET).rmdir()
+            (raw / MARKET).parent.rmdir()
+
+
+@pytest.mark.parametrize(
+    ("suffix", "contents"),
+    [(".zip", b"<html>404</html>"), (".tar.gz", b"<html>404</html>"), (".zip", b""), (".tar", b"")],
+)
+def test_unpack_says_when_it_is_no_archive(raw: Path, suffix: str, contents: bytes) -> None:
+    (raw / f"Market-1501-v15.09.15{suffix}").write_bytes(contents)
+    refused(raw, r"is damaged or not fully downloaded, at its beginning")
+
+
+@pytest.mark.parametrize("suffix", KINDS)
+def test_unpack_says_when_an_archive_is_empty(raw: Path, suffix: str) -> None:
+    pack(raw / f"Market-1501-v15.09.15{suffix}", {})
+    refused(raw, "is empty")
+
+
+def fail(number: int) -> Callable[..., None]:
+    def progress(*_: int) -> None:
+        raise OSError(number, os.strerror(number))
+
+    return progress
+
+
+@pytest.mark.parametrize("suffix", [".zip", ".tar"])
+def test_unpack_says_when_the_disk_is_full(raw: Path, suffix: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    pack(raw / f"Market-1501-v15.09.15{suffix}", CONTENTS)
+    refused(raw, "the disk is full, the contents of .* do not fit", progress=fail(errno.ENOSPC))
+    refused(raw, "cannot be unpacked to .*: Input/output error", progress=fail(errno.EIO))
+    monkeypatch.setattr("pipeline.common.disk_space.shutil.disk_usage", lambda _: type("Usage", (), {"free": 10})())
+    refused(raw, r"0\.0 GB free, the contents of Market-1501-v15\.09\.15\.\w+ need 0\.0 GB")
+
+
+def test_unpack_leaves_nothing_when_interrupted(raw: Path) -> None:
+    def interrupt(*_: int) -> None:
+        raise KeyboardInterrupt
+
+    archive = pack(raw / "Market-1501-v15.09.15.zip", CONTENTS)
+    with pytest.raises(KeyboardInterrupt):
+        unpack_if_missing(raw, "market1501", [raw / MARKET], progress=interrupt)
+    assert list(raw.rglob("*")) == [archive]

@@ -1,0 +1,41 @@
+"""The learning rate over the epochs."""
+
+import itertools
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pipeline.training.learning_rate import learning_rate_at
+
+GOLDEN = np.load(Path(__file__).parents[1] / "golden" / "schedules.npz")
+
+
+def test_learning_rate_matches_golden() -> None:
+    options = {"start": 3.5e-4, "warmup_epochs": 10, "schedule": "constant", "epochs": 70}
+    found = [learning_rate_at(epoch, **options) for epoch in range(70)]
+    np.testing.assert_allclose(found, GOLDEN["learning_rate"], rtol=0, atol=1e-7)
+
+
+def test_learning_rate_without_warmup_starts_at_once() -> None:
+    assert learning_rate_at(0, start=0.1, warmup_epochs=0, schedule="constant", epochs=5) == 0.1
+
+
+def test_learning_rate_steps() -> None:
+    options = {"start": 1.0, "warmup_epochs": 2, "schedule": "step", "epochs": 9, "step_epochs": 3}
+    found = [learning_rate_at(epoch, **options) for epoch in range(9)]
+    np.testing.assert_allclose(found, [0.1, 0.55, 1, 0.1, 0.1, 0.1, 0.01, 0.01, 0.01])
+
+
+def test_learning_rate_cosine_falls_from_start_towards_zero() -> None:
+    options = {"start": 2.0, "warmup_epochs": 2, "schedule": "cosine", "epochs": 10}
+    found = [learning_rate_at(epoch, **options) for epoch in range(10)]
+    assert found[2] == 2.0
+    assert found[6] == pytest.approx(1.0)
+    assert all(later < earlier for earlier, later in itertools.pairwise(found[2:]))
+    assert found[-1] > 0
+
+
+def test_learning_rate_refuses_unknown_schedule() -> None:
+    with pytest.raises(ValueError, match="optimiser.schedule must be one of constant, step, cosine, got 'poly'"):
+        learning_rate_at(0, start=1, warmup_epochs=0, schedule="poly", epochs=1)
