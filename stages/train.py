@@ -19,7 +19,8 @@ from pipeline.common.precision import default_precision
 from pipeline.common.seeding import seed_everything
 from pipeline.config.load import Settings, check_processes, read_settings
 from pipeline.datasets.packed import PackedImages, open_training_images
-from pipeline.evaluation.test_set import TestSet, figures, why_not_scored
+from pipeline.evaluation.metrics import metrics
+from pipeline.evaluation.test_set import TestSet, why_not_scored
 from pipeline.model.checkpoint import fingerprint, held, other_training
 from pipeline.model.saved import BEST_FILE, MODEL_FILE, REQUIRED, ROLES, build_of, save_best, save_model
 from pipeline.model.starting import starting_weights
@@ -168,7 +169,7 @@ def _score(trainer: Trainer, test: TestSet, best: Path, settings: Settings) -> d
             continue
         features = test.embed(partial(trainer.embed, network))
         if trainer.processes.first:
-            scores |= figures(test.score(*features), f"{role}_")
+            scores |= metrics(test.score(*features), f"{role}_")
     if trainer.processes.first:
         mean_aps = {role: scores[key] for role in ROLES if (key := f"{role}_mAP") in scores}
         save_best(

@@ -7,10 +7,10 @@ from typing import Self
 import numpy as np
 import pandas as pd
 
+from pipeline.common.errors import UserError
+from pipeline.evaluation.metrics import MAIN, METRICS, metrics
 from pipeline.evaluation.ranked_lists import COLUMNS
-from pipeline.evaluation.test_set import Embed, TestSet, figures
-
-SCORES = ("mAP", "rank1", "rank5", "rank10", "mINP")
+from pipeline.evaluation.test_set import Embed, TestSet
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,7 @@ class Comparison:
 
     Attributes:
         metrics: candidate -> name of a score -> share in [0, 1]; and `queries`: how many there are and are valid.
-        cmc: rank (from 1) and a column a candidate.
+        cmc: rank (from 1) and one column per candidate.
         ranked_lists: the best, median and worst queries of the first candidate, see `rank_queries`.
         features: of the first candidate, (Q, D) of the queries and (M, D) of the gallery; None where there is none.
     """
@@ -43,48 +43,49 @@ def compare(test: TestSet, candidates: Mapping[str, Embed], *, rerank: Collectio
         candidates: name -> function of (images, title) that gives features.
         rerank: names of the candidates to score after k-reciprocal re-ranking too, as `<name>_reranked`.
     """
-    metrics: dict[str, dict[str, float]] = {}
+    scored: dict[str, dict[str, float]] = {}
     curves: dict[str, np.ndarray] = {}
     lists = queries = features = None
     for name, embed in candidates.items():
         query, gallery = test.embed(embed)
         scores = test.score(query, gallery)
-        metrics[name], curves[name] = figures(scores), scores.cmc_curve
+        scored[name], curves[name] = metrics(scores), scores.cmc_curve
         if name in rerank:
-            metrics[f"{name}_reranked"] = figures(test.score(query, gallery, rerank=True))
+            scored[f"{name}_reranked"] = metrics(test.score(query, gallery, rerank=True))
         if lists is None:
             features = query, gallery
             lists = test.ranked_lists(query, gallery, scores)
             queries = {"all": float(scores.num_queries), "valid": float(scores.num_valid_queries)}
     assert lists is not None and queries is not None, "there is no candidate"
     ranks = range(1, len(next(iter(curves.values()))) + 1)
-    return Comparison({**metrics, "queries": queries}, pd.DataFrame({"rank": ranks, **curves}), lists, features)
+    return Comparison({**scored, "queries": queries}, pd.DataFrame({"rank": ranks, **curves}), lists, features)
 
 
-def table_of(metrics: Mapping[str, Mapping[str, float]]) -> str:
-    """The scores of `compare` for a person: a line a candidate, in per cent, and how many queries there were."""
-    scored = {name: values for name, values in metrics.items() if name != "queries"}
-    lines = [f"{'':20}" + "".join(f"{score:>8}" for score in SCORES)]
-    lines += [
-        f"{name:20}" + "".join(f"{100 * values[score]:8.2f}" for score in SCORES) for name, values in scored.items()
-    ]
-    queries = metrics["queries"]
+def table_of(scored: Mapping[str, Mapping[str, float]]) -> str:
+    """The `metrics` of a comparison for the terminal: one line per candidate, in percent, and the number of queries."""
+    width = 3 + max(len(metric.heading) for metric in METRICS.values())
+    lines = [f"{'':20}" + "".join(f"{metric.heading:>{width}}" for metric in METRICS.values())]
+    for name, values in scored.items():
+        if name != "queries":
+            cells = (metric.percent(values[key]) for key, metric in METRICS.items())
+            lines.append(f"{name:20}" + "".join(f"{cell:>{width}}" for cell in cells))
+    queries = scored["queries"]
     return "\n".join([*lines, f"{queries['valid']:,.0f} of {queries['all']:,.0f} queries have a match"])
 
 
-def summary_of(metrics: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
-    """The few figures that tell runs apart, in the order in which a table shows them.
+def summary_of(scored: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
+    """The few numbers that tell runs apart, in the order in which a table shows them.
 
     Args:
-        metrics: as reports/metrics.json holds them; `clustering` is there always, the rest where it was scored.
+        scored: as reports/metrics.json holds them; `clustering` is always there, the rest where it was scored.
 
     Returns:
-        The scores of the student (mAP, rank1, rank5, rank10, mINP), `teacher_mAP` and `untrained_mAP` where there are
-        any, then `clusters` and `outliers` of the training images.
+        The student's metrics, `teacher_mAP` and `untrained_mAP` where there are any, then `clusters` and `outliers` of
+        the training images.
     """
-    scores = {score: metrics["student"][score] for score in SCORES} if "student" in metrics else {}
-    others = {f"{name}_mAP": metrics[name]["mAP"] for name in ("teacher", "untrained") if name in metrics}
-    return {**scores, **others, **{name: metrics["clustering"][name] for name in ("clusters", "outliers")}}
+    scores = {key: scored["student"][key] for key in METRICS} if "student" in scored else {}
+    others = {f"{name}_{MAIN.key}": scored[name][MAIN.key] for name in ("teacher", "untrained") if name in scored}
+    return {**scores, **others, **{name: scored["clustering"][name] for name in ("clusters", "outliers")}}
 
 
 def best_of_run(history: pd.DataFrame) -> dict[str, dict[str, float]]:
@@ -93,16 +94,18 @@ def best_of_run(history: pd.DataFrame) -> dict[str, dict[str, float]]:
     Choosing it looks at the test set. It stands beside the result and is not the result.
 
     Args:
-        history: one row an epoch, with `epoch` and the columns `student_mAP`, `student_rank1`, ..., NaN where an
+        history: one row per epoch, with `epoch` and the columns `student_mAP`, `student_rank1`, ..., NaN where an
             epoch was not evaluated; without these columns where none was. Those of a network that the training does not
             have (a teacher without a soft loss) are NaN throughout, and it has no best evaluation.
     """
     best: dict[str, dict[str, float]] = {}
     for role in ("student", "teacher"):
-        if f"{role}_mAP" not in history or history[f"{role}_mAP"].isna().all():
+        column = f"{role}_{MAIN.key}"
+        if column not in history or history[column].isna().all():
             continue
-        row = history.iloc[int(history[f"{role}_mAP"].argmax())]
-        best[f"{role}_best_of_run"] = {score: float(row[f"{role}_{score}"]) for score in SCORES} | {
-            "epoch": int(row["epoch"])
-        }
+        row = history.iloc[int(history[column].argmax())]
+        if missing := [key for key in METRICS if f"{role}_{key}" not in history]:
+            raise UserError(f"the training did not record {', '.join(missing)} of the {role}: run `dvc repro train`")
+        scores = {key: float(row[f"{role}_{key}"]) for key in METRICS}
+        best[f"{role}_best_of_run"] = {**scores, "epoch": int(row["epoch"])}
     return best

@@ -8,6 +8,7 @@ import torch
 
 from pipeline.common.errors import UserError
 from pipeline.datasets.packed import LabelledImages, PackedImages
+from pipeline.evaluation.metrics import cmc_ranks
 from pipeline.evaluation.protocol import RetrievalScores, evaluate
 from pipeline.evaluation.ranked_lists import rank_queries
 
@@ -88,16 +89,8 @@ class TestSet:
         query, gallery = self.query, self.gallery
         assert query.pids is not None and gallery.pids is not None
         own_query, own_gallery = self.own
-        return evaluate(
-            query_features, query.pids, own_query, gallery_features, gallery.pids, own_gallery, rerank=rerank
-        )
-
-
-def figures(scores: RetrievalScores, prefix: str = "") -> dict[str, float]:
-    """The scores as named numbers: mAP, rank1, rank5, rank10, mINP, each in [0, 1]."""
-    ranks = {f"rank{rank}": share for rank, share in scores.cmc.items()}
-    named = {"mAP": scores.mean_ap, **ranks, "mINP": scores.mean_inp}
-    return {f"{prefix}{name}": value for name, value in named.items()}
+        sides = (query_features, query.pids, own_query, gallery_features, gallery.pids, own_gallery)
+        return evaluate(*sides, ranks=cmc_ranks(), rerank=rerank)
 
 
 def _files(query: LabelledImages, gallery: LabelledImages) -> Own:

@@ -7,9 +7,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline.evaluation.candidates import SCORES, best_of_run, compare, summary_of
+from pipeline.evaluation.candidates import best_of_run, compare, summary_of
+from pipeline.evaluation.metrics import METRICS, metrics
 from pipeline.evaluation.ranked_lists import COLUMNS
-from pipeline.evaluation.test_set import TestSet, figures
+from pipeline.evaluation.test_set import TestSet
 
 PIDS = np.repeat(np.arange(1, 9), 6)
 CAMS = np.tile(np.arange(1, 4), 16)
@@ -50,7 +51,7 @@ def test_compare_scores_every_candidate_alike(test: TestSet) -> None:
     assert list(found.metrics) == ["student", "untrained", "queries"]
     for name, embed in candidates.items():
         scores = test.score(*test.embed(embed))
-        assert found.metrics[name] == figures(scores) and tuple(found.metrics[name]) == SCORES
+        assert found.metrics[name] == metrics(scores) and list(found.metrics[name]) == list(METRICS)
         np.testing.assert_array_equal(found.cmc[name], scores.cmc_curve)
     assert found.metrics["student"]["mAP"] > found.metrics["untrained"]["mAP"]
     assert found.metrics["queries"]["all"] == found.metrics["queries"]["valid"] == 16
@@ -58,7 +59,7 @@ def test_compare_scores_every_candidate_alike(test: TestSet) -> None:
 
 def test_compare_of_features_that_say_everything_is_perfect(test: TestSet) -> None:
     found = compare(test, {"student": noisy(0.0)})
-    assert found.metrics["student"] == dict.fromkeys(SCORES, 1.0)
+    assert found.metrics["student"] == dict.fromkeys(METRICS, 1.0)
     assert (found.cmc["student"] == 1).all()
 
 
@@ -85,7 +86,7 @@ def test_compare_reranks_only_those_that_are_named(test: TestSet) -> None:
     assert list(found.metrics) == ["student", "student_reranked", "teacher", "teacher_reranked", "untrained", "queries"]
     for name in ("student", "teacher"):
         scores = test.score(*test.embed(candidates[name]), rerank=True)
-        assert found.metrics[f"{name}_reranked"] == figures(scores) != found.metrics[name]
+        assert found.metrics[f"{name}_reranked"] == metrics(scores) != found.metrics[name]
     assert {name: found.metrics[name] for name in plain.metrics} == plain.metrics
     pd.testing.assert_frame_equal(found.ranked_lists, plain.ranked_lists)
 
@@ -110,7 +111,7 @@ def history(student: list[float], teacher: list[float]) -> pd.DataFrame:
     """Epochs from 1; the other scores follow from the mAP, so that they tell their row."""
     table = pd.DataFrame({"epoch": range(1, len(student) + 1), "loss": 1.0})
     for role, values in (("student", student), ("teacher", teacher)):
-        for number, score in enumerate(SCORES):
+        for number, score in enumerate(METRICS):
             table[f"{role}_{score}"] = np.array(values) / (number + 1)
     return table
 
@@ -158,16 +159,16 @@ def test_compare_keeps_the_features_of_the_result(test: TestSet) -> None:
 
 
 def test_best_of_run_is_none_of_a_network_that_the_training_does_not_have() -> None:
-    scores = {f"{role}_{score}": [0.2, 0.3] for role in ("student", "teacher") for score in SCORES}
+    scores = {f"{role}_{score}": [0.2, 0.3] for role in ("student", "teacher") for score in METRICS}
     history = pd.DataFrame({"epoch": [1, 2], **scores}).assign(teacher_mAP=np.nan)
     assert list(best_of_run(history)) == ["student_best_of_run"]
 
 
 def test_summary_is_short_and_in_order() -> None:
-    scored = dict.fromkeys(("student", "teacher", "untrained", "colour_histogram"), dict.fromkeys(SCORES, 0.5))
+    scored = dict.fromkeys(("student", "teacher", "untrained", "colour_histogram"), dict.fromkeys(METRICS, 0.5))
     clustering = {"clustering": {"clusters": 7, "images": 90, "outliers": 3}}
     summary = summary_of({**scored, "queries": {"all": 4.0, "valid": 4.0}, **clustering})
-    assert list(summary) == [*SCORES, "teacher_mAP", "untrained_mAP", "clusters", "outliers"]
+    assert list(summary) == [*METRICS, "teacher_mAP", "untrained_mAP", "clusters", "outliers"]
     scored.pop("teacher")
     assert "teacher_mAP" not in summary_of({**scored, **clustering})
     assert summary_of(clustering) == {"clusters": 7, "outliers": 3}

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from pipeline.common.errors import UserError
 from pipeline.evaluation import evaluate
-from pipeline.evaluation.test_set import TestSet, figures, why_not_scored
+from pipeline.evaluation.test_set import TestSet, why_not_scored
 
 
 @dataclass(frozen=True)
@@ -187,16 +187,3 @@ def test_what_can_be_scored_is_what_the_evaluation_scores(sides: Any) -> None:
         test = TestSet(packed(query, gallery))
         assert test.uses_cameras == any(a[1] != b[1] for a, b in pairs)
         assert scores_of(test).num_valid_queries >= 1
-
-
-def test_figures_have_names_and_a_prefix() -> None:
-    scores = scores_of(TestSet(packed()))
-    assert figures(scores) == {
-        "mAP": pytest.approx(0.625),
-        "rank1": 0.5,
-        "rank5": 1.0,
-        "rank10": 1.0,
-        "mINP": pytest.approx(0.5),
-    }
-    assert figures(scores, "teacher_") == {f"teacher_{name}": value for name, value in figures(scores).items()}
-    assert all(type(value) is float for value in figures(scores).values()), "a checkpoint holds plain values only"
