@@ -19,6 +19,7 @@ import torch
 
 from pipeline.common.errors import UserError
 from pipeline.common.files import read_json, replacing, write_json
+from pipeline.common.flatten import flatten
 
 FORMAT = 4
 FACTS = "facts.json"
@@ -122,19 +123,11 @@ def other_training(folder: Path, facts: Mapping[str, Any]) -> str | None:
     if not others:
         return None
     latest = max(others, key=lambda path: path.stat().st_mtime)
-    old, new = _flat(read_json(latest)), _flat(facts)
+    old, new = flatten(read_json(latest)), flatten(facts)
     changed = [key for key in sorted(old.keys() | new.keys()) if old.get(key) != new.get(key)]
     changes = ", ".join(f"{key} {old.get(key)} -> {new.get(key)}" for key in changed[:_NUM_CHANGES_SHOWN])
     more = ", ..." if len(changed) > _NUM_CHANGES_SHOWN else ""
     return f"this is not the training that was interrupted in {latest.parent} ({changes}{more}): starting afresh"
-
-
-def _flat(values: Any, at: str = "") -> dict[str, Any]:
-    if not isinstance(values, Mapping):
-        return {at: values}
-    return {
-        key: leaf for name, value in values.items() for key, leaf in _flat(value, f"{at}.{name}".strip(".")).items()
-    }
 
 
 @contextmanager

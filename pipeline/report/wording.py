@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 
+from pipeline.common.flatten import flatten
 from pipeline.methods.registry import METHODS
 from pipeline.report.contents import ClusterSample, ConfusedPair, RankedImage, RankedList, ReportData
 
@@ -98,14 +99,9 @@ def shortened(name: str, length: int = 34) -> str:
     return f"{name[:head]}…{name[head + 1 - length :]}"
 
 
-def flattened(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+def flattened(settings: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """(dotted key, value as YAML would write it) for every leaf of nested settings, in their order."""
-    for key, value in settings.items():
-        name = f"{prefix}{key}"
-        if isinstance(value, Mapping) and value:
-            yield from flattened(value, f"{name}.")
-        else:
-            yield name, _yaml(value)
+    return ((key, _yaml(value)) for key, value in flatten(settings).items())
 
 
 def history_cell(column: str, value: float) -> str:

@@ -1,13 +1,14 @@
 """What params.yaml and the changes of a variant come to: every setting with its value, recipe and method filled in."""
 
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
 
 from pipeline.common.errors import UserError
+from pipeline.common.flatten import flatten
 from pipeline.config.load import read_settings
 from pipeline.study.plan import Value
 
@@ -42,7 +43,7 @@ def resolve(params: str, changes: Mapping[str, Value]) -> Resolved:
         with file.open("w", encoding="utf-8") as stream:
             yaml.dump(values, stream)
         try:
-            return dict(_flat(read_settings(file).as_dict()))
+            return flatten(read_settings(file).as_dict())
         except UserError as error:
             raise UserError(str(error).removeprefix(f"{file}: ").replace(str(file), "params.yaml")) from error
 
@@ -51,11 +52,3 @@ def differing(settings: Sequence[Resolved]) -> list[str]:
     """The settings that are not the same in all of them, in their order; the seed does not count."""
     keys = dict.fromkeys(key for each in settings for key in each if key != "seed")
     return [key for key in keys if len({repr(each.get(key, UNSET)) for each in settings}) > 1]
-
-
-def _flat(values: Mapping[str, Any], at: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in values.items():
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{at}{key}.")
-        else:
-            yield f"{at}{key}", value

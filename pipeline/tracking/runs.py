@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.common.errors import UserError
 from pipeline.common.files import read_json, write_json
+from pipeline.common.flatten import flatten
 from pipeline.tracking.children import study_tags
 from pipeline.tracking.server import EXPERIMENT, answering, exists, find_experiment, open_client
 
@@ -155,7 +156,7 @@ def _log_settings(client: "MlflowClient", run_id: str, settings: Mapping[str, An
     """As parameters, as many in a call as a server takes: one by one, each would wait for its answer."""
     from mlflow.entities import Param
 
-    params = [Param(key, str(value)) for key, value in _flat(settings)]
+    params = [Param(key, str(value)) for key, value in flatten(settings).items()]
     for first in range(0, len(params), _PARAMS_A_CALL):
         client.log_batch(run_id, params=params[first : first + _PARAMS_A_CALL])
 
@@ -172,10 +173,3 @@ def _git_tags(checkout: Path) -> dict[str, str]:
     if not revision:
         return {}
     return {"mlflow.source.git.commit": revision, "git.dirty": str(bool(git("status", "--porcelain", "-uno"))).lower()}
-
-
-def _flat(values: Mapping[str, Any], at: str = "") -> list[tuple[str, Any]]:
-    flat: list[tuple[str, Any]] = []
-    for key, value in values.items():
-        flat += _flat(value, f"{at}{key}.") if isinstance(value, Mapping) else [(f"{at}{key}", value)]
-    return flat
