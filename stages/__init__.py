@@ -7,12 +7,11 @@ from collections.abc import Callable
 import typer
 
 from pipeline.common.errors import UserError
+from pipeline.common.files import DISK_FULL
 
-# What a person has to mend outside the program: no space, no permission, a read-only disk, a disk that is gone.
+# What the user has to mend outside the program: no space, no permission, a read-only disk, a disk that is gone.
 _ENVIRONMENT = {
-    errno.ENOSPC,
-    errno.EDQUOT,
-    errno.EFBIG,
+    *DISK_FULL,
     errno.EACCES,
     errno.EPERM,
     errno.EROFS,

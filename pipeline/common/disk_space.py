@@ -1,14 +1,12 @@
-"""A full disk is a person's matter, not a bug."""
+"""Room on the disk: checked before the work, and told in one line where it runs out."""
 
-import errno
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from pipeline.common.errors import UserError
-
-_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+from pipeline.common.files import DISK_FULL
 
 
 def require_room(folder: Path, needed: int, what: str) -> None:
@@ -36,4 +34,4 @@ def told_if_full(folder: Path, what: str) -> Iterator[None]:
 
 def is_full(error: OSError) -> bool:
     """Whether the disk, or what a person may use of it, is full."""
-    return error.errno in _FULL
+    return error.errno in DISK_FULL

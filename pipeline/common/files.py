@@ -11,8 +11,8 @@ from typing import Any
 
 from pipeline.common.errors import UserError
 
-# A write that finds no room does not say where.
-_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+# The disk is full, or what the user may use of it, or a file would be larger than allowed.
+DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
 @contextmanager
@@ -37,7 +37,7 @@ def replacing(path: Path) -> Iterator[Path]:
         else:
             temporary.replace(path)
     except OSError as error:
-        if error.errno in _NO_ROOM and error.filename is None:
+        if error.errno in DISK_FULL and error.filename is None:  # a write that finds no room does not say where
             error.filename = str(path)
         raise
     finally:

@@ -5,13 +5,12 @@ checkpoints lie in a folder of that name, so other settings never go on from the
 two, the last and the one before it; each carries the SHA-256 of its content.
 """
 
-import fcntl
 import hashlib
 import io
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ import torch
 from pipeline.common.errors import UserError
 from pipeline.common.files import read_json, replacing, write_json
 from pipeline.common.flatten import flatten
+from pipeline.common.locks import locked
 
 FORMAT = 4
 FACTS = "facts.json"
@@ -130,19 +130,11 @@ def other_training(folder: Path, facts: Mapping[str, Any]) -> str | None:
     return f"this is not the training that was interrupted in {latest.parent} ({changes}{more}): starting afresh"
 
 
-@contextmanager
-def held(folder: Path) -> Iterator[None]:
+def held(folder: Path) -> AbstractContextManager[None]:
     """Keeps `folder` for this process as long as the block lasts; a process that dies lets go of it.
 
     Raises:
         UserError: another process trains there.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "lock").open("a") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise UserError(
-                f"{folder}: the same training is running already; wait for it, or stop it and start this again"
-            ) from error
-        yield
+    taken = f"{folder}: the same training is running already; wait for it, or stop it and start this again"
+    return locked(folder / "lock", taken=taken)

@@ -1,14 +1,14 @@
 """Works off the experiments of a study, tells how far it is, and stops when it is told to."""
 
-import fcntl
 import signal
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from types import FrameType
 
 from pipeline.common.errors import UserError
+from pipeline.common.locks import locked
 from pipeline.study.experiments import Experiment
 from pipeline.study.queue import Queue, Workers
 
@@ -136,20 +136,13 @@ def require_free(queue: Queue, names: Collection[str]) -> None:
         )
 
 
-@contextmanager
-def alone(path: Path) -> Iterator[None]:
+def alone(path: Path) -> AbstractContextManager[None]:
     """Keeps other studies of the checkout out for as long as the block lasts.
 
     Raises:
         UserError: there is one.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise UserError("another study is running in this checkout: wait for it") from error
-        yield
+    return locked(path, taken="another study is running in this checkout: wait for it")
 
 
 def duration(seconds: float) -> str:

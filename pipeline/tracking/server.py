@@ -1,6 +1,5 @@
 """The tracking server that runs are written to, or the database of the checkout in its place."""
 
-import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
@@ -8,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.common.errors import UserError
+from pipeline.common.locks import locked
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -29,7 +29,8 @@ def open_client(checkout: Path) -> "MlflowClient":
 
     given = os.environ.get("MLFLOW_TRACKING_URI")
     uri = given or f"sqlite:///{checkout / 'mlflow.db'}"
-    with answering(uri), nullcontext() if given else _alone(checkout / "mlflow.db.lock"):
+    # Two processes that create the same database would fail: one waits.
+    with answering(uri), nullcontext() if given else locked(checkout / "mlflow.db.lock"):
         client = MlflowClient(tracking_uri=uri)
         client.search_experiments(max_results=1)
     return client
@@ -55,14 +56,6 @@ def answering(uri: str, fault: str = "does not answer") -> Iterator[None]:
     except (MlflowException, DBAPIError, RequestException) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise UserError(f"MLflow at {uri} {fault}: {reason} (MLFLOW_TRACKING_URI)") from error
-
-
-@contextmanager
-def _alone(path: Path) -> Iterator[None]:
-    """Waits for other processes in such a block: two that create the same database would fail."""
-    with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
 
 
 def find_experiment(client: "MlflowClient", checkout: Path) -> str:
