@@ -122,16 +122,36 @@ def test_training_step_is_deterministic():
     assert torch.equal(losses[0][1], losses[1][1])
 
 
+def bf16(tensor):
+    """The tensor, with every value rounded to bf16, in its own type."""
+    return tensor.bfloat16().to(tensor.dtype)
+
+
+def rounded_to_bf16(network):
+    """A copy in double precision whose backbone rounds what bf16 has to round: weights, and what each layer gives."""
+    copied = copy.deepcopy(network).double()
+    for layer in copied.backbone.modules():
+        if isinstance(layer, nn.Conv2d):
+            layer.weight.data = bf16(layer.weight.data)
+        if not list(layer.children()):
+            layer.register_forward_hook(lambda _layer, _inputs, output: bf16(output))
+    return copied
+
+
 @pytest.mark.parametrize("backbone", [THIN, "resnet_ibn50a"])
-def test_autocast_gives_float32_near_the_exact_result(backbone):
+def test_autocast_gives_float32_as_near_the_exact_result_as_bf16_can_be(backbone):
     torch.manual_seed(0)
     network = build(backbone, features=32, bn_group=4).eval()
+    # Maps that end at 4 x 2, as instance normalisation of two values blows any rounding up.
+    batch = images(height=64)
     with torch.no_grad():
-        exact = network(images())
+        exact = copy.deepcopy(network).double()(batch.double())
+        rounding = (rounded_to_bf16(network)(bf16(batch.double())) - exact).norm()
         with torch.autocast("cpu", dtype=torch.bfloat16):
-            low = network(images())
+            low = network(batch)
     assert low.dtype == torch.float32
-    assert ((low * exact).sum(dim=1) > 0.99).all()
+    # How a sum of products is rounded on its way differs from processor to processor; how large the error is, does not.
+    assert rounding / 4 < (low - exact).norm() < 4 * rounding
     with torch.autocast("cpu", dtype=torch.bfloat16):
         loss = network.train()(images())[:, 0].sum()
     loss.backward()
