@@ -24,16 +24,17 @@ def centroids(features: Any, labels: NDArray[np.integer]) -> NDArray[np.float32]
         (K, D) float32; K is 0 where all are outliers.
 
     Raises:
-        UserError: another number of labels than of images, a label without members, members that cancel out.
+        ValueError: another number of labels than of images, or a label without members.
+        UserError: members that cancel out.
     """
     embeddings = checked(features)
     labels = np.asarray(labels)
     if labels.shape != (len(embeddings),):
-        raise UserError(f"labels must be ({len(embeddings)},), one for each image, got shape {labels.shape}")
+        raise ValueError(f"labels must be ({len(embeddings)},), one for each image, got shape {labels.shape}")
     members = np.flatnonzero(labels >= 0)
     sizes = np.bincount(labels[members])
     if (sizes == 0).any():
-        raise UserError(f"cluster {int(np.argmin(sizes))} has no members: labels must be 0 to K - 1, or -1")
+        raise ValueError(f"cluster {int(np.argmin(sizes))} has no members: labels must be 0 to K - 1, or -1")
     # Members in catalogue order, so that the sums are the same everywhere.
     ordered = members[np.argsort(labels[members], kind="stable")]
     starts = np.concatenate(([0], np.cumsum(sizes)))

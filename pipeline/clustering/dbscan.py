@@ -1,17 +1,17 @@
-"""DBSCAN on a sparse matrix of distances.
+"""DBSCAN on a sparse matrix of distances, by scikit-learn.
 
-Source: Ester, Kriegel, Sander & Xu, *A density-based algorithm for discovering clusters*, KDD 1996. The labels are
-scikit-learn's (`DBSCAN(metric="precomputed")` on the dense matrix), their order and the border points included.
+Source: Ester, Kriegel, Sander & Xu, *A density-based algorithm for discovering clusters*, KDD 1996.
 
 Shapes: N images; nnz stored distances.
 """
 
+import warnings
+
 import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
-
-from pipeline.common.errors import UserError
-from pipeline.common.kernels import compiled
+from sklearn.cluster import DBSCAN
+from sklearn.exceptions import EfficiencyWarning
 
 OUTLIER = -1
 
@@ -21,7 +21,7 @@ def dbscan(distance: sp.csr_array, *, eps: float, min_samples: int) -> NDArray[n
 
     A stored entry, zero included, is a distance; a pair without an entry is farther apart than any eps. Every
     image is its own neighbour, whether its diagonal entry is stored or not. An image with at least `min_samples`
-    neighbours at `d <= eps` (itself counted) is a core point; one that only lies near core points of several
+    neighbours at `d <= eps` (itself included) is a core point; one that only lies near core points of several
     clusters joins the first of them.
 
     Args:
@@ -30,60 +30,31 @@ def dbscan(distance: sp.csr_array, *, eps: float, min_samples: int) -> NDArray[n
         min_samples: at least 1.
 
     Returns:
-        (N,) int64. O(N + nnz) in time, O(N) in memory beyond the distances.
+        (N,) int64. O(nnz) in time and in memory beyond the distances.
 
     Raises:
-        UserError: a matrix that is not square, sparse or of floats, eps that is not positive, min_samples below 1.
+        ValueError: a matrix that is not square, sparse or of floats, eps that is not positive, min_samples below 1.
     """
     if not sp.issparse(distance) or distance.ndim != 2 or distance.shape[0] != distance.shape[1]:
-        raise UserError(f"distance must be a square sparse matrix, got {_described(distance)}")
+        raise ValueError(f"distance must be a square sparse matrix, got {_described(distance)}")
     if distance.dtype not in (np.float32, np.float64):
-        raise UserError(f"distance must be float32 or float64, got {distance.dtype}")
+        raise ValueError(f"distance must be float32 or float64, got {distance.dtype}")
     if not eps > 0:
-        raise UserError(f"eps must be greater than 0, got {eps}")
+        raise ValueError(f"eps must be greater than 0, got {eps}")
     if min_samples < 1:
-        raise UserError(f"min_samples must be at least 1, got {min_samples}")
-    rows = distance.tocsr()
-    if not rows.has_canonical_format:
-        rows = rows.copy()
-        rows.sum_duplicates()
-    return _grow(rows.indptr, rows.indices, rows.data, rows.dtype.type(eps), min_samples)
+        raise ValueError(f"min_samples must be at least 1, got {min_samples}")
+    if distance.shape[0] == 0:
+        return np.empty(0, np.int64)
+    # As a float of the matrix's type: else a float32 distance equal to eps could lie outside the radius.
+    radius = float(distance.dtype.type(eps))
+    clustering = DBSCAN(eps=radius, min_samples=min_samples, metric="precomputed")
+    with warnings.catch_warnings():
+        # Rows are sorted by column, not by distance as scikit-learn would like; sorting them changes no label.
+        warnings.simplefilter("ignore", EfficiencyWarning)
+        labels: NDArray[np.int64] = clustering.fit_predict(distance.tocsr())
+    return labels.astype(np.int64, copy=False)
 
 
 def _described(value: object) -> str:
     shape = getattr(value, "shape", None)
     return type(value).__name__ if shape is None else f"{type(value).__name__} of shape {shape}"
-
-
-@compiled
-def _grow(indptr, indices, data, eps, min_samples):  # type: ignore[no-untyped-def]
-    num_images = len(indptr) - 1
-    core = np.zeros(num_images, np.bool_)
-    for i in range(num_images):
-        neighbours = 1
-        for entry in range(indptr[i], indptr[i + 1]):
-            if indices[entry] != i and data[entry] <= eps:
-                neighbours += 1
-        core[i] = neighbours >= min_samples
-    labels = np.full(num_images, -1, np.int64)
-    stack = np.empty(num_images, np.int64)
-    num_clusters = 0
-    for seed in range(num_images):
-        if not core[seed] or labels[seed] != -1:
-            continue
-        # A whole cluster is grown before the next seed is looked at, so a border point keeps its first cluster.
-        labels[seed] = num_clusters
-        stack[0] = seed
-        height = 1
-        while height > 0:
-            height -= 1
-            i = stack[height]
-            for entry in range(indptr[i], indptr[i + 1]):
-                j = indices[entry]
-                if data[entry] <= eps and labels[j] == -1:
-                    labels[j] = num_clusters
-                    if core[j]:
-                        stack[height] = j
-                        height += 1
-        num_clusters += 1
-    return labels

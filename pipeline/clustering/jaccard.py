@@ -21,7 +21,6 @@ from numpy.typing import NDArray
 from pipeline.clustering.checks import checked
 from pipeline.clustering.neighbourhoods import block_rows, joined, soft_neighbourhoods
 from pipeline.clustering.neighbours import nearest_neighbours
-from pipeline.common.errors import UserError
 from pipeline.common.kernels import compiled, over_rows
 
 
@@ -54,19 +53,20 @@ def jaccard_distance(
         diagonal, equal images) too.
 
     Raises:
-        UserError: as `nearest_neighbours`; k1 or k2 below 1, max_distance outside (0, 1), neighbours of another shape.
+        ValueError: as `nearest_neighbours`; k1 or k2 below 1, max_distance outside (0, 1), neighbours of another shape.
+        UserError: features that are not finite.
     """
     embeddings = checked(features)
     num_images = len(embeddings)
     if k1 < 1 or k2 < 1:
-        raise UserError(f"k1 and k2 must be at least 1, got k1 {k1} and k2 {k2}")
+        raise ValueError(f"k1 and k2 must be at least 1, got k1 {k1} and k2 {k2}")
     if not 0 < max_distance < 1:
-        raise UserError(f"max_distance must be in (0, 1), got {max_distance}")
+        raise ValueError(f"max_distance must be in (0, 1), got {max_distance}")
     k1 = min(k1, num_images)
     if neighbours is None:
         neighbours = nearest_neighbours(embeddings, max(k1, 1), method=method, threads=threads)
     if neighbours.ndim != 2 or len(neighbours) != num_images or neighbours.shape[1] < k1:
-        raise UserError(f"neighbours must be ({num_images}, {k1}) or wider, got shape {neighbours.shape}")
+        raise ValueError(f"neighbours must be ({num_images}, {k1}) or wider, got shape {neighbours.shape}")
     if num_images == 0:
         return sp.csr_array((0, 0), dtype=np.float32)
     rank = np.ascontiguousarray(neighbours[:, :k1], dtype=np.int32)

@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 from pipeline.clustering.candidates import Candidates, by_tiles, on_device
 from pipeline.clustering.checks import checked
 from pipeline.clustering.inverted_lists import by_inverted_lists
-from pipeline.common.errors import UserError
 from pipeline.common.kernels import compiled, over_rows
 
 METHODS = ("exact", "ivf")
@@ -47,13 +46,14 @@ def nearest_neighbours(
         (N, min(k, N)) int64.
 
     Raises:
-        UserError: features of another shape or type, not finite or not normalised, k below 1, unknown method.
+        ValueError: features of another shape or type or not normalised, k below 1, unknown method.
+        UserError: features that are not finite.
     """
     embeddings = checked(features)
     if method not in METHODS:
-        raise UserError(f"neighbours must be one of {', '.join(METHODS)}, got {method!r}")
+        raise ValueError(f"neighbours must be one of {', '.join(METHODS)}, got {method!r}")
     if k < 1:
-        raise UserError(f"k must be at least 1, got {k}")
+        raise ValueError(f"k must be at least 1, got {k}")
     num_images = len(embeddings)
     k = min(k, num_images)
     if num_images == 0:
@@ -86,12 +86,14 @@ def recall(features: Any, neighbours: NDArray[np.int64], *, sample: int = 1000, 
         In [0, 1]; 1 where there is nothing to find.
 
     Raises:
-        UserError: as `nearest_neighbours`; neighbours of another shape.
+        ValueError: as `nearest_neighbours`; neighbours of another shape.
     """
     embeddings = checked(features)
     num_images = len(embeddings)
     if neighbours.ndim != 2 or len(neighbours) != num_images or neighbours.shape[1] > num_images:
-        raise UserError(f"neighbours must be ({num_images}, k) with k up to {num_images}, got shape {neighbours.shape}")
+        raise ValueError(
+            f"neighbours must be ({num_images}, k) with k up to {num_images}, got shape {neighbours.shape}"
+        )
     k = neighbours.shape[1]
     if k < 2:
         return 1.0

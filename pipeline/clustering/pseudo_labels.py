@@ -1,4 +1,4 @@
-"""The clustering step as a whole: embeddings in, pseudo labels out.
+"""The clustering step as a whole: from embeddings to pseudo labels.
 
 N: images · D: width of the embedding.
 """
@@ -24,13 +24,13 @@ class PseudoLabels:
         labels: (N,) clusters 0 .. K - 1, or -1 for outliers.
         neighbour_recall: share of the true neighbours that an approximate search found, on a sample; None for exact.
         num_unreliable: images of clusters that `Reliability` made outliers; None without it.
-        level: of independence, see `Reliability`; None without it.
+        independence_threshold: see `Reliability`; None without it.
     """
 
     labels: NDArray[np.int64] = field(repr=False)
     neighbour_recall: float | None
     num_unreliable: int | None = None
-    level: float | None = None
+    independence_threshold: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,12 +40,12 @@ class Reliability:
     Attributes:
         delta: by which eps is loosened and tightened.
         independent: share of the first epoch's clusters that stay.
-        level: of independence, which the first epoch found; None in that epoch.
+        independence_threshold: what the first epoch found; None in that epoch.
     """
 
     delta: float
     independent: float
-    level: float | None = None
+    independence_threshold: float | None = None
 
 
 def pseudo_labels(
@@ -72,7 +72,7 @@ def pseudo_labels(
         timed: called with the name of each part (neighbours, recall, jaccard, dbscan), which runs in what it returns.
 
     Raises:
-        UserError: as its parts.
+        ValueError, UserError: as its parts.
     """
     share = None
     with timed("neighbours"):
@@ -88,5 +88,11 @@ def pseudo_labels(
         if reliability is None:
             return PseudoLabels(labels, share)
         loose, tight = (dbscan(distance, eps=radius, min_samples=min_samples) for radius in (eps + delta, eps - delta))
-        kept, level = reliable(labels, loose, tight, level=reliability.level, independent=reliability.independent)
-    return PseudoLabels(kept, share, int(((labels >= 0) & (kept < 0)).sum()), level)
+        kept, threshold = reliable(
+            labels,
+            loose,
+            tight,
+            threshold=reliability.independence_threshold,
+            independent=reliability.independent,
+        )
+    return PseudoLabels(kept, share, int(((labels >= 0) & (kept < 0)).sum()), threshold)

@@ -5,9 +5,9 @@ With I the cluster of image i at eps, I_loose that at eps + delta and I_tight th
     independence(i) = |I ∩ I_loose| / |I ∪ I_loose|       1: the cluster swallows nothing when eps grows
     compactness(i)  = |I ∩ I_tight| / |I ∪ I_tight|       1: it loses nothing when eps shrinks
 
-A cluster stays if its independence (the least of its images') reaches a level that is set in the first epoch, so that
-a given share of that epoch's clusters stays, and is kept then: later, the clusters have to come up to it. In a cluster
-that stays, the images stay whose compactness is its highest. All others are outliers.
+A cluster stays if its independence (the minimum over its images) reaches a threshold. The first epoch sets the
+threshold so that a given share of its clusters stays; later epochs keep it. In a cluster that stays, the images of the
+highest compactness stay. All others become outliers.
 
 Ge et al., "Self-paced Contrastive Learning with Hybrid Memory for Domain Adaptive Object Re-ID", NeurIPS 2020
 (arXiv 2006.02713), section 3.3.
@@ -29,7 +29,7 @@ def reliable(
     loose: NDArray[np.int64],
     tight: NDArray[np.int64],
     *,
-    level: float | None,
+    threshold: float | None,
     independent: float,
 ) -> tuple[NDArray[np.int64], float | None]:
     """The clusters that are left when those that cannot be trusted are taken apart.
@@ -38,32 +38,32 @@ def reliable(
         labels: clusters 0 .. K - 1 at eps, -1 for outliers, of shape (N,).
         loose: the same images clustered with a larger eps, of shape (N,).
         tight: with a smaller one, of shape (N,).
-        level: of independence that a cluster has to reach; None in the first epoch.
+        threshold: of independence that a cluster has to reach; None in the first epoch.
         independent: in (0, 1], the share of the clusters that reach it in the first epoch.
 
     Returns:
-        clusters 0 .. K' - 1 in their old order, -1 for all other images, of shape (N,); and the level, None as long as
-        there has been no cluster.
+        clusters 0 .. K' - 1 in their old order, -1 for all other images, of shape (N,); and the threshold, None as
+        long as there has been no cluster.
     """
     assert labels.shape == loose.shape == tight.shape and labels.ndim == 1
     clustered = labels != OUTLIER
     if not clustered.any():
-        return labels.copy(), level
+        return labels.copy(), threshold
     num_clusters = int(labels.max()) + 1
     mine = labels[clustered]
     independence = np.full(num_clusters, np.inf)
     np.minimum.at(independence, mine, _overlap(labels, loose)[clustered])
-    if level is None:
+    if threshold is None:
         wanted = math.ceil(independent * num_clusters)
-        level = float(np.sort(independence)[num_clusters - wanted])
+        threshold = float(np.sort(independence)[num_clusters - wanted])
     compactness = _overlap(labels, tight)
     highest = np.zeros(num_clusters)
     np.maximum.at(highest, mine, compactness[clustered])
     stays = clustered.copy()
-    stays[clustered] = (independence[mine] >= level) & (compactness[clustered] >= highest[mine])
+    stays[clustered] = (independence[mine] >= threshold) & (compactness[clustered] >= highest[mine])
     kept = np.full_like(labels, OUTLIER)
     kept[stays] = np.unique(labels[stays], return_inverse=True)[1]
-    return kept, level
+    return kept, threshold
 
 
 def _overlap(some: NDArray[np.int64], other: NDArray[np.int64]) -> NDArray[np.float64]:

@@ -5,8 +5,6 @@ Source: DCCC (He et al., ICASSP 2024, arXiv 2303.06810), dynamic clustering para
 
 import math
 
-from pipeline.common.errors import UserError
-
 SCHEDULES = ("fix", "step", "linear", "expo", "log")
 
 FLOOR = 0.399  # step, linear and expo act only above it, so that they may end a little below
@@ -25,16 +23,16 @@ def eps_at(epoch: int, *, schedule: str, start: float, epochs: int) -> float:
         epochs: length of the run; only `log` depends on it.
 
     Raises:
-        UserError: unknown schedule, `start` outside (0, 1), negative epoch, no epochs.
+        ValueError: unknown schedule, `start` outside (0, 1), negative epoch, no epochs.
     """
     if schedule not in SCHEDULES:
-        raise UserError(f"eps schedule must be one of {', '.join(SCHEDULES)}, got {schedule!r}")
+        raise ValueError(f"eps schedule must be one of {', '.join(SCHEDULES)}, got {schedule!r}")
     if not 0 < start < 1:
-        raise UserError(f"eps must be in (0, 1), got {start}")
+        raise ValueError(f"eps must be in (0, 1), got {start}")
     if epochs < 1:
-        raise UserError(f"epochs must be at least 1, got {epochs}")
+        raise ValueError(f"epochs must be at least 1, got {epochs}")
     if epoch < 0:
-        raise UserError(f"epoch must be at least 0, got {epoch}")
+        raise ValueError(f"epoch must be at least 0, got {epoch}")
     if schedule == "fix":
         return start
     if schedule == "log":

@@ -54,7 +54,7 @@ def find_clusters(
     """Clusters the embeddings (N, D) of an epoch; `level` is None in SpCL's first, `timed` as in `pseudo_labels`."""
     trust = None
     if plan.hybrid:
-        trust = Reliability(delta=plan.delta, independent=plan.independent, level=level)
+        trust = Reliability(delta=plan.delta, independent=plan.independent, independence_threshold=level)
     found = pseudo_labels(
         features,
         eps=eps,
@@ -74,7 +74,7 @@ def find_clusters(
         "distance_between": between,
         "neighbour_recall": found.neighbour_recall,
     }
-    return Clusters(found.labels, centroids, found.level, told)
+    return Clusters(found.labels, centroids, found.independence_threshold, told)
 
 
 def new_memory(plan: Plan, clusters: Clusters, features: torch.Tensor, device: torch.device) -> Memory:

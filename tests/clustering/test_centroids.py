@@ -5,7 +5,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.clustering import centroids
-from pipeline.common.errors import UserError
 
 
 def unit(rows):
@@ -49,5 +48,5 @@ def test_centroids_of_outliers_only():
     ],
 )
 def test_centroids_errors(labels, message):
-    with pytest.raises(UserError, match=message):
+    with pytest.raises(ValueError, match=message):
         centroids(unit([[1, 0], [-1, 0], [0, 1]]), np.array(labels))

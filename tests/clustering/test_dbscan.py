@@ -6,7 +6,6 @@ from hypothesis import strategies as st
 from sklearn.cluster import DBSCAN
 
 from pipeline.clustering import dbscan
-from pipeline.common.errors import UserError
 
 FAR = 9.0
 
@@ -98,5 +97,5 @@ def test_dbscan_accepts_unsorted_entries_and_changes_nothing():
     ],
 )
 def test_dbscan_errors(distance, change, message):
-    with pytest.raises(UserError, match=message):
+    with pytest.raises(ValueError, match=message):
         dbscan(distance, **({"eps": 0.5, "min_samples": 4} | change))

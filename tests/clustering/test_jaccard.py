@@ -166,7 +166,7 @@ def test_jaccard_distance_of_images_that_share_nothing():
     ],
 )
 def test_jaccard_distance_errors(change, message):
-    with pytest.raises(UserError, match=message):
+    with pytest.raises(ValueError, match=message):
         jaccard_distance(clustered(20), **({"k1": 5, "k2": 3, "max_distance": 0.6} | change))
 
 

@@ -1,3 +1,5 @@
+from typing import get_args
+
 import numpy as np
 import pytest
 import torch
@@ -5,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.clustering import candidates, nearest_neighbours, neighbours, recall
-from pipeline.common.errors import UserError
+from pipeline.config.schema import Clustering
 
 
 def unit(rows):
@@ -207,11 +209,15 @@ def spoilt(row, value):
     ],
 )
 def test_nearest_neighbours_errors(features, change, message):
-    with pytest.raises(UserError, match=message):
+    with pytest.raises(ValueError, match=message):
         nearest_neighbours(features, **({"k": 3} | change))
 
 
 @pytest.mark.parametrize("shape", [(19, 3), (20, 21), (20,)])
 def test_recall_errors(shape):
-    with pytest.raises(UserError, match=r"neighbours must be \(20, k\) with k up to 20, got shape"):
+    with pytest.raises(ValueError, match=r"neighbours must be \(20, k\) with k up to 20, got shape"):
         recall(random_unit(20, 4), np.zeros(shape, np.int64))
+
+
+def test_methods_are_the_words_of_the_setting() -> None:
+    assert set(neighbours.METHODS) == set(get_args(Clustering.model_fields["neighbours"].annotation))

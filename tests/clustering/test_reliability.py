@@ -11,7 +11,7 @@ from pipeline.clustering import Reliability, dbscan, jaccard_distance, pseudo_la
 from pipeline.clustering.reliability import reliable
 
 
-def naive(labels: list[int], loose: list[int], tight: list[int], level: float | None, independent: float):
+def naive(labels: list[int], loose: list[int], tight: list[int], threshold: float | None, independent: float):
     """The definition, image by image, on sets."""
 
     def own(clusters: list[int], i: int) -> set[int]:
@@ -23,20 +23,20 @@ def naive(labels: list[int], loose: list[int], tight: list[int], level: float | 
     clusters = sorted({cluster for cluster in labels if cluster >= 0})
     members = {c: [i for i, cluster in enumerate(labels) if cluster == c] for c in clusters}
     independence = {c: min(overlap(own(labels, i), own(loose, i)) for i in members[c]) for c in clusters}
-    if level is None and clusters:
+    if threshold is None and clusters:
         best_first = sorted(independence.values(), reverse=True)
-        level = best_first[max(1, math.ceil(independent * len(clusters))) - 1]
+        threshold = best_first[max(1, math.ceil(independent * len(clusters))) - 1]
     kept, number = [-1] * len(labels), 0
     for c in clusters:
-        assert level is not None
-        if independence[c] < level:
+        assert threshold is not None
+        if independence[c] < threshold:
             continue
         compactness = {i: overlap(own(labels, i), own(tight, i)) for i in members[c]}
         for i, value in compactness.items():
             if value >= max(compactness.values()):
                 kept[i] = number
         number += 1
-    return kept, level
+    return kept, threshold
 
 
 def clusterings(draw_length: int = 14) -> st.SearchStrategy[list[list[int]]]:
@@ -53,14 +53,16 @@ def numbered(labels: list[int]) -> np.ndarray:
 
 
 @settings(max_examples=150, deadline=None)
-@given(drawn=clusterings(), level=st.sampled_from([None, 0.3, 0.75, 1.0]), independent=st.sampled_from([0.4, 0.9, 1.0]))
-def test_reliable_equals_naive_loop(drawn: list[list[int]], level: float | None, independent: float) -> None:
+@given(
+    drawn=clusterings(), threshold=st.sampled_from([None, 0.3, 0.75, 1.0]), independent=st.sampled_from([0.4, 0.9, 1.0])
+)
+def test_reliable_equals_naive_loop(drawn: list[list[int]], threshold: float | None, independent: float) -> None:
     labels, loose, tight = (numbered(each) for each in drawn)
     given_labels = labels.copy()
-    kept, found = reliable(labels, loose, tight, level=level, independent=independent)
-    expected, expected_level = naive(labels.tolist(), loose.tolist(), tight.tolist(), level, independent)
+    kept, found = reliable(labels, loose, tight, threshold=threshold, independent=independent)
+    expected, expected_threshold = naive(labels.tolist(), loose.tolist(), tight.tolist(), threshold, independent)
     np.testing.assert_array_equal(kept, expected)
-    assert found == (pytest.approx(expected_level) if expected_level is not None else None)
+    assert found == (pytest.approx(expected_threshold) if expected_threshold is not None else None)
     np.testing.assert_array_equal(labels, given_labels)
 
 
@@ -68,26 +70,26 @@ def test_reliable_by_hand() -> None:
     labels = np.array([0, 0, 0, 0, 1, 1, 2, 2, -1])
     loose = np.array([0, 0, 0, 0, 1, 1, 1, 1, -1])  # 1 and 2 melt: independence 1/2 each; cluster 0 has 1
     tight = np.array([0, 0, 0, -1, 1, 1, 2, 2, -1])  # cluster 0 loses one of four
-    kept, level = reliable(labels, loose, tight, level=None, independent=0.3)
-    assert level == 1
+    kept, threshold = reliable(labels, loose, tight, threshold=None, independent=0.3)
+    assert threshold == 1
     np.testing.assert_array_equal(kept, [0, 0, 0, -1, -1, -1, -1, -1, -1])
-    kept, level = reliable(labels, loose, tight, level=None, independent=1.0)
-    assert level == 0.5
+    kept, threshold = reliable(labels, loose, tight, threshold=None, independent=1.0)
+    assert threshold == 0.5
     np.testing.assert_array_equal(kept, [0, 0, 0, -1, 1, 1, 2, 2, -1])
 
 
-def test_level_of_the_first_epoch_stays() -> None:
+def test_threshold_of_the_first_epoch_stays() -> None:
     labels, apart = np.array([0, 0, 1, 1]), np.array([0, 0, 1, 1])
     melted = np.zeros(4, dtype=np.int64)
-    _, level = reliable(labels, apart, apart, level=None, independent=0.9)
-    kept, again = reliable(labels, melted, apart, level=level, independent=0.9)
-    assert level == again == 1 and (kept == -1).all()
+    _, threshold = reliable(labels, apart, apart, threshold=None, independent=0.9)
+    kept, again = reliable(labels, melted, apart, threshold=threshold, independent=0.9)
+    assert threshold == again == 1 and (kept == -1).all()
 
 
-def test_no_cluster_sets_no_level() -> None:
+def test_no_cluster_sets_no_threshold() -> None:
     alone = np.full(3, -1)
-    kept, level = reliable(alone, alone, alone, level=None, independent=0.9)
-    assert level is None and (kept == -1).all()
+    kept, threshold = reliable(alone, alone, alone, threshold=None, independent=0.9)
+    assert threshold is None and (kept == -1).all()
 
 
 def test_pseudo_labels_are_the_reliable_ones_of_three_clusterings() -> None:
@@ -100,10 +102,10 @@ def test_pseudo_labels_are_the_reliable_ones_of_three_clusterings() -> None:
     )
     distance = jaccard_distance(features, k1=10, k2=3, max_distance=0.9)
     labels, loose, tight = (dbscan(distance, eps=eps, min_samples=3) for eps in (0.5, 0.65, 0.35))
-    expected, level = naive(labels.tolist(), loose.tolist(), tight.tolist(), None, 0.6)
+    expected, threshold = naive(labels.tolist(), loose.tolist(), tight.tolist(), None, 0.6)
     np.testing.assert_array_equal(found.labels, expected)
-    assert found.level == pytest.approx(level)
+    assert found.independence_threshold == pytest.approx(threshold)
     assert found.num_unreliable == ((labels >= 0) & (found.labels < 0)).sum() > 0
     plain = pseudo_labels(features, eps=0.5, neighbours="exact", **options)
-    assert plain.num_unreliable is None and plain.level is None
+    assert plain.num_unreliable is None and plain.independence_threshold is None
     np.testing.assert_array_equal(plain.labels, labels)

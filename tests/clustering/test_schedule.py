@@ -1,8 +1,10 @@
+from typing import get_args
+
 import numpy as np
 import pytest
 
 from pipeline.clustering import SCHEDULES, eps_at
-from pipeline.common.errors import UserError
+from pipeline.config.schema import Clustering
 
 GOLDEN = "tests/golden/schedules.npz"
 
@@ -42,5 +44,9 @@ def test_eps_at_stops_at_the_floor():
 )
 def test_eps_at_errors(change, message):
     values = {"epoch": 0, "schedule": "expo", "start": 0.7, "epochs": 70} | change
-    with pytest.raises(UserError, match=message):
+    with pytest.raises(ValueError, match=message):
         eps_at(values.pop("epoch"), **values)
+
+
+def test_schedules_are_the_words_of_the_setting() -> None:
+    assert set(SCHEDULES) == set(get_args(Clustering.model_fields["eps_schedule"].annotation))
