@@ -3,7 +3,7 @@
     python -m benchmarks.input
 
 Usual: JPEG decode once an image; then, for each of its two views, Pillow's bicubic resize and torchvision's per-image
-transforms, in the processes of a torch DataLoader. Ours: rows of the packed store, and both views of the whole batch
+transforms, in the processes of a torch DataLoader. Ours: rows of the packed images, and both views of the whole batch
 by `draw_views` and `apply_views` in as many threads. Both end with two float32 batches in the main process. An image
 counts once, with both its views. The two take turns, and the ratio is that of the medians; what `prepare` costs, once
 in the life of a data set, is printed beside it.
@@ -25,8 +25,8 @@ from torchvision import transforms
 
 from pipeline.datasets.augment import IMAGENET_MEAN, IMAGENET_STD, apply_views, draw_views
 from pipeline.datasets.catalogue import from_rows
-from pipeline.datasets.packed import TrainingImages, open_training_images
-from pipeline.preparation.store import prepare_store
+from pipeline.datasets.packed_images import TrainingImages, open_training_images
+from pipeline.preparation.prepared_folder import write_prepared_folder
 
 HEIGHT, WIDTH, PAD = 256, 128, 10
 TARGET = 12.0
@@ -74,14 +74,14 @@ def main() -> None:
         kilobytes = statistics.mean(path.stat().st_size for path in paths) / 1000
         catalogue = from_rows((path.name, None, None, "train") for path in paths)
         began = time.perf_counter()
-        prepare_store(catalogue, raw, prepared, height=HEIGHT, width=WIDTH, workers=options.workers)
+        write_prepared_folder(catalogue, raw, prepared, height=HEIGHT, width=WIDTH, workers=options.workers)
         prepare_rate = len(paths) / (time.perf_counter() - began)
 
         loader = DataLoader(
             UsualDataset(paths), options.batch, shuffle=True, num_workers=options.workers, drop_last=True
         )
         images = open_training_images(prepared)
-        sum(1 for _ in our_batches(images, options.batch))  # compile, and touch the store
+        sum(1 for _ in our_batches(images, options.batch))  # compile, and touch the images
         usual, ours = [], []
         for _ in range(options.rounds):
             usual.append(measure(lambda: iter(loader), options.batch))
@@ -90,7 +90,7 @@ def main() -> None:
     print(f"{options.images} JPEG files of {HEIGHT} x {WIDTH}, {kilobytes:.0f} kB each on average")
     print(f"batches of {options.batch}, two views an image, {options.workers} workers, {options.rounds} rounds")
     print(f"{'':24}{'images/s, median':>18}{'min':>10}{'max':>10}{'CPU ms/image':>15}")
-    for name, results in (("usual (DataLoader)", usual), ("packed store, batches", ours)):
+    for name, results in (("usual (DataLoader)", usual), ("packed images, batches", ours)):
         rates, cpu = zip(*results, strict=True)
         print(
             f"{name:24}{statistics.median(rates):18,.0f}{min(rates):10,.0f}{max(rates):10,.0f}"

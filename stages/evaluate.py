@@ -16,7 +16,7 @@ from pipeline.common.errors import UserError
 from pipeline.common.files import read_json, replacing, result_of_a_stage, write_json
 from pipeline.common.seeding import seed_everything
 from pipeline.config.load import read_settings
-from pipeline.datasets.packed import PackedImages
+from pipeline.datasets.packed_images import PackedImages
 from pipeline.evaluation import colour_histogram
 from pipeline.evaluation.candidates import Comparison, best_of_run, compare, summary_of, table_of
 from pipeline.evaluation.diagnostics.tables import diagnose, diagnose_clusters

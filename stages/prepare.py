@@ -10,8 +10,8 @@ import stages
 from pipeline.common.progress import Progress
 from pipeline.config.load import Settings, read_settings
 from pipeline.preparation.archives import unpack_if_missing
+from pipeline.preparation.prepared_folder import BAD_IMAGES, LEAKED_IMAGES, write_prepared_folder
 from pipeline.preparation.readers import ReaderOptions, dataset_folders, open_dataset
-from pipeline.preparation.store import BAD_IMAGES, LEAKED_IMAGES, prepare_store
 from pipeline.preparation.synthetic_dataset import ensure_synthetic
 
 SECTIONS = ("dataset", "image", "synthetic", "own", "vehicleid", "prepare")
@@ -39,7 +39,7 @@ def prepare() -> None:
     for note in source.notes:
         print(note)
     with Progress("packing images", total=len(source.catalogue), unit="image") as progress:
-        summary = prepare_store(
+        summary = write_prepared_folder(
             source.catalogue,
             source.folder,
             at.PREPARED,

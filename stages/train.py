@@ -18,7 +18,7 @@ from pipeline.common.files import read_json, replacing, write_json
 from pipeline.common.precision import default_precision
 from pipeline.common.seeding import seed_everything
 from pipeline.config.load import Settings, check_processes, read_settings
-from pipeline.datasets.packed import PackedImages, open_training_images
+from pipeline.datasets.packed_images import PackedImages, open_training_images
 from pipeline.evaluation.metrics import metrics
 from pipeline.evaluation.test_set import TestSet, why_not_scored
 from pipeline.model.checkpoint import fingerprint, held, other_training

@@ -1,1 +1,1 @@
-"""From folders of image files to batches of views: catalogue, readers, packed store, augmentation, sampling."""
+"""What training and evaluation read: the catalogue, packed images, augmented views, sampled batches."""

@@ -7,7 +7,7 @@ import pandas as pd
 import torch
 
 from pipeline.common.errors import UserError
-from pipeline.datasets.packed import LabelledImages, PackedImages
+from pipeline.datasets.packed_images import LabelledImages, PackedImages
 from pipeline.evaluation.metrics import cmc_ranks
 from pipeline.evaluation.protocol import RetrievalScores, evaluate
 from pipeline.evaluation.ranked_lists import rank_queries

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from pipeline.datasets.packed import IMAGES, PackedImages
+from pipeline.datasets.packed_images import IMAGES, PackedImages
 from pipeline.preparation.synthetic import draw_images
 
 NUM_CROPS = 64

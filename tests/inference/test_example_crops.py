@@ -7,7 +7,7 @@ from PIL import Image
 
 from pipeline.datasets.catalogue import from_rows
 from pipeline.inference.example_crops import NUM_CROPS, crops_to_check
-from pipeline.preparation.store import prepare_store
+from pipeline.preparation.prepared_folder import write_prepared_folder
 
 
 def prepared(folder: Path, *, number: int) -> Path:
@@ -15,7 +15,7 @@ def prepared(folder: Path, *, number: int) -> Path:
     for index in range(number):
         Image.new("RGB", (16, 32), (index, 255 - index, 99)).save(folder / "raw" / f"{index:03d}.png")
     catalogue = from_rows((f"{i:03d}.png", None, None, "train") for i in range(number))
-    prepare_store(catalogue, folder / "raw", folder / "prepared", height=32, width=16, workers=1)
+    write_prepared_folder(catalogue, folder / "raw", folder / "prepared", height=32, width=16, workers=1)
     return folder / "prepared"
 
 

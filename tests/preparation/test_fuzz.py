@@ -1,6 +1,6 @@
-"""Mutated images and strange names, thrown at a reader and the store: never a traceback, a half, or a silent loss.
+"""Mutated images and strange names, thrown at a reader and the packing: never a traceback, a half, or a silent loss.
 
-What comes out is a UserError in one line, or a store with every file that is not in the table of bad images.
+What comes out is a UserError in one line, or a prepared folder with every file that is not in the table of bad images.
 """
 
 import io
@@ -17,9 +17,9 @@ from PIL import Image
 from pipeline.common.errors import UserError
 from pipeline.common.files import read_json
 from pipeline.datasets.catalogue import digest
-from pipeline.datasets.packed import PackedImages
+from pipeline.datasets.packed_images import PackedImages
+from pipeline.preparation.prepared_folder import write_prepared_folder
 from pipeline.preparation.readers import image_folder, market1501
-from pipeline.preparation.store import prepare_store
 
 READERS: dict[str, Callable[[Path], pd.DataFrame]] = {
     "folder": lambda folder: image_folder.read(folder, camera=None).catalogue,
@@ -178,7 +178,7 @@ def throw(read: Callable[[Path], pd.DataFrame], source: Path, target: Path, name
         try:
             catalogue = read(source)
             assert set(catalogue["path"]) == names  # what the reader leaves out, it must say
-            summary = prepare_store(catalogue, source, target, **SIZE, skip_bad=skip_bad)
+            summary = write_prepared_folder(catalogue, source, target, **SIZE, skip_bad=skip_bad)
         except UserError as error:
             assert "\n" not in str(error)
             assert not target.exists()
@@ -256,6 +256,6 @@ def test_prepare_of_a_name_that_cannot_be_held_is_refused(tmp_path: Path, target
         (source / part / "0001_c1s1_0.jpg").write_bytes(images()[0])
     (source / "query" / f"0001_c1s1_{name}.jpg").write_bytes(images()[0])
     with pytest.raises(UserError, match=r"rename|must be") as caught:
-        prepare_store(READERS[layout](source), source, target, **SIZE)
+        write_prepared_folder(READERS[layout](source), source, target, **SIZE)
     assert str(caught.value).isprintable()
     assert list(target.parent.iterdir()) == []

@@ -14,7 +14,7 @@ from pipeline.datasets.catalogue import from_rows, image_hash
 from pipeline.datasets.images import read_image
 from pipeline.preparation import leakage
 from pipeline.preparation.leakage import leaked_images
-from pipeline.preparation.store import prepare_store
+from pipeline.preparation.prepared_folder import write_prepared_folder
 
 SIZE = {"height": 24, "width": 16}
 
@@ -96,21 +96,21 @@ def test_leaked_images_says_when_a_file_has_gone(source: Path) -> None:
         leaked_images(catalogue, [b"1", b"1"], source)
 
 
-def test_prepare_store_lists_leaked_images(tmp_path: Path, source: Path) -> None:
+def test_write_prepared_folder_lists_leaked_images(tmp_path: Path, source: Path) -> None:
     target, table = tmp_path / "out" / "prepared", tmp_path / "out" / "leaked_images.csv"
-    summary = prepare_store(rows(CATALOGUE), source, target, **SIZE)
+    summary = write_prepared_folder(rows(CATALOGUE), source, target, **SIZE)
     assert summary["leaked"] == 2
     assert table.read_text(encoding="utf-8") == "train,test\nb.png,c.png\nb.png,d.png\n"
     table.unlink()  # it belongs to the result
-    assert prepare_store(rows(CATALOGUE), source, target, **SIZE) == summary and table.is_file()
+    assert write_prepared_folder(rows(CATALOGUE), source, target, **SIZE) == summary and table.is_file()
 
     clean = {path: split for path, split in CATALOGUE.items() if path != "b.png"}
-    assert prepare_store(rows(clean), source, target, **SIZE)["leaked"] == 0
+    assert write_prepared_folder(rows(clean), source, target, **SIZE)["leaked"] == 0
     assert not table.exists()
 
 
-def test_prepare_store_looks_for_leaks_among_what_can_be_read(tmp_path: Path, source: Path) -> None:
+def test_write_prepared_folder_looks_for_leaks_among_what_can_be_read(tmp_path: Path, source: Path) -> None:
     for name in ("b.png", "c.png"):  # empty files equal each other, but are no images
         (source / name).write_bytes(b"")
-    summary = prepare_store(rows(CATALOGUE), source, tmp_path / "prepared", **SIZE, skip_bad=True)
+    summary = write_prepared_folder(rows(CATALOGUE), source, tmp_path / "prepared", **SIZE, skip_bad=True)
     assert (summary["skipped"], summary["leaked"]) == (2, 0)

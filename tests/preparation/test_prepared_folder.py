@@ -1,4 +1,4 @@
-"""The packed store: the pixels, what is packed again, what is left out and what is refused."""
+"""The prepared folder: the pixels, what is packed again, what is left out and what is refused."""
 
 import errno
 import io
@@ -14,9 +14,9 @@ from pipeline.common.errors import UserError
 from pipeline.common.files import read_json
 from pipeline.datasets import packing
 from pipeline.datasets.catalogue import digest, from_rows, read_catalogue
-from pipeline.datasets.packed import PackedImages
-from pipeline.preparation import store
-from pipeline.preparation.store import prepare_store
+from pipeline.datasets.packed_images import PackedImages
+from pipeline.preparation import prepared_folder
+from pipeline.preparation.prepared_folder import write_prepared_folder
 
 SIZE = {"height": 24, "width": 16}
 
@@ -46,8 +46,8 @@ def catalogue(market_folder: Path) -> pd.DataFrame:
     )
 
 
-def test_prepare_store_equals_pillow(market_folder: Path, catalogue: pd.DataFrame, target: Path) -> None:
-    prepare_store(catalogue, market_folder, target, **SIZE)
+def test_write_prepared_folder_equals_pillow(market_folder: Path, catalogue: pd.DataFrame, target: Path) -> None:
+    write_prepared_folder(catalogue, market_folder, target, **SIZE)
     packed = PackedImages(target)
     pd.testing.assert_frame_equal(packed.catalogue, catalogue)
     assert packed.images.shape == (7, 24, 16, 3) and packed.images.dtype == np.uint8
@@ -57,8 +57,8 @@ def test_prepare_store_equals_pillow(market_folder: Path, catalogue: pd.DataFram
         assert np.array_equal(image, np.asarray(expected))
 
 
-def test_prepare_store_summary_counts_each_split(market_folder: Path, catalogue: pd.DataFrame, target: Path) -> None:
-    summary = prepare_store(catalogue, market_folder, target, **SIZE)
+def test_summary_counts_each_split(market_folder: Path, catalogue: pd.DataFrame, target: Path) -> None:
+    summary = write_prepared_folder(catalogue, market_folder, target, **SIZE)
     assert summary == read_json(target / "summary.json")
     assert {key: summary[key] for key in ("images", "height", "width")} == {"images": 7, "height": 24, "width": 16}
     assert summary["splits"] == {
@@ -70,25 +70,25 @@ def test_prepare_store_summary_counts_each_split(market_folder: Path, catalogue:
     assert sorted(contents(target)) == ["catalogue.csv", "images.npy", "summary.json"]
 
 
-def test_prepare_store_does_nothing_twice(
+def test_write_prepared_folder_does_nothing_twice(
     market_folder: Path, catalogue: pd.DataFrame, target: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first = prepare_store(catalogue, market_folder, target, **SIZE)
+    first = write_prepared_folder(catalogue, market_folder, target, **SIZE)
     inode = target.stat().st_ino
     done: list[int] = []
     with monkeypatch.context() as patch:
-        patch.setattr(store, "pack_images", None)  # would raise if it were called
-        assert prepare_store(catalogue, market_folder, target, **SIZE, progress=done.append) == first
+        patch.setattr(prepared_folder, "pack_images", None)  # would raise if it were called
+        assert write_prepared_folder(catalogue, market_folder, target, **SIZE, progress=done.append) == first
     assert target.stat().st_ino == inode and done == [7]
 
 
 @pytest.mark.parametrize(
     "what", ["pixels", "time", "size", "catalogue", "target", "summary", "fingerprint", "images", "table", "link"]
 )
-def test_prepare_store_packs_again_after_a_change(
+def test_write_prepared_folder_packs_again_after_a_change(
     market_folder: Path, catalogue: pd.DataFrame, target: Path, write_image, what: str
 ) -> None:  # type: ignore[no-untyped-def]
-    prepare_store(catalogue, market_folder, target, **SIZE)
+    write_prepared_folder(catalogue, market_folder, target, **SIZE)
     inode, size = target.stat().st_ino, dict(SIZE)
     first = market_folder / catalogue["path"][0]
     if what == "pixels":
@@ -112,7 +112,7 @@ def test_prepare_store_packs_again_after_a_change(
         first.symlink_to(first.with_suffix(".old"))
     else:
         (target / "images.npy").unlink()
-    summary = prepare_store(catalogue, market_folder, target, **size)
+    summary = write_prepared_folder(catalogue, market_folder, target, **size)
     assert target.stat().st_ino != inode
     assert summary["height"] == size["height"]
     assert summary["digest"] == digest(catalogue, PackedImages(target).images)
@@ -130,19 +130,19 @@ def spoil(market_folder: Path, catalogue: pd.DataFrame) -> list[str]:
     return [truncated, empty, text, missing]
 
 
-def test_prepare_store_lists_every_unreadable_image(market_folder: Path, catalogue: pd.DataFrame, target: Path) -> None:
-    prepare_store(catalogue, market_folder, target, **SIZE)
+def test_unreadable_images_are_all_listed(market_folder: Path, catalogue: pd.DataFrame, target: Path) -> None:
+    write_prepared_folder(catalogue, market_folder, target, **SIZE)
     before = contents(target)
     spoilt = spoil(market_folder, catalogue)
     with pytest.raises(UserError, match=r"4 of 7 images cannot be read: .*all are listed in") as caught:
-        prepare_store(catalogue, market_folder, target, **SIZE)
+        write_prepared_folder(catalogue, market_folder, target, **SIZE)
     assert "\n" not in str(caught.value) and all(path in str(caught.value) for path in spoilt)
     table = pd.read_csv(target.with_name("bad_images.csv"))
     assert list(table["path"]) == spoilt
     not_one = "not an image (JPEG, PNG, BMP, WebP or TIFF)"
     assert list(table["reason"])[1:] == ["an empty file", not_one, "no such file"]
     assert "truncated" in table["reason"][0].lower()
-    assert contents(target) == before  # the old store is whole
+    assert contents(target) == before  # the old folder is whole
     assert sorted(p.name for p in target.parent.iterdir()) == [
         ".prepared.fingerprint.json",
         "bad_images.csv",
@@ -150,112 +150,112 @@ def test_prepare_store_lists_every_unreadable_image(market_folder: Path, catalog
     ]
 
 
-def test_prepare_store_forgets_bad_images_when_they_are_mended(
+def test_write_prepared_folder_forgets_bad_images_when_they_are_mended(
     market_folder: Path, catalogue: pd.DataFrame, target: Path, write_image
 ) -> None:  # type: ignore[no-untyped-def]
     spoilt = spoil(market_folder, catalogue)
     for _ in range(2):
         with pytest.raises(UserError, match="4 of 7"):
-            prepare_store(catalogue, market_folder, target, **SIZE)
+            write_prepared_folder(catalogue, market_folder, target, **SIZE)
         assert [p.name for p in target.parent.iterdir()] == ["bad_images.csv"]
     for path in spoilt:
         write_image(market_folder / path)
-    prepare_store(catalogue, market_folder, target, **SIZE)
+    write_prepared_folder(catalogue, market_folder, target, **SIZE)
     assert not target.with_name("bad_images.csv").exists()
 
 
-def test_prepare_store_names_ten_images_at_most(tmp_path: Path) -> None:
+def test_write_prepared_folder_names_ten_images_at_most(tmp_path: Path) -> None:
     catalogue = from_rows((f"{i:03d}.jpg", None, None, "train") for i in range(70))
     with pytest.raises(UserError, match=r"70 of 70 .*009\.jpg \(no such file\), \.\.\.; all") as caught:
-        prepare_store(catalogue, tmp_path, tmp_path / "out", **SIZE)
+        write_prepared_folder(catalogue, tmp_path, tmp_path / "out", **SIZE)
     assert "010.jpg" not in str(caught.value)
     assert len(pd.read_csv(tmp_path / "bad_images.csv")) == 70
 
 
-def test_prepare_store_leaves_nothing_when_interrupted(
+def test_write_prepared_folder_leaves_nothing_when_interrupted(
     market_folder: Path, catalogue: pd.DataFrame, target: Path
 ) -> None:
     def interrupt(_: int) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        prepare_store(catalogue, market_folder, target, **SIZE, progress=interrupt)
+        write_prepared_folder(catalogue, market_folder, target, **SIZE, progress=interrupt)
     assert list(target.parent.iterdir()) == []
 
 
-def test_prepare_store_says_when_the_disk_is_too_small(
+def test_write_prepared_folder_says_when_the_disk_is_too_small(
     market_folder: Path, catalogue: pd.DataFrame, target: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     usage = type("Usage", (), {"free": 7 * 24 * 16 * 3 - 1})()
     monkeypatch.setattr("pipeline.common.disk_space.shutil.disk_usage", lambda _: usage)
     with pytest.raises(UserError, match=r"data has 0\.0 GB free, the packed images need 0\.0 GB"):
-        prepare_store(catalogue, market_folder, target, **SIZE)
+        write_prepared_folder(catalogue, market_folder, target, **SIZE)
 
 
-def test_prepare_store_says_when_the_disk_fills_up(
+def test_write_prepared_folder_says_when_the_disk_fills_up(
     market_folder: Path, catalogue: pd.DataFrame, target: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(number: int) -> None:
         raise OSError(number, os.strerror(number))
 
     with pytest.raises(UserError, match=r"data: the disk is full, the packed images do not fit \(No space left"):
-        prepare_store(catalogue, market_folder, target, **SIZE, progress=lambda _: fail(errno.ENOSPC))
+        write_prepared_folder(catalogue, market_folder, target, **SIZE, progress=lambda _: fail(errno.ENOSPC))
     with pytest.raises(OSError, match="Input/output"):  # is no matter of room
-        prepare_store(catalogue, market_folder, target, **SIZE, progress=lambda _: fail(errno.EIO))
+        write_prepared_folder(catalogue, market_folder, target, **SIZE, progress=lambda _: fail(errno.EIO))
     assert list(target.parent.iterdir()) == []
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_prepare_store_without_bad_images_equals_a_source_without_them(
+def test_write_prepared_folder_without_bad_images_equals_a_source_without_them(
     market_folder: Path, catalogue: pd.DataFrame, target: Path, workers: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(packing, "IMAGES_A_WORKER", 4)
     monkeypatch.setattr(packing, "_CHUNK", 2)
     spoilt = spoil(market_folder, catalogue)
     whole = from_rows(row for row in catalogue.itertuples(index=False, name=None) if row[0] not in spoilt)
-    expected = prepare_store(whole, market_folder, target.with_name("expected"), **SIZE)
-    summary = prepare_store(catalogue, market_folder, target, **SIZE, skip_bad=True, workers=workers)
+    expected = write_prepared_folder(whole, market_folder, target.with_name("expected"), **SIZE)
+    summary = write_prepared_folder(catalogue, market_folder, target, **SIZE, skip_bad=True, workers=workers)
     assert summary == read_json(target / "summary.json") == {**expected, "skipped": 4}
     for name in ("images.npy", "catalogue.csv"):
         assert (target / name).read_bytes() == (target.with_name("expected") / name).read_bytes()
     assert list(pd.read_csv(target.with_name("bad_images.csv"))["path"]) == spoilt
 
 
-def test_prepare_store_packs_again_when_bad_images_count_again(
+def test_write_prepared_folder_packs_again_when_bad_images_count_again(
     market_folder: Path, catalogue: pd.DataFrame, target: Path, write_image, monkeypatch: pytest.MonkeyPatch
 ) -> None:  # type: ignore[no-untyped-def]
     spoilt = spoil(market_folder, catalogue)
-    first = prepare_store(catalogue, market_folder, target, **SIZE, skip_bad=True)
+    first = write_prepared_folder(catalogue, market_folder, target, **SIZE, skip_bad=True)
     inode = target.stat().st_ino
     with monkeypatch.context() as patch:
-        patch.setattr(store, "pack_images", None)  # would raise if it were called
-        assert prepare_store(catalogue, market_folder, target, **SIZE, skip_bad=True) == first
+        patch.setattr(prepared_folder, "pack_images", None)  # would raise if it were called
+        assert write_prepared_folder(catalogue, market_folder, target, **SIZE, skip_bad=True) == first
     assert target.stat().st_ino == inode and target.with_name("bad_images.csv").exists()
     with pytest.raises(UserError, match="4 of 7 images cannot be read"):
-        prepare_store(catalogue, market_folder, target, **SIZE)
+        write_prepared_folder(catalogue, market_folder, target, **SIZE)
     write_image(market_folder / spoilt[0])
-    assert prepare_store(catalogue, market_folder, target, **SIZE, skip_bad=True)["skipped"] == 3
+    assert write_prepared_folder(catalogue, market_folder, target, **SIZE, skip_bad=True)["skipped"] == 3
     for path in spoilt:
         write_image(market_folder / path)
-    last = prepare_store(catalogue, market_folder, target, **SIZE, skip_bad=True)
+    last = write_prepared_folder(catalogue, market_folder, target, **SIZE, skip_bad=True)
     assert last["skipped"] == 0 and last["images"] == 7 and not target.with_name("bad_images.csv").exists()
     with monkeypatch.context() as patch:
-        patch.setattr(store, "pack_images", None)
-        assert prepare_store(catalogue, market_folder, target, **SIZE) == last  # nothing was left out
+        patch.setattr(prepared_folder, "pack_images", None)
+        assert write_prepared_folder(catalogue, market_folder, target, **SIZE) == last  # nothing was left out
 
 
 @pytest.mark.parametrize(("split", "num"), [("train", 3), ("query", 1), ("gallery", 3)])
-def test_prepare_store_needs_something_of_every_split(
+def test_write_prepared_folder_needs_something_of_every_split(
     market_folder: Path, catalogue: pd.DataFrame, target: Path, split: str, num: int
 ) -> None:
     for path in catalogue["path"][catalogue["split"] == split]:
         (market_folder / path).write_bytes(b"")
     with pytest.raises(UserError, match=rf"none of the {num} {split} images can be read, .*bad_images\.csv"):
-        prepare_store(catalogue, market_folder, target, **SIZE, skip_bad=True)
+        write_prepared_folder(catalogue, market_folder, target, **SIZE, skip_bad=True)
     assert [path.name for path in target.parent.iterdir()] == ["bad_images.csv"]
 
 
-def test_prepare_store_follows_links_inside_the_source_alone(
+def test_write_prepared_folder_follows_links_inside_the_source_alone(
     tmp_path: Path, market_folder: Path, catalogue: pd.DataFrame, target: Path, write_image
 ) -> None:  # type: ignore[no-untyped-def]
     linked = tmp_path / "linked"  # the data set's folder itself may be one
@@ -263,7 +263,7 @@ def test_prepare_store_follows_links_inside_the_source_alone(
     first, second = (market_folder / path for path in catalogue["path"][:2])
     first.unlink()
     first.symlink_to(Path("..") / second.relative_to(market_folder))
-    prepare_store(catalogue, linked, target, **SIZE)
+    write_prepared_folder(catalogue, linked, target, **SIZE)
     images = PackedImages(target).images
     assert np.array_equal(images[0], images[1])
 
@@ -273,10 +273,10 @@ def test_prepare_store_follows_links_inside_the_source_alone(
     with pytest.raises(
         UserError, match=r"2 of 7 .*a symbolic link leads out of the data set's folder, to .*photo\.jpg"
     ):
-        prepare_store(catalogue, linked, target, **SIZE)
+        write_prepared_folder(catalogue, linked, target, **SIZE)
 
 
 def test_prepared_files_are_what_they_say(market_folder: Path, catalogue: pd.DataFrame, target: Path) -> None:
-    prepare_store(catalogue, market_folder, target, **SIZE)
+    write_prepared_folder(catalogue, market_folder, target, **SIZE)
     loaded = np.load(io.BytesIO((target / "images.npy").read_bytes()))  # any NumPy can read it
     assert digest(read_catalogue(target / "catalogue.csv"), loaded) == read_json(target / "summary.json")["digest"]

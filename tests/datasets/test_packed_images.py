@@ -8,10 +8,10 @@ import pandas as pd
 import pytest
 
 from pipeline.common.errors import UserError
-from pipeline.datasets import packed
+from pipeline.datasets import packed_images
 from pipeline.datasets.catalogue import from_rows
-from pipeline.datasets.packed import LabelledImages, PackedImages, TrainingImages, open_training_images
-from pipeline.preparation.store import prepare_store
+from pipeline.datasets.packed_images import LabelledImages, PackedImages, TrainingImages, open_training_images
+from pipeline.preparation.prepared_folder import write_prepared_folder
 
 SIZE = {"height": 24, "width": 16}
 ROWS = (
@@ -34,7 +34,7 @@ def catalogue() -> pd.DataFrame:
 def prepared(tmp_path: Path, catalogue: pd.DataFrame, write_image) -> Path:  # type: ignore[no-untyped-def]
     for path in catalogue["path"]:
         write_image(tmp_path / "raw" / path)
-    prepare_store(catalogue, tmp_path / "raw", tmp_path / "prepared", **SIZE)
+    write_prepared_folder(catalogue, tmp_path / "raw", tmp_path / "prepared", **SIZE)
     return tmp_path / "prepared"
 
 
@@ -53,7 +53,7 @@ def test_packed_images_splits_in_catalogue_order(prepared: Path, catalogue: pd.D
 
 def test_packed_images_without_labels(tmp_path: Path, write_image) -> None:  # type: ignore[no-untyped-def]
     write_image(tmp_path / "raw" / "a.jpg")
-    prepare_store(from_rows([("a.jpg", None, None, "train")]), tmp_path / "raw", tmp_path / "out", **SIZE)
+    write_prepared_folder(from_rows([("a.jpg", None, None, "train")]), tmp_path / "raw", tmp_path / "out", **SIZE)
     train, query = (PackedImages(tmp_path / "out").split(name) for name in ("train", "query"))
     assert train.pids is None and train.camids is None and len(train) == 1
     assert len(query) == 0 and query.paths == () and query.images.shape == (0, 24, 16, 3)
@@ -71,7 +71,7 @@ def test_training_images_hold_no_identity(prepared: Path) -> None:
 
 def test_open_training_images_needs_some(tmp_path: Path, write_image) -> None:  # type: ignore[no-untyped-def]
     write_image(tmp_path / "raw" / "a.jpg")
-    prepare_store(from_rows([("a.jpg", 1, 1, "query")]), tmp_path / "raw", tmp_path / "out", **SIZE)
+    write_prepared_folder(from_rows([("a.jpg", 1, 1, "query")]), tmp_path / "raw", tmp_path / "out", **SIZE)
     with pytest.raises(UserError, match="there are no training images in it"):
         open_training_images(tmp_path / "out")
 
@@ -79,7 +79,7 @@ def test_open_training_images_needs_some(tmp_path: Path, write_image) -> None:  
 def test_packed_images_says_what_is_wrong(tmp_path: Path, prepared: Path) -> None:
     with pytest.raises(UserError, match=r"catalogue\.csv is missing: run the prepare stage first"):
         PackedImages(tmp_path)
-    images = prepared / packed.IMAGES
+    images = prepared / packed_images.IMAGES
     np.save(images, np.zeros((6, 24, 16, 3), np.uint8))
     with pytest.raises(UserError, match=r"images\.npy holds 6 images, catalogue\.csv 7: run the prepare stage again"):
         PackedImages(prepared)

@@ -1,6 +1,6 @@
 """Packs a data set: every image decoded and resized once, in one memory-mapped file with the catalogue beside it.
 
-What a prepared folder holds is told in `pipeline.datasets.packed`; it depends on the images alone. The rest lies
+What a prepared folder holds is told in `pipeline.datasets.packed_images`; it depends on the images alone. The rest lies
 beside the folder: `.<folder>.fingerprint.json`, by which an unchanged source is recognised, `bad_images.csv` (path,
 reason) if images could not be read, and `leaked_images.csv` (train, test) if test images are training images too.
 """
@@ -20,7 +20,7 @@ from pipeline.common.errors import UserError
 from pipeline.common.files import read_json, replacing, write_json
 from pipeline.common.text import one_line
 from pipeline.datasets.catalogue import SPLITS, combine_digest, validate, write_catalogue
-from pipeline.datasets.packed import CATALOGUE, IMAGES, SUMMARY
+from pipeline.datasets.packed_images import CATALOGUE, IMAGES, SUMMARY
 from pipeline.datasets.packing import leave_out, pack_images
 from pipeline.preparation.leakage import leaked_images
 
@@ -29,7 +29,7 @@ _NUM_NAMES_SHOWN = 10
 _FORMAT = 2  # raise it when the same source would be packed differently
 
 
-def prepare_store(
+def write_prepared_folder(
     catalogue: pd.DataFrame,
     source: Path,
     target: Path,
