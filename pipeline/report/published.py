@@ -7,6 +7,7 @@ over all the evaluations of a run, not the last one: compare them with the best 
 
 from collections.abc import Mapping, Sequence
 
+from pipeline.datasets.published_counts import PUBLISHED_IMAGES
 from pipeline.report.contents import ResultRow, SplitSummary
 
 # Percent, as printed: mAP, rank-1, rank-5, rank-10.
@@ -30,12 +31,6 @@ _PUBLISHED: dict[str, dict[str, tuple[float | None, ...]]] = {
         "SpCL": (19.1, 42.3, None, None),
     },
 }
-# Images by split of the data that the published figures were measured on.
-_SIZES: dict[str, dict[str, int]] = {
-    "market1501": {"train": 12936, "query": 3368, "gallery": 15913},
-    "dukemtmc": {"train": 16522, "query": 2228, "gallery": 17661},
-    "msmt17": {"train": 32621, "query": 11659, "gallery": 82161},
-}
 
 
 def published_rows(dataset: str, splits: Sequence[SplitSummary]) -> tuple[ResultRow, ...]:
@@ -49,7 +44,7 @@ def published_rows(dataset: str, splits: Sequence[SplitSummary]) -> tuple[Result
     Returns:
         Rows of kind "published" with fractions in [0, 1].
     """
-    if dataset not in _PUBLISHED or _counts(splits) != _SIZES[dataset]:
+    if dataset not in _PUBLISHED or _counts(splits) != PUBLISHED_IMAGES[dataset]:
         return ()
     return tuple(
         ResultRow(name, "published", *(None if score is None else round(score / 100, 4) for score in scores))
@@ -59,11 +54,11 @@ def published_rows(dataset: str, splits: Sequence[SplitSummary]) -> tuple[Result
 
 def published_remark(dataset: str, splits: Sequence[SplitSummary]) -> str | None:
     """Why no published figure stands beside a result on `dataset`; None where one does, or none exists."""
-    if dataset not in _PUBLISHED or _counts(splits) == _SIZES[dataset]:
+    if dataset not in _PUBLISHED or _counts(splits) == PUBLISHED_IMAGES[dataset]:
         return None
     counts: Mapping[str, int] = _counts(splits)
-    found = " / ".join(f"{counts.get(split, 0):,}" for split in _SIZES[dataset])
-    expected = " / ".join(f"{size:,}" for size in _SIZES[dataset].values())
+    found = " / ".join(f"{counts.get(split, 0):,}" for split in PUBLISHED_IMAGES[dataset])
+    expected = " / ".join(f"{size:,}" for size in PUBLISHED_IMAGES[dataset].values())
     return (
         f"The published figures for {dataset} are not shown: they were measured on {expected} images"
         f" (train / query / gallery), and this run read {found}."

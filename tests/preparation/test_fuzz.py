@@ -19,11 +19,11 @@ from pipeline.common.files import read_json
 from pipeline.datasets.catalogue import digest
 from pipeline.datasets.packed_images import PackedImages
 from pipeline.preparation.prepared_folder import write_prepared_folder
-from pipeline.preparation.readers import image_folder, market1501
+from pipeline.preparation.readers import image_folder, split_folders
 
 READERS: dict[str, Callable[[Path], pd.DataFrame]] = {
     "folder": lambda folder: image_folder.read(folder, camera=None).catalogue,
-    "market1501": lambda folder: market1501.read(folder).catalogue,
+    "market1501": lambda folder: split_folders.read(folder, split_folders.SPLIT_FOLDERS["market1501"]).catalogue,
 }
 SIZE = {"height": 12, "width": 8}
 SUFFIXES = (".jpg", ".JPEG", ".png", ".bmp", ".webp", ".tif", ".tiff")

@@ -1,6 +1,6 @@
-"""One reader a layout; `open_dataset` finds a data set below the folder of raw data and reads its catalogue."""
+"""One reader per layout; `open_dataset` finds a data set below the folder of raw data and reads its catalogue."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -9,42 +9,21 @@ import pandas as pd
 
 from pipeline.common.errors import UserError
 from pipeline.datasets.catalogue import SPLITS
-from pipeline.preparation.readers import (
-    csv_table,
-    dukemtmc,
-    image_folder,
-    market1501,
-    msmt17,
-    personx,
-    vehicleid,
-    vehiclex,
-    veri,
-)
+from pipeline.datasets.published_counts import PUBLISHED_IDENTITIES, PUBLISHED_IMAGES
+from pipeline.preparation.readers import csv_table, image_folder, msmt17, split_folders, vehicleid, vehiclex
 from pipeline.preparation.readers.layout import Reading
+from pipeline.preparation.readers.split_folders import SPLIT_FOLDERS
 
 OWN_IMAGES = ("folder", "csv")
 
-# Below the folder of raw data; of several, the first that exists, and the first of all to tell a person about.
+# Below the folder of raw data; of several, the first that exists, and the first of all to name in a message.
 FOLDERS: dict[str, tuple[str, ...]] = {
-    "synthetic": ("synthetic",),
-    "market1501": ("market1501/Market-1501-v15.09.15",),
-    "dukemtmc": ("dukemtmcreid/DukeMTMC-reID",),
+    **{name: (layout.folder,) for name, layout in SPLIT_FOLDERS.items()},
     "msmt17": ("msmt17/MSMT17_V1", "msmt17/MSMT17_V2"),
-    "personx": ("personx/PersonX",),
-    "veri": ("veri/VeRi",),
     "vehicleid": ("vehicleid/VehicleID", "vehicleid/VehicleID_V1.0"),
     "vehiclex": ("vehiclex/VehicleX", "vehiclex/AIC20_ReID_Simulation"),
 }
 DATASETS = (*FOLDERS, *OWN_IMAGES)
-
-# Images of train, query and gallery as published (junk not counted).
-PUBLISHED_COUNTS: dict[str, dict[str, int]] = {
-    "market1501": market1501.COUNTS,
-    "dukemtmc": dukemtmc.COUNTS,
-    "msmt17": msmt17.COUNTS,
-    "personx": personx.COUNTS,
-    "veri": veri.COUNTS,
-}
 
 
 @dataclass(frozen=True)
@@ -75,9 +54,9 @@ class Source:
 
     Attributes:
         folder: what the paths of `catalogue` are relative to.
-        catalogue: one row an image.
+        catalogue: one row per image.
         warnings: one line each, of what may be a mistake.
-        notes: one line each, of what was decided and a person should know.
+        notes: one line each, of what was decided and the user should know.
     """
 
     folder: Path
@@ -130,8 +109,9 @@ def count_warning(name: str, catalogue: pd.DataFrame, *, test_size: int = _DEFAU
 
     A subset may be intended, so this stops nobody; a truncated download should not go unnoticed.
     """
-    if name in PUBLISHED_COUNTS:
-        what, published = "images", PUBLISHED_COUNTS[name]
+    published: Mapping[str, int]
+    if name in PUBLISHED_IMAGES:
+        what, published = "images", PUBLISHED_IMAGES[name]
         found = {split: int((catalogue["split"] == split).sum()) for split in SPLITS}
     else:
         what, published = "identities", _published_identities(name, test_size)
@@ -143,20 +123,16 @@ def count_warning(name: str, catalogue: pd.DataFrame, *, test_size: int = _DEFAU
 
 
 def _published_identities(name: str, test_size: int) -> dict[str, int]:
-    """Where the numbers of images are not published, or depend on a draw."""
+    published = dict(PUBLISHED_IDENTITIES.get(name, {}))
     if name == "vehicleid":
-        return {"train": vehicleid.TRAIN_IDENTITIES, "gallery": test_size}
-    return vehiclex.IDENTITIES if name == "vehiclex" else {}
+        published["gallery"] = test_size
+    return published
 
 
 def _readers(options: ReaderOptions) -> dict[str, Callable[[Path], Reading]]:
     return {
-        "synthetic": market1501.read,
-        "market1501": market1501.read,
-        "dukemtmc": dukemtmc.read,
+        **{name: partial(split_folders.read, layout=layout) for name, layout in SPLIT_FOLDERS.items()},
         "msmt17": msmt17.read,
-        "personx": personx.read,
-        "veri": veri.read,
         "vehicleid": partial(vehicleid.read, test_size=options.test_size, seed=options.seed),
         "vehiclex": vehiclex.read,
         "folder": partial(image_folder.read, camera=options.camera),

@@ -19,9 +19,9 @@ class Reading:
     """What a reader found.
 
     Attributes:
-        catalogue: one row an image.
+        catalogue: one row per image.
         warnings: one line each, of what may be a mistake.
-        notes: one line each, of what was decided and a person should know.
+        notes: one line each, of what was decided and the user should know.
     """
 
     catalogue: pd.DataFrame
@@ -45,7 +45,7 @@ def require(folder: Path, parts: tuple[str, ...], *, name: str) -> None:
 def labelled_folders(
     folder: Path, parts: Mapping[str, str], pattern: re.Pattern[str], *, example: str, name: str
 ) -> list[Row]:
-    """Reads a data set of one folder a split, whose image names tell identity and camera.
+    """Reads a data set of one folder per split, whose image names tell identity and camera.
 
     Args:
         folder: the data set's.

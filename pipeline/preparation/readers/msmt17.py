@@ -1,4 +1,4 @@
-"""MSMT17 (Wei et al., CVPR 2018), V1 and V2: four lists of "path identity", images below a folder an identity.
+"""MSMT17 (Wei et al., CVPR 2018), V1 and V2: four lists of "path identity", images in one folder per identity.
 
 0000_000_01_0303morning_0008_0.jpg is identity 0, image 0, camera 1. The 32,621 training images of the literature are
 list_train.txt and list_val.txt together; query and gallery lie in the test folder. V2 has the same lists and names,
@@ -14,7 +14,6 @@ from pipeline.datasets.catalogue import from_rows
 from pipeline.preparation.readers.layout import Reading, listed, require
 
 EXAMPLE = "0000/0000_000_01_0303morning_0008_0.jpg 0"
-COUNTS = {"train": 32_621, "query": 11_659, "gallery": 82_161}
 LISTS = {
     "list_train.txt": "train",
     "list_val.txt": "train",

@@ -19,7 +19,6 @@ EXAMPLE = "0000001 7"
 IMAGES, LISTS = "image", "train_test_split"
 TRAIN_LIST = f"{LISTS}/train_list.txt"
 TEST_SIZES = (800, 1600, 2400)
-TRAIN_IDENTITIES = 13_164
 
 _LINE = re.compile(r"(?P<name>[^\s/\\]+?)(?:\.jpg)?\s+(?P<pid>\d{1,18})", re.IGNORECASE)
 

@@ -1,4 +1,4 @@
-"""VehicleX (Yao et al., ECCV 2020): drawn vehicles, for training only.
+"""VehicleX (Yao et al., ECCV 2020): synthetic vehicles, for training only.
 
 0001_c001_1.jpg is vehicle 1, camera 1. The images are published for several real data sets and challenges, in folders
 of different names (sys_image_train beside label files, for one), so every image below the data set's folder is read,
@@ -16,7 +16,6 @@ from pipeline.datasets.image_tree import image_tree
 from pipeline.preparation.readers.layout import Reading, matches
 
 EXAMPLE = "0001_c001_1.jpg"
-IDENTITIES = {"train": 1_362}
 
 _PATTERN = re.compile(r"(?P<pid>\d+)_c(?P<camid>\d+)(?:_.*)?\.(?:jpe?g|png)", re.IGNORECASE)
 

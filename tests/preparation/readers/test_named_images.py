@@ -8,7 +8,8 @@ import pytest
 
 from pipeline.common.errors import UserError
 from pipeline.datasets.catalogue import validate
-from pipeline.preparation.readers import dukemtmc, market1501, personx, vehiclex, veri
+from pipeline.preparation.readers import vehiclex
+from pipeline.preparation.readers.split_folders import SPLIT_FOLDERS, read
 
 
 def rows(catalogue: pd.DataFrame) -> list[tuple[Any, ...]]:
@@ -24,7 +25,7 @@ def touch(folder: Path, *names: str) -> Path:
 
 
 def test_market1501_leaves_out_junk_and_keeps_distractors(market_folder: Path) -> None:
-    assert rows(market1501.read(market_folder).catalogue) == [
+    assert rows(read(market_folder, SPLIT_FOLDERS["market1501"]).catalogue) == [
         ("bounding_box_train/0002_c1s1_000451_03.jpg", 2, 1, "train"),
         ("bounding_box_train/0002_c3s1_000551_00.jpg", 2, 3, "train"),
         ("bounding_box_train/0007_c2s3_000451_03.jpg", 7, 2, "train"),
@@ -45,7 +46,7 @@ def test_dukemtmc_distractors_have_identities(tmp_path: Path) -> None:
         "bounding_box_test/0005_c1_f0000009.jpg",
         "LICENSE_DukeMTMC.txt",
     )
-    assert rows(dukemtmc.read(tmp_path).catalogue) == [
+    assert rows(read(tmp_path, SPLIT_FOLDERS["dukemtmc"]).catalogue) == [
         ("bounding_box_train/0001_c2_f0046182.jpg", 1, 2, "train"),
         ("bounding_box_train/0002_c2_f0046182.jpg", 2, 2, "train"),
         ("query/0005_c8_f0000001.jpg", 5, 8, "query"),
@@ -62,7 +63,7 @@ def test_personx_keeps_the_numbers_of_its_cameras_whatever_follows_them(tmp_path
         "query/0002_c3.jpg",
         "bounding_box_test/1266_c12s1_000300_01.JPG",
     )
-    assert rows(personx.read(tmp_path).catalogue) == [
+    assert rows(read(tmp_path, SPLIT_FOLDERS["personx"]).catalogue) == [
         ("bounding_box_train/0001_c10s1_000012_00.jpg", 1, 10, "train"),
         ("bounding_box_train/0001_c4_12.jpg", 1, 4, "train"),
         ("query/0002_c3.jpg", 2, 3, "query"),
@@ -80,7 +81,7 @@ def test_veri_query_images_are_in_the_gallery_too(tmp_path: Path) -> None:
         "name_train.txt",
         "gt_index.txt",
     )
-    assert rows(veri.read(tmp_path).catalogue) == [
+    assert rows(read(tmp_path, SPLIT_FOLDERS["veri"]).catalogue) == [
         ("image_train/0001_c001_00016450_0.jpg", 1, 1, "train"),
         ("image_query/0776_c020_00003105_0.jpg", 776, 20, "query"),
         ("image_test/0776_c002_00003110_1.jpg", 776, 2, "gallery"),
@@ -112,21 +113,11 @@ def test_vehiclex_refuses_an_empty_folder_and_other_names(tmp_path: Path) -> Non
         vehiclex.read(touch(tmp_path, "000001.jpg"))
 
 
-@pytest.mark.parametrize(
-    ("read", "example"),
-    [
-        (market1501.read, market1501.EXAMPLE),
-        (dukemtmc.read, dukemtmc.EXAMPLE),
-        (personx.read, personx.EXAMPLE),
-        (veri.read, veri.EXAMPLE),
-    ],
-)
-def test_reader_accepts_its_example(tmp_path: Path, read: Any, example: str) -> None:
-    folders = {market1501.read: market1501, dukemtmc.read: dukemtmc, personx.read: personx, veri.read: veri}[
-        read
-    ].FOLDERS
-    touch(tmp_path, *(f"{part}/{example}" for part in folders.values()))
-    assert list(read(tmp_path).catalogue["split"]) == ["train", "query", "gallery"]
+@pytest.mark.parametrize("name", SPLIT_FOLDERS)
+def test_reader_accepts_its_example(tmp_path: Path, name: str) -> None:
+    layout = SPLIT_FOLDERS[name]
+    touch(tmp_path, *(f"{part}/{layout.example}" for part in layout.parts))
+    assert list(read(tmp_path, layout).catalogue["split"]) == ["train", "query", "gallery"]
 
 
 @pytest.mark.parametrize("part", ["bounding_box_train", "query", "bounding_box_test"])
@@ -134,45 +125,45 @@ def test_reader_says_which_part_is_missing_or_empty(market_folder: Path, part: s
     for path in (market_folder / part).iterdir():
         path.unlink()
     with pytest.raises(UserError, match=f"{part} holds no images: names like 0002_c1s1"):
-        market1501.read(market_folder)
+        read(market_folder, SPLIT_FOLDERS["market1501"])
     (market_folder / part).rmdir()
     with pytest.raises(UserError, match=f"Market-1501-v15.09.15 holds no {part}:"):
-        market1501.read(market_folder)
+        read(market_folder, SPLIT_FOLDERS["market1501"])
     touch(market_folder, part)  # a file, where a folder should be
     with pytest.raises(UserError, match=f"Market-1501-v15.09.15 holds no {part}:"):
-        market1501.read(market_folder)
+        read(market_folder, SPLIT_FOLDERS["market1501"])
 
 
 def test_reader_lists_names_that_do_not_match(market_folder: Path) -> None:
     touch(market_folder / "query", "0001.jpg", "photo.png", "0001_c1s1_000001_00.txt", "more/0001_c1s1_000001_00.jpg")
     with pytest.raises(UserError, match=r"query: 4 names are not like .*: 0001\.jpg, .*\.txt, more, photo\.png"):
-        market1501.read(market_folder)
+        read(market_folder, SPLIT_FOLDERS["market1501"])
     touch(market_folder / "query", *(f"{i}.jpg" for i in range(20)))
     with pytest.raises(UserError, match=r"query: 24 names are not like .*, \.\.\. \(rename") as caught:
-        market1501.read(market_folder)
+        read(market_folder, SPLIT_FOLDERS["market1501"])
     assert len(str(caught.value)) < 500 + len(str(market_folder))
 
 
 def test_reader_shows_strange_characters_in_one_line(market_folder: Path) -> None:
     touch(market_folder / "query", "a\nb.jpg", "\udcff.jpg")
     with pytest.raises(UserError, match=r"query: 2 names are not like .*: 'a\\nb\.jpg', '\\udcff\.jpg' \(rename"):
-        market1501.read(market_folder)
+        read(market_folder, SPLIT_FOLDERS["market1501"])
 
 
 def test_reader_refuses_a_name_that_matches_and_is_not_text(market_folder: Path) -> None:
     touch(market_folder / "query", "0003_c1s1_\udcff.jpg")
     with pytest.raises(UserError, match=r"0003_c1s1_\\udcff\.jpg' is not UTF-8"):
-        market1501.read(market_folder)
+        read(market_folder, SPLIT_FOLDERS["market1501"])
 
 
 @pytest.mark.parametrize("name", ["0003_c1s1_a\\b.jpg", "0003_c1s1_a\tb.jpg"])
 def test_reader_refuses_a_name_that_cannot_stand_in_a_catalogue(market_folder: Path, name: str) -> None:
     touch(market_folder / "query", name)
     with pytest.raises(UserError, match=r"0003_c1s1_a\\.*path must be relative, UTF-8"):
-        market1501.read(market_folder)
+        read(market_folder, SPLIT_FOLDERS["market1501"])
 
 
 def test_reader_refuses_numbers_that_no_table_holds(market_folder: Path) -> None:
     touch(market_folder / "query", f"{10**20}_c1s1_1.jpg")
     with pytest.raises(UserError, match=r"query/1000.*jpg has too large a number for an identity or a camera"):
-        market1501.read(market_folder)
+        read(market_folder, SPLIT_FOLDERS["market1501"])

@@ -8,10 +8,10 @@ import pytest
 
 from pipeline.common.errors import UserError
 from pipeline.datasets.catalogue import validate
+from pipeline.datasets.published_counts import PUBLISHED_IMAGES
 from pipeline.preparation.readers import (
     DATASETS,
     FOLDERS,
-    PUBLISHED_COUNTS,
     ReaderOptions,
     count_warning,
     dataset_folder,
@@ -120,9 +120,9 @@ def test_open_dataset_warns_of_other_counts_than_published(replicas: dict[str, t
     assert "published: 12,936 train, 3,368 query, 15,913 gallery" in warning
 
 
-@pytest.mark.parametrize("name", PUBLISHED_COUNTS)
+@pytest.mark.parametrize("name", PUBLISHED_IMAGES)
 def test_count_warning_is_silent_for_the_published_counts(name: str) -> None:
-    splits = [split for split, count in PUBLISHED_COUNTS[name].items() for _ in range(count)]
+    splits = [split for split, count in PUBLISHED_IMAGES[name].items() for _ in range(count)]
     assert count_warning(name, pd.DataFrame({"split": splits})) is None
     assert count_warning(name, pd.DataFrame({"split": splits[1:]})) is not None
 
