@@ -1,6 +1,7 @@
 """The replicas that other tests use: pictures that can be told apart, sizes that can be chosen."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -33,7 +34,7 @@ def test_write_replica_draws_as_many_and_as_large_as_asked(tmp_path: Path, name:
         seen.add(identity)
         return np.zeros((height, width, 3), dtype=np.uint8)
 
-    options = {"train_identities": 3, "test_identities": 2, "height": 12, "width": 10}
+    options: dict[str, Any] = {"train_identities": 3, "test_identities": 2, "height": 12, "width": 10}
     replica = write_replica(name, tmp_path, picture=picture, **options)
     assert sum(row[3] == "train" for row in replica.rows) == 3 * CAMERAS * SHOTS
     assert replica.folder.is_relative_to(tmp_path) and len(seen) >= 3

@@ -1,6 +1,7 @@
 """Which clusters are trusted: toys by hand, sets instead of counts, properties, and the step as a whole."""
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -96,7 +97,7 @@ def test_pseudo_labels_are_the_reliable_ones_of_three_clusterings() -> None:
     rng = np.random.default_rng(3)
     features = np.repeat(rng.normal(size=(12, 16)), 9, axis=0) + rng.normal(scale=0.75, size=(108, 16))
     features = (features / np.linalg.norm(features, axis=1, keepdims=True)).astype(np.float32)
-    options = {"min_samples": 3, "k1": 10, "k2": 3}
+    options: dict[str, Any] = {"min_samples": 3, "k1": 10, "k2": 3}
     found = pseudo_labels(
         features, eps=0.5, neighbours="exact", reliability=Reliability(delta=0.15, independent=0.6), **options
     )

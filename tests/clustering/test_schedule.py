@@ -1,4 +1,4 @@
-from typing import get_args
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -43,7 +43,7 @@ def test_eps_at_stops_at_the_floor():
     ],
 )
 def test_eps_at_errors(change, message):
-    values = {"epoch": 0, "schedule": "expo", "start": 0.7, "epochs": 70} | change
+    values: dict[str, Any] = {"epoch": 0, "schedule": "expo", "start": 0.7, "epochs": 70} | change
     with pytest.raises(ValueError, match=message):
         eps_at(values.pop("epoch"), **values)
 

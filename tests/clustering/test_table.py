@@ -1,13 +1,14 @@
 """The clustering step as a whole, and its result as a table."""
 
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import pytest
 
 from pipeline.clustering import cluster_table, dbscan, eps_at, jaccard_distance, nearest_neighbours, pseudo_labels
 
-HOW = {"min_samples": 3, "k1": 6, "k2": 2, "neighbours": "exact"}
+HOW: dict[str, Any] = {"min_samples": 3, "k1": 6, "k2": 2, "neighbours": "exact"}
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,7 @@
 """The loss against a naive loop, the golden runs and its definition's special cases."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -74,7 +75,7 @@ def test_loss_and_gradient_match_golden(name: str) -> None:
 
 def test_loss_without_smoothing_needs_no_teacher() -> None:
     student, teacher, centroids, labels = random_batch(0)
-    options = {"temperature": 0.05, "smoothing": 0.0, "weight": 1.0}
+    options: dict[str, Any] = {"temperature": 0.05, "smoothing": 0.0, "weight": 1.0}
     alone = contrastive_loss(student, None, centroids, labels, **options)
     with_teacher = contrastive_loss(student, teacher, centroids, labels, **options)
     assert alone[0] == with_teacher[0] == F.cross_entropy(student @ centroids.T / 0.05, labels)
@@ -88,7 +89,7 @@ def test_loss_gives_gradient_to_the_student_only() -> None:
 
 def test_loss_is_float32_under_autocast() -> None:
     student, teacher, centroids, labels = (x.float() if x.is_floating_point() else x for x in random_batch(2))
-    options = {"temperature": 0.05, "smoothing": 0.3, "weight": 0.5}
+    options: dict[str, Any] = {"temperature": 0.05, "smoothing": 0.3, "weight": 0.5}
     plain = contrastive_loss(student, teacher, centroids, labels, **options)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         mixed = contrastive_loss(student, teacher, centroids, labels, **options)
@@ -107,6 +108,6 @@ def test_loss_is_float32_under_autocast() -> None:
 )
 def test_loss_refuses(change: dict, message: str) -> None:
     student, teacher, centroids, labels = random_batch(3)
-    options = {"temperature": 0.05, "smoothing": 0.3, "weight": 1.0, "teacher": teacher, **change}
+    options: dict[str, Any] = {"temperature": 0.05, "smoothing": 0.3, "weight": 1.0, "teacher": teacher, **change}
     with pytest.raises(ValueError, match=message):
         contrastive_loss(student, options.pop("teacher"), centroids, labels, **options)

@@ -2,6 +2,7 @@
 one image after the other."""
 
 import random
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,7 +23,7 @@ from pipeline.datasets.augment import (
 )
 
 DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
-OPTIONS = {"height": 64, "width": 32, "pad": 5, "flip": 0.5, "erase": 0.5}
+OPTIONS: dict[str, Any] = {"height": 64, "width": 32, "pad": 5, "flip": 0.5, "erase": 0.5}
 
 
 def draw(batch: int, *, seed: int = 0, **changes: float) -> ViewParameters:

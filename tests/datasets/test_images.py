@@ -7,6 +7,7 @@ import struct
 import warnings
 import zlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from PIL import Image, ImageFile, ImageOps
 
 from pipeline.datasets.images import UnreadableImageError, locate, read_image
 
-SIZE = {"height": 24, "width": 16}
+SIZE: dict[str, Any] = {"height": 24, "width": 16}
 
 
 def as_it_is(path: Path) -> np.ndarray:
@@ -71,7 +72,7 @@ def png(width: int, height: int, *, depth: int = 8, colour: int = 2, data: bytes
         ("two pictures.jpg", "RGB", {"format": "MPO", "save_all": True, "append_images": [Image.new("RGB", (9, 9))]}),
     ],
 )
-def test_read_image_equals_pillow_for_every_format(tmp_path: Path, write_image, name, mode, options) -> None:  # type: ignore[no-untyped-def]
+def test_read_image_equals_pillow_for_every_format(tmp_path: Path, write_image, name, mode, options) -> None:
     path = write_image(tmp_path / name, mode=mode, **options)
     with Image.open(path) as file:
         expected = ImageOps.exif_transpose(file).convert("RGB").resize((16, 24), Image.Resampling.BICUBIC)
@@ -82,7 +83,7 @@ def test_read_image_equals_pillow_for_every_format(tmp_path: Path, write_image, 
 
 @pytest.mark.parametrize("suffix", ["png", "jpg", "webp", "tif"])
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_read_image_turns_as_exif_says(tmp_path: Path, write_image, suffix: str, orientation: int) -> None:  # type: ignore[no-untyped-def]
+def test_read_image_turns_as_exif_says(tmp_path: Path, write_image, suffix: str, orientation: int) -> None:
     exif = Image.Exif()
     exif[0x0112] = orientation
     path = write_image(tmp_path / f"turned.{suffix}", height=33, width=21, exif=exif)
@@ -105,7 +106,7 @@ def test_read_image_turns_as_exif_says(tmp_path: Path, write_image, suffix: str,
 
 
 @pytest.mark.parametrize("exif", [b"Exif\0\0", b"Exif\0\0II*\0\xff\xff\xff\xff", b"Exif\0\0nonsense" * 9])
-def test_read_image_is_not_stopped_by_broken_exif(tmp_path: Path, write_image, exif: bytes) -> None:  # type: ignore[no-untyped-def]
+def test_read_image_is_not_stopped_by_broken_exif(tmp_path: Path, write_image, exif: bytes) -> None:
     plain = write_image(tmp_path / "a" / "a.jpg")
     broken = write_image(tmp_path / "b" / "a.jpg", exif=exif)
     assert np.array_equal(read_image(broken, **SIZE), read_image(plain, **SIZE))
@@ -114,7 +115,7 @@ def test_read_image_is_not_stopped_by_broken_exif(tmp_path: Path, write_image, e
 @pytest.mark.parametrize("suffix", ["png", "webp", "tif"])
 def test_read_image_lays_transparent_pixels_on_white(tmp_path: Path, suffix: str) -> None:
     pixels = np.array([[[200, 10, 30, 255], [200, 10, 30, 0], [100, 0, 50, 128]]], dtype=np.uint8)
-    options = {"lossless": True, "exact": True} if suffix == "webp" else {}
+    options: dict[str, Any] = {"lossless": True, "exact": True} if suffix == "webp" else {}
     image = as_it_is(save(pixels, tmp_path / f"a.{suffix}", **options))
     # 100 * 128/255 + 255 * 127/255 = 177.2; 127; 152.1
     assert np.abs(image.astype(int) - [[[200, 10, 30], [255, 255, 255], [177, 127, 152]]]).max() <= 1
@@ -169,7 +170,7 @@ def test_read_image_scales_16_bit_colours_alike(tmp_path: Path) -> None:
         ([0.0, 0.0, 0.0], np.float32, [0, 0, 0]),
     ],
 )
-def test_read_image_scales_integers_and_floats(tmp_path: Path, values, kind, expected) -> None:  # type: ignore[no-untyped-def]
+def test_read_image_scales_integers_and_floats(tmp_path: Path, values, kind, expected) -> None:
     image = as_it_is(save(np.array([values], dtype=kind), tmp_path / "a.tif"))
     assert np.array_equal(image, grey([expected]))
 
@@ -183,7 +184,7 @@ def test_read_image_scales_integers_and_floats(tmp_path: Path, values, kind, exp
         ([0.0, 1e12], r"pixels from 0 to 1e\+12"),
     ],
 )
-def test_read_image_refuses_floats_that_are_no_shades(tmp_path: Path, values, reason) -> None:  # type: ignore[no-untyped-def]
+def test_read_image_refuses_floats_that_are_no_shades(tmp_path: Path, values, reason) -> None:
     path = save(np.array([values], dtype=np.float32), tmp_path / "a.tif")
     with pytest.raises(UnreadableImageError, match=reason):
         read_image(path, **SIZE)
@@ -198,7 +199,7 @@ def test_read_image_of_one_pixel(tmp_path: Path) -> None:
 @pytest.mark.parametrize("suffix", ["webp", "png", "tif"])
 def test_read_image_takes_the_first_frame(tmp_path: Path, suffix: str) -> None:
     frames = [Image.new("RGB", (8, 8), colour) for colour in ("#ff0000", "#00ff00", "#0000ff")]
-    options = {"lossless": True} if suffix == "webp" else {}
+    options: dict[str, Any] = {"lossless": True} if suffix == "webp" else {}
     frames[0].save(tmp_path / f"a.{suffix}", save_all=True, append_images=frames[1:], **options)
     assert (read_image(tmp_path / f"a.{suffix}", **SIZE) == [255, 0, 0]).all()
 
@@ -227,7 +228,7 @@ def spoilt(path: Path) -> dict[str, tuple[bytes, str]]:
 
 
 @pytest.mark.parametrize("case", [*spoilt(Path(__file__))])
-def test_read_image_says_what_is_wrong(tmp_path: Path, write_image, case: str) -> None:  # type: ignore[no-untyped-def]
+def test_read_image_says_what_is_wrong(tmp_path: Path, write_image, case: str) -> None:
     contents, reason = spoilt(write_image(tmp_path / "good.jpg"))[case]
     path = tmp_path / "bad.jpg"
     path.write_bytes(contents)
@@ -266,14 +267,14 @@ def test_read_image_refuses_bombs_before_it_decodes_them(tmp_path: Path, monkeyp
 @pytest.mark.parametrize("limit", [100, 600])  # 40 x 20 = 800 pixels: an error of Pillow's, and a warning
 def test_read_image_refuses_more_pixels_than_pillow_allows(
     tmp_path: Path, write_image, monkeypatch: pytest.MonkeyPatch, limit: int
-) -> None:  # type: ignore[no-untyped-def]
+) -> None:
     path = write_image(tmp_path / "a.jpg")
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", limit)
     with pytest.raises(UnreadableImageError, match=f"too many pixels to be decoded safely, more than {limit}"):
         read_image(path, **SIZE)
 
 
-def test_read_image_lets_no_warning_through(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, write_image) -> None:  # type: ignore[no-untyped-def]
+def test_read_image_lets_no_warning_through(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, write_image) -> None:
     path = write_image(tmp_path / "a.tif")
 
     def convert(image: Image.Image, *args: object, **options: object) -> Image.Image:
@@ -290,7 +291,7 @@ def test_read_image_lets_no_warning_through(tmp_path: Path, monkeypatch: pytest.
         assert len(caught) == 1
 
 
-def test_read_image_silences_the_tiff_library(tmp_path: Path, write_image, capfd: pytest.CaptureFixture[str]) -> None:  # type: ignore[no-untyped-def]
+def test_read_image_silences_the_tiff_library(tmp_path: Path, write_image, capfd: pytest.CaptureFixture[str]) -> None:
     data = bytearray(write_image(tmp_path / "a.tif", mode="1", compression="group4").read_bytes())
     with Image.open(tmp_path / "a.tif") as image:
         (pixels,) = image.tag_v2[273]  # StripOffsets

@@ -2,6 +2,7 @@
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,7 +14,7 @@ from pipeline.datasets.catalogue import from_rows
 from pipeline.datasets.packed_images import LabelledImages, PackedImages, TrainingImages, open_training_images
 from pipeline.preparation.prepared_folder import write_prepared_folder
 
-SIZE = {"height": 24, "width": 16}
+SIZE: dict[str, Any] = {"height": 24, "width": 16}
 ROWS = (
     ("train/a.jpg", 2, 1, "train"),
     ("train/b.jpg", 2, 3, "train"),
@@ -31,7 +32,7 @@ def catalogue() -> pd.DataFrame:
 
 
 @pytest.fixture
-def prepared(tmp_path: Path, catalogue: pd.DataFrame, write_image) -> Path:  # type: ignore[no-untyped-def]
+def prepared(tmp_path: Path, catalogue: pd.DataFrame, write_image) -> Path:
     for path in catalogue["path"]:
         write_image(tmp_path / "raw" / path)
     write_prepared_folder(catalogue, tmp_path / "raw", tmp_path / "prepared", **SIZE)
@@ -51,7 +52,7 @@ def test_packed_images_splits_in_catalogue_order(prepared: Path, catalogue: pd.D
         gallery.images[0] = 0
 
 
-def test_packed_images_without_labels(tmp_path: Path, write_image) -> None:  # type: ignore[no-untyped-def]
+def test_packed_images_without_labels(tmp_path: Path, write_image) -> None:
     write_image(tmp_path / "raw" / "a.jpg")
     write_prepared_folder(from_rows([("a.jpg", None, None, "train")]), tmp_path / "raw", tmp_path / "out", **SIZE)
     train, query = (PackedImages(tmp_path / "out").split(name) for name in ("train", "query"))
@@ -69,7 +70,7 @@ def test_training_images_hold_no_identity(prepared: Path) -> None:
     assert training.camids is not None and training.camids.tolist() == [1, 3, 2]
 
 
-def test_open_training_images_needs_some(tmp_path: Path, write_image) -> None:  # type: ignore[no-untyped-def]
+def test_open_training_images_needs_some(tmp_path: Path, write_image) -> None:
     write_image(tmp_path / "raw" / "a.jpg")
     write_prepared_folder(from_rows([("a.jpg", 1, 1, "query")]), tmp_path / "raw", tmp_path / "out", **SIZE)
     with pytest.raises(UserError, match="there are no training images in it"):

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ from pipeline.datasets.catalogue import image_hash
 from pipeline.datasets.images import read_image
 from pipeline.datasets.packing import leave_out, pack_images
 
-SIZE = {"height": 24, "width": 16}
+SIZE: dict[str, Any] = {"height": 24, "width": 16}
 # The fixtures used below do not change from one example to the next.
 relaxed = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
@@ -25,7 +26,7 @@ relaxed = settings(max_examples=40, deadline=None, suppress_health_check=[Health
 @pytest.mark.parametrize("workers", [1, 2])
 def test_pack_images_does_not_depend_on_workers(
     tmp_path: Path, write_image, monkeypatch: pytest.MonkeyPatch, workers: int
-) -> None:  # type: ignore[no-untyped-def]
+) -> None:
     monkeypatch.setattr(packing, "IMAGES_A_WORKER", 32)  # else so few images are not worth a process
     names = [f"{i:03d}.jpg" for i in range(150)]
     for name in names:
@@ -41,7 +42,7 @@ def test_pack_images_does_not_depend_on_workers(
     assert done == [32, 32, 32, 32, 22]
 
 
-def test_pack_images_memory_does_not_grow_with_the_images(tmp_path: Path, write_image) -> None:  # type: ignore[no-untyped-def]
+def test_pack_images_memory_does_not_grow_with_the_images(tmp_path: Path, write_image) -> None:
     path = write_image(tmp_path / "a.jpg")
     code = (
         "import resource, sys; from pathlib import Path; from pipeline.datasets.packing import leave_out, pack_images\n"
@@ -75,7 +76,7 @@ def test_leave_out_equals_an_array_without_them(tmp_path: Path, num: int, gone: 
     assert path.read_bytes() == (tmp_path / "expected.npy").read_bytes()
 
 
-def test_pack_images_tells_of_a_full_disk(tmp_path: Path, write_image) -> None:  # type: ignore[no-untyped-def]
+def test_pack_images_tells_of_a_full_disk(tmp_path: Path, write_image) -> None:
     write_image(tmp_path / "a.jpg")
     code = (
         "import resource, signal, sys; from pathlib import Path; from pipeline.datasets.packing import pack_images\n"

@@ -1,6 +1,7 @@
 """The plan of an epoch: against a loop that follows the rules by the letter, and the rules one by one."""
 
 from collections import Counter
+from typing import Any
 
 import numpy as np
 import pytest
@@ -145,7 +146,7 @@ def test_epoch_batches_depend_on_seed_and_epoch_alone() -> None:
 def test_epoch_batches_ignore_cameras_unless_aware_and_leave_inputs_alone() -> None:
     labels, camids = np.repeat(np.arange(4), 5), np.arange(20)
     labels.flags.writeable = camids.flags.writeable = False
-    options = {"batch": 8, "instances": 4, "iters": 5, "seed": 3, "epoch": 2}
+    options: dict[str, Any] = {"batch": 8, "instances": 4, "iters": 5, "seed": 3, "epoch": 2}
     with_cameras = epoch_batches(labels, camids, camera_aware=False, **options)
     assert with_cameras.tolist() == epoch_batches(labels, None, camera_aware=False, **options).tolist()
 
@@ -165,7 +166,14 @@ def test_epoch_batches_ignore_cameras_unless_aware_and_leave_inputs_alone() -> N
     ],
 )
 def test_epoch_batches_say_what_to_change(labels: list[int], options: dict[str, int], message: str) -> None:
-    settings = {"batch": 4, "instances": 2, "iters": 1, "camera_aware": False, "seed": 0, "epoch": 0} | options
+    settings: dict[str, Any] = {
+        "batch": 4,
+        "instances": 2,
+        "iters": 1,
+        "camera_aware": False,
+        "seed": 0,
+        "epoch": 0,
+    } | options
     with pytest.raises(UserError, match=message):
         epoch_batches(np.array(labels, dtype=np.int64), None, **settings)
 

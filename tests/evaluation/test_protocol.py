@@ -3,6 +3,7 @@
 import tracemalloc
 from pathlib import Path
 
+import numba
 import numpy as np
 import pandas as pd
 import pytest
@@ -11,7 +12,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score
 
-from pipeline.common import kernels
 from pipeline.common.errors import UserError
 from pipeline.evaluation import evaluate, evaluate_distances, ranking
 
@@ -104,7 +104,7 @@ def test_evaluate_depends_neither_on_chunks_nor_on_threads(monkeypatch):
     expected = evaluate(*arguments)
     for chunk_bytes, threads in ((1, 1), (9 * 4 * 70, 2), (129 * 4 * 70, 3)):
         monkeypatch.setattr(ranking, "CHUNK_BYTES", chunk_bytes)
-        monkeypatch.setattr(kernels.numba.config, "NUMBA_NUM_THREADS", threads)
+        monkeypatch.setattr(numba.config, "NUMBA_NUM_THREADS", threads)
         scores = evaluate(*arguments)
         np.testing.assert_array_equal(scores.average_precision, expected.average_precision)
         np.testing.assert_array_equal(scores.first_rank, expected.first_rank)

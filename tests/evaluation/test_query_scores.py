@@ -1,12 +1,12 @@
 """Average precision, first and last match from a matrix of distances."""
 
+import numba
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score
 
-from pipeline.common import kernels
 from pipeline.evaluation.query_scores import FEW_MATCHES, score_queries
 
 
@@ -108,7 +108,7 @@ def test_score_queries_does_not_depend_on_threads(monkeypatch):
     case = random_case(2, 300, 200, 20, 4, 40)
     whole = score_queries(*case)
     for threads in (1, 2, 5):
-        monkeypatch.setattr(kernels.numba.config, "NUMBA_NUM_THREADS", threads)
+        monkeypatch.setattr(numba.config, "NUMBA_NUM_THREADS", threads)
         again = score_queries(*case)
         np.testing.assert_array_equal(again.average_precision, whole.average_precision)
         np.testing.assert_array_equal(again.first_rank, whole.first_rank)

@@ -1,5 +1,7 @@
 """Which queries a report shows, and what stands in their first places."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -13,7 +15,7 @@ def unit(angles):
 
 
 def toy(**changes):
-    values = {
+    values: dict[str, Any] = {
         "query_ids": np.array([1]),
         "gallery_ids": np.array([1, 2, 0, 1]),
         "query_cams": np.array([1]),

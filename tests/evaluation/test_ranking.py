@@ -1,12 +1,12 @@
 """Ranking a gallery by cosine, in chunks."""
 
+import numba
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.common import kernels
 from pipeline.common.errors import UserError
 from pipeline.evaluation import ranking, top_matches
 
@@ -78,7 +78,7 @@ def test_top_matches_depends_neither_on_chunks_nor_on_threads(monkeypatch):
     expected = top_matches(query, gallery, k=10, **labels)
     for chunk_bytes, threads in ((1, 1), (7 * 4 * 90, 2), (149 * 4 * 90, 3)):
         monkeypatch.setattr(ranking, "CHUNK_BYTES", chunk_bytes)
-        monkeypatch.setattr(kernels.numba.config, "NUMBA_NUM_THREADS", threads)
+        monkeypatch.setattr(numba.config, "NUMBA_NUM_THREADS", threads)
         np.testing.assert_array_equal(top_matches(query, gallery, k=10, **labels), expected)
 
 

@@ -1,13 +1,14 @@
 """k-reciprocal re-ranking: the sparse one against a dense loop and the golden numbers."""
 
 from pathlib import Path
+from typing import Any
 
+import numba
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.common import kernels
 from pipeline.common.errors import UserError
 from pipeline.evaluation import ranking
 from pipeline.evaluation.reranking import reranked_distances
@@ -90,7 +91,7 @@ def test_reranked_distances_equal_the_dense_loop(seed, num_queries, num_gallery,
     rng = np.random.default_rng(seed)
     centres = rng.normal(size=(6, 8))
     query, gallery = clustered(rng, num_queries, centres), clustered(rng, num_gallery, centres)
-    options = {"k1": k1, "k2": k2, "lambda_": lambda_}
+    options: dict[str, Any] = {"k1": k1, "k2": k2, "lambda_": lambda_}
     np.testing.assert_allclose(
         reranked(query, gallery, **options), naive_reranked(query, gallery, **options), rtol=0, atol=2e-6
     )
@@ -102,7 +103,7 @@ def test_reranked_distances_equal_the_dense_loop_with_duplicates(seed, num_galle
     rng = np.random.default_rng(seed)
     # Exact products, 16 different features: more copies of an image than neighbours are asked for.
     query, gallery = (rng.choice([-0.5, 0.5], (num, 4)).astype(np.float32) for num in (5, num_gallery))
-    options = {"k1": k1, "k2": 3, "lambda_": 0.3}
+    options: dict[str, Any] = {"k1": k1, "k2": 3, "lambda_": 0.3}
     np.testing.assert_allclose(
         reranked(query, gallery, **options), naive_reranked(query, gallery, **options), rtol=0, atol=2e-6
     )
@@ -119,7 +120,7 @@ def test_reranked_distances_depend_neither_on_chunks_nor_on_threads(monkeypatch)
     expected = reranked(query, gallery)
     for chunk_bytes, threads in ((1, 1), (7 * 4 * 230, 2), (79 * 4 * 230, 3)):
         monkeypatch.setattr(ranking, "CHUNK_BYTES", chunk_bytes)
-        monkeypatch.setattr(kernels.numba.config, "NUMBA_NUM_THREADS", threads)
+        monkeypatch.setattr(numba.config, "NUMBA_NUM_THREADS", threads)
         np.testing.assert_array_equal(reranked(query, gallery), expected)
 
 

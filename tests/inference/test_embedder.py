@@ -2,6 +2,7 @@
 
 import hashlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from pipeline.model.checkpoint import save_checkpoint
 from pipeline.model.embedding import embed
 from pipeline.model.saved import save_model
 
-SETTINGS = {
+SETTINGS: dict[str, Any] = {
     "backbone": "resnet10_w32",
     "model": {"pooling": "avg", "features": 8, "bn_group": 2},
     "image": {"height": 32, "width": 16},

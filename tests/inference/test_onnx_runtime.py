@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -85,7 +86,7 @@ def test_other_preprocessing_is_refused_and_named(changed: Change, exported: Exp
 def test_size_that_does_not_fit_the_graph_is_refused(changed: Change, exported: Exported) -> None:
     from pipeline.inference.onnx_metadata import Metadata
 
-    settings = {**exported.settings, "image": {"height": 64, "width": 16}}
+    settings: dict[str, Any] = {**exported.settings, "image": {"height": 64, "width": 16}}
     refused(changed({**Metadata("teacher", settings).as_text()}), "is damaged: its input .* is not of the size")
 
 

@@ -1,6 +1,7 @@
 """Backbones of timm, exported: what the file computes is what the network does."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from pipeline.model.saved import build_of
 @pytest.mark.parametrize("backbone", ["timm/test_vit", "timm/test_efficientnet"])
 def test_export_of_timm_agrees_with_pytorch(backbone: str, tmp_path: Path) -> None:
     torch.manual_seed(0)
-    settings = {
+    settings: dict[str, Any] = {
         "backbone": backbone,
         "model": {"pooling": "avg", "features": 0, "bn_group": 8},
         "image": {"height": 64, "width": 32},

@@ -13,7 +13,7 @@ from pipeline.model import build
 from pipeline.model.checkpoint import before, save_checkpoint
 from pipeline.model.saved import save_model
 
-SETTINGS = {
+SETTINGS: dict[str, Any] = {
     "backbone": "resnet10_w32",
     "model": {"pooling": "gem", "features": 8, "bn_group": 2},
     "image": {"height": 32, "width": 16},

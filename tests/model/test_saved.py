@@ -14,7 +14,7 @@ from pipeline.common.errors import UserError
 from pipeline.model import build
 from pipeline.model.saved import load_model, load_network, model_settings, save_best, save_model
 
-SETTINGS = {
+SETTINGS: dict[str, Any] = {
     "dataset": "toy",
     "backbone": "resnet10_w32",
     "seed": 2**32 - 1,

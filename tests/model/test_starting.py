@@ -30,7 +30,7 @@ def folder(tmp_path: Path) -> Path:
 def place(folder: Path, source: str, **changes: Any) -> str:
     """Calls with folders of this test."""
     top = folder.parents[1]
-    values = {"backbone": BACKBONE, "folder": folder, "downloads": top / "downloads", "checkout": top}
+    values: dict[str, Any] = {"backbone": BACKBONE, "folder": folder, "downloads": top / "downloads", "checkout": top}
     return place_starting_weights(source, **(values | changes))
 
 

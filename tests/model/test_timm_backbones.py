@@ -1,6 +1,7 @@
 """timm's models as trunks: published sizes, maps from every kind of output, repeatable steps, refusals."""
 
 import copy
+from typing import Any
 
 import pytest
 import timm
@@ -98,7 +99,7 @@ def test_trunk_computes_what_timm_does(name):
     """The mean over our maps is what timm pools, where its head only pools."""
     torch.manual_seed(0)
     ours = trunk(name).eval()
-    fixed = {"img_size": SIZE} if timm_config(f"timm/{name}").fixed_input_size else {}
+    fixed: dict[str, Any] = {"img_size": SIZE} if timm_config(f"timm/{name}").fixed_input_size else {}
     theirs = timm.create_model(name, **HEADLESS, **fixed).eval()
     theirs.load_state_dict(ours.timm.state_dict())
     mean, std = torch.tensor(theirs.pretrained_cfg["mean"]), torch.tensor(theirs.pretrained_cfg["std"])

@@ -8,6 +8,7 @@ import random
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -25,7 +26,7 @@ READERS: dict[str, Callable[[Path], pd.DataFrame]] = {
     "folder": lambda folder: image_folder.read(folder, camera=None).catalogue,
     "market1501": lambda folder: split_folders.read(folder, split_folders.SPLIT_FOLDERS["market1501"]).catalogue,
 }
-SIZE = {"height": 12, "width": 8}
+SIZE: dict[str, Any] = {"height": 12, "width": 8}
 SUFFIXES = (".jpg", ".JPEG", ".png", ".bmp", ".webp", ".tif", ".tiff")
 NAMES = [
     "plain",

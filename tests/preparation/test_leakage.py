@@ -2,6 +2,7 @@
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -16,7 +17,7 @@ from pipeline.preparation import leakage
 from pipeline.preparation.leakage import leaked_images
 from pipeline.preparation.prepared_folder import write_prepared_folder
 
-SIZE = {"height": 24, "width": 16}
+SIZE: dict[str, Any] = {"height": 24, "width": 16}
 
 
 def pairs(table: pd.DataFrame) -> list[tuple[str, str]]:
@@ -28,7 +29,7 @@ def rows(names: dict[str, str]) -> pd.DataFrame:
 
 
 @pytest.fixture
-def source(tmp_path: Path, write_image) -> Path:  # type: ignore[no-untyped-def]
+def source(tmp_path: Path, write_image) -> Path:
     """a and b are training images, q a query; c and d are b again, e is b's pixels in other bytes."""
     folder = tmp_path / "raw"
     for name in ("a.png", "b.png", "q.png"):

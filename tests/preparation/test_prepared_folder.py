@@ -4,6 +4,7 @@ import errno
 import io
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -18,7 +19,7 @@ from pipeline.datasets.packed_images import PackedImages
 from pipeline.preparation import prepared_folder
 from pipeline.preparation.prepared_folder import write_prepared_folder
 
-SIZE = {"height": 24, "width": 16}
+SIZE: dict[str, Any] = {"height": 24, "width": 16}
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -87,7 +88,7 @@ def test_write_prepared_folder_does_nothing_twice(
 )
 def test_write_prepared_folder_packs_again_after_a_change(
     market_folder: Path, catalogue: pd.DataFrame, target: Path, write_image, what: str
-) -> None:  # type: ignore[no-untyped-def]
+) -> None:
     write_prepared_folder(catalogue, market_folder, target, **SIZE)
     inode, size = target.stat().st_ino, dict(SIZE)
     first = market_folder / catalogue["path"][0]
@@ -152,7 +153,7 @@ def test_unreadable_images_are_all_listed(market_folder: Path, catalogue: pd.Dat
 
 def test_write_prepared_folder_forgets_bad_images_when_they_are_mended(
     market_folder: Path, catalogue: pd.DataFrame, target: Path, write_image
-) -> None:  # type: ignore[no-untyped-def]
+) -> None:
     spoilt = spoil(market_folder, catalogue)
     for _ in range(2):
         with pytest.raises(UserError, match="4 of 7"):
@@ -223,7 +224,7 @@ def test_write_prepared_folder_without_bad_images_equals_a_source_without_them(
 
 def test_write_prepared_folder_packs_again_when_bad_images_count_again(
     market_folder: Path, catalogue: pd.DataFrame, target: Path, write_image, monkeypatch: pytest.MonkeyPatch
-) -> None:  # type: ignore[no-untyped-def]
+) -> None:
     spoilt = spoil(market_folder, catalogue)
     first = write_prepared_folder(catalogue, market_folder, target, **SIZE, skip_bad=True)
     inode = target.stat().st_ino
@@ -257,7 +258,7 @@ def test_write_prepared_folder_needs_something_of_every_split(
 
 def test_write_prepared_folder_follows_links_inside_the_source_alone(
     tmp_path: Path, market_folder: Path, catalogue: pd.DataFrame, target: Path, write_image
-) -> None:  # type: ignore[no-untyped-def]
+) -> None:
     linked = tmp_path / "linked"  # the data set's folder itself may be one
     linked.symlink_to(market_folder, target_is_directory=True)
     first, second = (market_folder / path for path in catalogue["path"][:2])

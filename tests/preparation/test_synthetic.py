@@ -3,6 +3,7 @@
 import re
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,7 +19,14 @@ from pipeline.preparation.synthetic.picture import Style
 from pipeline.preparation.synthetic.series import OTHER, OWN, Series, Shot
 
 NAME = re.compile(r"(-1|\d{4})_c([1-9])s1_(\d{6})_(\d{2})\.jpg")
-SMALL = {"train_identities": 4, "test_identities": 3, "distractors": 3, "junk": 2, "height": 32, "width": 16}
+SMALL: dict[str, Any] = {
+    "train_identities": 4,
+    "test_identities": 3,
+    "distractors": 3,
+    "junk": 2,
+    "height": 32,
+    "width": 16,
+}
 STYLE = Style(height=64, width=32, camera_strength=1.0, misalignment=1.0, occlusion=0.0)
 POSE = Pose(centre=64.0, top=8.0, tall=240.0, turn=0.0, stride=0.0, swing=0.0, bend=0.0, lean=0.0)
 
@@ -35,7 +43,7 @@ def keys(folder: Path) -> list[tuple[int, int]]:
 
 
 def test_write_synthetic_same_bytes_for_any_number_of_workers(tmp_path):
-    counts = {**SMALL, "train_identities": 16}  # several parts, so that two processes really share them
+    counts: dict[str, Any] = {**SMALL, "train_identities": 16}  # several parts, so that two processes really share them
     write_synthetic(tmp_path / "one", seed=3, workers=1, **counts)
     write_synthetic(tmp_path / "two", seed=3, workers=2, **counts)
     one, two = contents(tmp_path / "one"), contents(tmp_path / "two")
@@ -73,7 +81,7 @@ def test_write_synthetic_layout_names_and_sizes(tmp_path):
 
 @pytest.mark.parametrize("cameras", [2, 3, 6, 9])
 def test_write_synthetic_every_query_has_a_match_in_another_camera(tmp_path, cameras):
-    counts = {**SMALL, "test_identities": 8}
+    counts: dict[str, Any] = {**SMALL, "test_identities": 8}
     write_synthetic(tmp_path / "set", seed=2, cameras=cameras, images_per_camera=1, workers=1, **counts)
     query, gallery = keys(tmp_path / "set" / "query"), keys(tmp_path / "set" / "bounding_box_test")
     for pid, camera in query:
@@ -152,13 +160,27 @@ def test_draw_images_shapes_and_labels():
 
 
 def test_draw_images_same_for_any_number_of_workers():
-    values = {"seed": 7, "identities": 20, "cameras": 3, "images_per_identity": 4, "height": 32, "width": 16}
+    values: dict[str, Any] = {
+        "seed": 7,
+        "identities": 20,
+        "cameras": 3,
+        "images_per_identity": 4,
+        "height": 32,
+        "width": 16,
+    }
     for one, two in zip(draw_images(workers=1, **values), draw_images(workers=2, **values), strict=True):
         np.testing.assert_array_equal(one, two)
 
 
 def test_draw_images_do_not_depend_on_what_else_is_drawn():
-    values = {"seed": 7, "cameras": 3, "images_per_identity": 4, "height": 32, "width": 16, "workers": 1}
+    values: dict[str, Any] = {
+        "seed": 7,
+        "cameras": 3,
+        "images_per_identity": 4,
+        "height": 32,
+        "width": 16,
+        "workers": 1,
+    }
     few, many = draw_images(identities=2, **values)[0], draw_images(identities=5, **values)[0]
     np.testing.assert_array_equal(few, many[:8])
 
@@ -398,6 +420,6 @@ def test_write_synthetic_refuses_what_cannot_be_drawn(tmp_path, values, message)
 
 @pytest.mark.parametrize("name", ["identities", "cameras", "images_per_identity", "workers"])
 def test_draw_images_refuses_what_cannot_be_drawn(name):
-    values = {"seed": 1, "identities": 2, "cameras": 2, "images_per_identity": 2, "workers": 1}
+    values: dict[str, Any] = {"seed": 1, "identities": 2, "cameras": 2, "images_per_identity": 2, "workers": 1}
     with pytest.raises(UserError, match=f"^{name} must be at least 1, got 0"):
         draw_images(**{**values, name: 0})

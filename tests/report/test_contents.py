@@ -1,5 +1,7 @@
 """What a report is made of refuses what cannot be drawn."""
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -10,7 +12,7 @@ PICTURE = np.zeros((4, 2, 3), np.uint8)
 
 
 def report(**changes):
-    values = {
+    values: dict[str, Any] = {
         "title": "t",
         "dataset": "d",
         "backbone": "b",

@@ -6,6 +6,7 @@ import re
 from html.parser import HTMLParser
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -63,7 +64,7 @@ def picture(seed):
 def report(**changes):
     verdicts = ("right", "wrong", "distractor")
     entries = tuple(RankedImage(picture(i), verdict, i, 2, 0.9 - i / 10) for i, verdict in enumerate(verdicts))
-    values = {
+    values: dict[str, Any] = {
         "title": "synthetic · ResNet-18 · DCCC",
         "dataset": "synthetic",
         "backbone": "ResNet-18",

@@ -1,6 +1,7 @@
 """The comparison of a study: a page that asks for nothing, and its tables and figures beside it."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -42,7 +43,7 @@ def data(*, variants=("baseline", "+ DCPS"), seeds=(1, 2, 3), missing=(), scored
     columns = ["variant", "seed", *MEASURED, "experiment", "mlflow_run"]
     table = pd.DataFrame(runs, columns=columns)
     settings = pd.DataFrame({"loss.weight": range(len(variants))}, index=list(variants))
-    values = {
+    values: dict[str, Any] = {
         "title": "A study",
         "description": "What it is.",
         "dataset": "synthetic",

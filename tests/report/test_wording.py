@@ -1,5 +1,7 @@
 """Numbers as the field writes them, and sentences that hold in every case."""
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -11,7 +13,7 @@ HISTORY = pd.DataFrame({"epoch": [1, 2], "num_clusters": [120, 98], "num_outlier
 
 
 def report(**changes):
-    values = {
+    values: dict[str, Any] = {
         "title": "t",
         "dataset": "synthetic",
         "backbone": "ResNet-18",
@@ -65,7 +67,7 @@ def test_shortened_keeps_both_ends():
 
 
 def test_flattened_writes_values_as_yaml():
-    settings = {"a": True, "b": {"c": None, "d": {"e": [1, False]}}, "f": {}, "g": 3.5e-4}
+    settings: dict[str, Any] = {"a": True, "b": {"c": None, "d": {"e": [1, False]}}, "f": {}, "g": 3.5e-4}
     assert list(flattened(settings)) == [
         ("a", "true"),
         ("b.c", "null"),

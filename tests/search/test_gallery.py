@@ -1,5 +1,6 @@
 """A gallery is embedded once: what is known again, what is not, and what a search finds in it."""
 
+import hashlib
 import os
 import shutil
 from dataclasses import dataclass, field
@@ -175,7 +176,7 @@ def test_index_is_never_executed(crops: Path) -> None:
 
     bad = folder / "bad.npz"
     np.savez(bad, embeddings=np.array([Harm()], object), images=np.zeros(2, np.uint8))
-    bad.rename(folder / f"{shards.hashlib.sha256(bad.read_bytes()).hexdigest()}.npz")
+    bad.rename(folder / f"{hashlib.sha256(bad.read_bytes()).hexdigest()}.npz")
     assert len(opened(crops, Pixels()).damaged) == 1
     assert not ran.exists()
 

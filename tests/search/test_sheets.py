@@ -2,6 +2,7 @@
 
 import io
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,7 +14,7 @@ from pipeline.search import sheets
 from pipeline.search.queries import Found, Hit
 from pipeline.search.sheets import search_sheets, told, write_search
 
-SIZE = {"height": 64, "width": 32}
+SIZE: dict[str, Any] = {"height": 64, "width": 32}
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from tests.params_file import change_params
 
 ROOT = Path(__file__).parents[2]
 # Settings that make a training of seconds, given as a person gives them: one by one, on top of the recipe.
-SMALL = {
+SMALL: dict[str, Any] = {
     "dataset": "market1501",
     "backbone": "resnet10_w32",
     "pretrained": "none",

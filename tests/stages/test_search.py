@@ -17,7 +17,7 @@ from pipeline.model import build
 from pipeline.model.saved import save_model
 
 MODEL = "data/model/model.safetensors"
-SETTINGS = {
+SETTINGS: dict[str, Any] = {
     "backbone": "resnet10_w32",
     "model": {"pooling": "avg", "features": 8, "bn_group": 2},
     "image": {"height": 32, "width": 16},

@@ -10,6 +10,7 @@ import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -238,7 +239,7 @@ def test_study_refuses_in_one_line(
     from stages.study import study
 
     monkeypatch.chdir(project.folder)
-    values = {words[0][2:]: words[1]}
+    values: dict[str, Any] = {words[0][2:]: words[1]}
     given = {"jobs": int(values.get("jobs", 1)), "only": [values["only"]] if "only" in values else None}
     with pytest.raises(UserError, match=message):
         study(Path("toy.yaml"), output=Path(values.get("output", "reports/comparison")), seeds=None, **given)

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from importlib.metadata import PackageNotFoundError, packages_distributions
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -24,7 +25,7 @@ from tests.test_structure import ROOT, closure, imported_names
 # MLflow's own; it looks at its tables once a process, and at modules that are no part of this.
 pytestmark = pytest.mark.filterwarnings("ignore")
 
-SETTINGS = {
+SETTINGS: dict[str, Any] = {
     "backbone": "resnet10_w32",
     "model": {"pooling": "avg", "features": 8, "bn_group": 2},
     "image": {"height": 32, "width": 16},

@@ -137,6 +137,6 @@ def test_log_dataset_of_no_run_records_nothing(checkout: Path) -> None:
 
 
 def test_registered_name_is_that_of_the_method() -> None:
-    settings = {"dataset": "veri", "backbone": "resnet50"}
+    settings: dict[str, Any] = {"dataset": "veri", "backbone": "resnet50"}
     assert registered_name({**settings, "method": "spcl"}) == "spcl-veri-resnet50"
     assert registered_name(settings) == "dccc-veri-resnet50"  # a model of before there were methods

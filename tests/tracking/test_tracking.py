@@ -24,7 +24,11 @@ from pipeline.tracking import EXPERIMENT, NoRun, Run, open_run, start_run, track
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated")
 
 ROOT = Path(__file__).parents[2]
-SETTINGS = {"dataset": "toy", "clustering": {"eps": 0.6, "deeper": {"camera_aware": True}}, "list": [1, 2]}
+SETTINGS: dict[str, Any] = {
+    "dataset": "toy",
+    "clustering": {"eps": 0.6, "deeper": {"camera_aware": True}},
+    "list": [1, 2],
+}
 
 
 @pytest.fixture(autouse=True)
@@ -53,7 +57,13 @@ def start(checkout: Path, **changes: Any) -> Run:
 
 
 def block(checkout: Path, **changes: Any) -> contextlib.AbstractContextManager[Run | NoRun]:
-    values = {"name": "toy", "settings": SETTINGS, "tags": {}, "resume": checkout / "run.json", "shown": True}
+    values: dict[str, Any] = {
+        "name": "toy",
+        "settings": SETTINGS,
+        "tags": {},
+        "resume": checkout / "run.json",
+        "shown": True,
+    }
     return tracked(checkout, **(values | changes))
 
 

@@ -3,6 +3,7 @@
 import copy
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -48,7 +49,11 @@ def test_training_repeats_and_starts_another_one(backbone: str, crowd, plan: Pla
     assert_same(first.teacher, second.teacher)
 
     size = {"height": SIZE[0], "width": SIZE[1]}
-    settings = {"backbone": backbone, "model": {"pooling": "avg", "features": 0, "bn_group": 8}, "image": size}
+    settings: dict[str, Any] = {
+        "backbone": backbone,
+        "model": {"pooling": "avg", "features": 0, "bn_group": 8},
+        "image": size,
+    }
     save_model(tmp_path / "model.safetensors", first.student, first.teacher, settings=settings)
     assert_same(load_model(tmp_path / "model.safetensors")[1], first.teacher)
     for file in ("model.safetensors", f"first/{CHECKPOINT}"):

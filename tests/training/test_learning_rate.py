@@ -2,6 +2,7 @@
 
 import itertools
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ GOLDEN = np.load(Path(__file__).parents[1] / "golden" / "schedules.npz")
 
 
 def test_learning_rate_matches_golden() -> None:
-    options = {"start": 3.5e-4, "warmup_epochs": 10, "schedule": "constant", "epochs": 70}
+    options: dict[str, Any] = {"start": 3.5e-4, "warmup_epochs": 10, "schedule": "constant", "epochs": 70}
     found = [learning_rate_at(epoch, **options) for epoch in range(70)]
     np.testing.assert_allclose(found, GOLDEN["learning_rate"], rtol=0, atol=1e-7)
 
@@ -22,13 +23,13 @@ def test_learning_rate_without_warmup_starts_at_once() -> None:
 
 
 def test_learning_rate_steps() -> None:
-    options = {"start": 1.0, "warmup_epochs": 2, "schedule": "step", "epochs": 9, "step_epochs": 3}
+    options: dict[str, Any] = {"start": 1.0, "warmup_epochs": 2, "schedule": "step", "epochs": 9, "step_epochs": 3}
     found = [learning_rate_at(epoch, **options) for epoch in range(9)]
     np.testing.assert_allclose(found, [0.1, 0.55, 1, 0.1, 0.1, 0.1, 0.01, 0.01, 0.01])
 
 
 def test_learning_rate_cosine_falls_from_start_towards_zero() -> None:
-    options = {"start": 2.0, "warmup_epochs": 2, "schedule": "cosine", "epochs": 10}
+    options: dict[str, Any] = {"start": 2.0, "warmup_epochs": 2, "schedule": "cosine", "epochs": 10}
     found = [learning_rate_at(epoch, **options) for epoch in range(10)]
     assert found[2] == 2.0
     assert found[6] == pytest.approx(1.0)

@@ -22,8 +22,8 @@ from pipeline.training.loader import feed
 from pipeline.training.plan import Plan
 from pipeline.training.trainer import Trainer
 
-CLUSTER_CONTRAST = {"eps_schedule": "fix", "update": "instance", "weight": 0.0, "eps": 0.45}
-SPCL = {
+CLUSTER_CONTRAST: dict[str, Any] = {"eps_schedule": "fix", "update": "instance", "weight": 0.0, "eps": 0.45}
+SPCL: dict[str, Any] = {
     "eps_schedule": "fix",
     "update": "hybrid",
     "weight": 0.0,
