@@ -1,10 +1,12 @@
-"""Finds and unpacks a data set's official archive that a person put where the data set is expected.
+"""Finds and unpacks a data set's official archive that the user put where the data set is expected.
 
-It is unpacked beside its place and renamed, so that the folder is there whole or not at all. The archive itself is
-left alone. What is refused in it is told in `pipeline.preparation.extraction`.
+It is unpacked beside its place and renamed, so that the folder is there whole or not at all; the archive itself is left
+alone. `tarfile` (its `data` filter) and `zipfile` see to it that no member is written outside the folder; links out of
+it, devices and encrypted members stop the whole archive, and so does one that unpacks to absurdly many bytes.
 """
 
 import errno
+import re
 import struct
 import tarfile
 import tempfile
@@ -13,18 +15,20 @@ import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from lzma import LZMAError
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+from typing import IO, cast
 
 from pipeline.common.disk_space import require_room, told_if_full
 from pipeline.common.errors import UserError
 from pipeline.common.text import one_line
-from pipeline.preparation.extraction import Extraction
 
 SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
-MAX_BYTES = 200 * 10**9  # unpacked; the largest of the named data sets has a tenth of it
-MAX_MEMBERS = 3_000_000
 MAX_RATIO = 100.0  # of unpacked to packed bytes; photographs have 1
 
+_ALWAYS_FINE = 2**30  # unpacked bytes that are no bomb at any ratio
+_BLOCK = 2**20
+_ADDED_BY_PROGRAMS = frozenset({"__MACOSX", ".DS_Store"})  # not part of the data
+_COPY = re.compile(r"\s*(?:\(\d+\)|- copy)$")  # what a browser or a file manager appends to a second download
 # What the readers of archives raise for one that is damaged, beside OSErrors without a number.
 _DAMAGED = (
     tarfile.TarError,
@@ -40,30 +44,29 @@ _DAMAGED = (
     MemoryError,
 )
 
+Report = Callable[[int, int], object]
+
 
 def unpack_if_missing(
     raw: Path,
     name: str,
     folders: Sequence[Path],
     *,
-    max_bytes: int = MAX_BYTES,
-    max_members: int = MAX_MEMBERS,
     max_ratio: float = MAX_RATIO,
-    progress: Callable[[int, int], object] | None = None,
+    progress: Report | None = None,
 ) -> Path | None:
     """Unpacks the archive of a data set, if the data set is not there and its archive is.
 
-    The archive is looked for in `raw`, `raw`/<name> and beside the missing folder. It is named like that folder, with
-    one of `SUFFIXES`, whatever the case. If all that it holds lies in one folder, of whatever name, that is taken for
-    the data set's folder; else its members become the folder's contents.
+    The archive is looked for in `raw`, `raw`/<name> and beside the missing folder. It is named like that folder or like
+    the data set, with one of `SUFFIXES`; case, punctuation and the " (1)" of a second download do not matter. If all
+    that it holds lies in one folder, of whatever name, that is taken for the data set's folder; else its members become
+    the folder's contents.
 
     Args:
         raw: the folder of raw data.
         name: the data set.
         folders: where the data set may lie, such as raw/msmt17/MSMT17_V1 and raw/msmt17/MSMT17_V2; nothing is done
             if any of them is there and not empty.
-        max_bytes: that it may hold, unpacked.
-        max_members: files and folders that it may hold.
         max_ratio: unpacked to packed bytes, looked at above a gigabyte.
         progress: called with the bytes of the archive that are done, and their total.
 
@@ -76,44 +79,58 @@ def unpack_if_missing(
     """
     present = [folder for folder in folders if folder.is_dir() and any(folder.iterdir())]
     if present:
-        _require_more_than_archives(present[0])
+        _require_more_than_archives(present[0], name)
         return None
-    found = {archive: folder for folder in folders for archive in _archives_of(folder, Path(raw), name)}
+    found = _archives(Path(raw), name, folders)
     if len(found) > 1:
         shown = ", ".join(one_line(archive) for archive in found)
         raise UserError(f"several archives could be {name}: {shown}: leave one of them there")
     for archive, folder in found.items():
-        extraction = Extraction(
-            archive, max_bytes=max_bytes, max_members=max_members, max_ratio=max_ratio, progress=progress
-        )
-        _unpack(extraction, folder)
+        _unpack(archive, folder, max_ratio=max_ratio, progress=progress or (lambda done, total: None))
         return archive
     return None
 
 
-def _is_archive_of(folder: Path, path: Path) -> bool:
-    return path.name.lower() in {(folder.name + suffix).lower() for suffix in SUFFIXES} and path.is_file()
+def _archives(raw: Path, name: str, folders: Sequence[Path]) -> dict[Path, Path]:
+    """Archive -> the folder that it becomes. A name that fits one of the folders counts before the data set's."""
+    found: dict[Path, Path] = {}
+    for folder in folders:
+        places = dict.fromkeys(place for place in (raw, raw / name, folder.parent) if place.is_dir())
+        for path in (path for place in places for path in sorted(place.iterdir())):
+            if _is_archive_of(path, folder.name):
+                found[path] = folder
+            elif _is_archive_of(path, name):
+                found.setdefault(path, folders[0])
+    return found
 
 
-def _archives_of(folder: Path, raw: Path, name: str) -> list[Path]:
-    places = dict.fromkeys(place for place in (raw, raw / name, folder.parent) if place.is_dir())
-    return [path for place in places for path in sorted(place.iterdir()) if _is_archive_of(folder, path)]
+def _is_archive_of(path: Path, name: str) -> bool:
+    suffix = next((suffix for suffix in SUFFIXES if path.name.lower().endswith(suffix)), None)
+    if suffix is None or not path.is_file():
+        return False
+    return _plain(path.name[: -len(suffix)]) == _plain(name)
 
 
-def _require_more_than_archives(folder: Path) -> None:
+def _plain(name: str) -> str:
+    """Letters and digits of a name."""
+    return "".join(character for character in _COPY.sub("", name.lower()) if character.isalnum())
+
+
+def _require_more_than_archives(folder: Path, name: str) -> None:
     """A data set's own folder with nothing but its archive in it is a mistake that is easily made."""
     visible = [path for path in folder.iterdir() if not path.name.startswith(".")]
-    if visible and all(_is_archive_of(folder, path) for path in visible):
+    if visible and all(_is_archive_of(path, folder.name) or _is_archive_of(path, name) for path in visible):
         shown = one_line(visible[0].name)
         raise UserError(f"{folder} holds only {shown}: move it to {folder.parent}, where it will be unpacked")
 
 
-def _unpack(extraction: Extraction, folder: Path) -> None:
+def _unpack(archive: Path, folder: Path, *, max_ratio: float, progress: Report) -> None:
     place = next(parent for parent in folder.parents if parent.is_dir())
-    what = f"the contents of {one_line(extraction.archive.name)}"
-    require_room(place, extraction.size, what)
+    what = f"the contents of {one_line(archive.name)}"
+    require_room(place, archive.stat().st_size, what)
+    extraction = _Extraction(archive, max_ratio, progress)
     with (
-        _told_what_is_wrong(extraction, folder),
+        extraction.errors_in_one_line(folder),
         told_if_full(place, what),
         tempfile.TemporaryDirectory(prefix=f".{folder.name}.unpacking-", dir=place) as temporary,
     ):
@@ -122,25 +139,95 @@ def _unpack(extraction: Extraction, folder: Path) -> None:
         extraction.run(contents)
         top = list(contents.iterdir())
         if not top:
-            raise UserError(f"{one_line(extraction.archive)} is empty")
+            raise UserError(f"{one_line(archive)} is empty")
         folder.parent.mkdir(parents=True, exist_ok=True)
         (top[0] if len(top) == 1 and top[0].is_dir() else contents).rename(folder)
 
 
-@contextmanager
-def _told_what_is_wrong(extraction: Extraction, folder: Path) -> Iterator[None]:
-    name = one_line(extraction.archive)
-    try:
-        yield
-    except UserError:
-        raise
-    except NotImplementedError as error:  # such as deflate64, which some programs use for large files
-        raise UserError(f"{name}: {extraction.member}: {error}: unpack it by hand to {folder}") from error
-    except (OSError, *_DAMAGED) as error:
-        # EINVAL: a place in the archive that no file has.
-        if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
-            raise UserError(f"{name} cannot be unpacked to {folder}: {error.strerror}") from error
-        what = one_line(" ".join(f"{type(error).__name__}: {error}".split()))
-        raise UserError(
-            f"{name} is damaged or not fully downloaded, at {extraction.member} ({what}): get it again"
-        ) from error
+class _Extraction:
+    """One archive on its way out."""
+
+    def __init__(self, archive: Path, max_ratio: float, progress: Report) -> None:
+        self.archive = archive
+        self.size = archive.stat().st_size
+        self.member = "its beginning"  # where it is, for a message
+        self._limit = max(_ALWAYS_FINE, max_ratio * self.size)
+        self._max_ratio = max_ratio
+        self._progress = progress
+        self._total = 0  # bytes that the members seen so far unpack to
+
+    def run(self, folder: Path) -> None:
+        """Writes all members below `folder`, which is empty."""
+        (self._run_zip if self.archive.name.lower().endswith(".zip") else self._run_tar)(folder)
+
+    def _run_zip(self, folder: Path) -> None:
+        with zipfile.ZipFile(self.archive) as opened:
+            members = opened.infolist()
+            for member in members:
+                member.filename = member.filename.replace("\\", "/")  # some programs write Windows' separator
+                self._count(member.filename, member.file_size)
+            require_room(folder, self._total, f"the contents of {one_line(self.archive.name)}")
+            done = 0
+            for member in members:
+                self.member = one_line(member.filename)
+                if not _ADDED_BY_PROGRAMS.intersection(PurePosixPath(member.filename).parts):
+                    opened.extract(member, folder)
+                done += member.compress_size
+                self._progress(min(done, self.size), self.size)
+
+    def _run_tar(self, folder: Path) -> None:
+        """In one pass: looking at all members first would mean decompressing them twice."""
+        with self.archive.open("rb") as packed, tarfile.open(fileobj=packed, mode="r:*") as opened:
+            for member in opened:
+                self._count(member.name, member.size)
+                if not _ADDED_BY_PROGRAMS.intersection(PurePosixPath(member.name).parts):
+                    opened.extract(member, folder, filter="data")
+                self._progress(packed.tell(), self.size)
+            self._require_end(opened)
+        self._progress(self.size, self.size)
+
+    def _require_end(self, opened: tarfile.TarFile) -> None:
+        """`tarfile` takes a damaged header in the middle for the end. What follows the end has checksums to be read."""
+        stream = cast(IO[bytes], opened.fileobj)
+        stream.seek(opened.offset)
+        if stream.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
+            raise tarfile.ReadError("what follows is neither a member nor the end")
+        while block := stream.read(_BLOCK):
+            self._total += len(block)
+            self._check_total()
+
+    def _count(self, name: str, size: int) -> None:
+        self.member = one_line(name)
+        if size < 0:  # `tarfile` would go back by it, for ever
+            raise tarfile.ReadError("a negative size")
+        self._total += size
+        self._check_total()
+
+    def _check_total(self) -> None:
+        if self._total > self._limit:
+            raise self._refused(f"makes it unpack to more than {self._max_ratio:,.0f} times its size (a bomb?)")
+
+    def _refused(self, reason: str) -> UserError:
+        return UserError(f"{one_line(self.archive)}: {self.member} {reason}: the archive is refused, all of it")
+
+    @contextmanager
+    def errors_in_one_line(self, folder: Path) -> Iterator[None]:
+        name = one_line(self.archive)
+        try:
+            yield
+        except UserError:
+            raise
+        except tarfile.FilterError as error:
+            raise self._refused(f"is unsafe ({one_line(error)})") from error
+        except NotImplementedError as error:  # such as deflate64, which some programs use for large files
+            raise UserError(f"{name}: {self.member}: {error}: unpack it by hand to {folder}") from error
+        except (OSError, *_DAMAGED) as error:
+            if "encrypted" in str(error):
+                raise self._refused("is encrypted (unpack it by hand)") from error
+            # EINVAL: a place in the archive that no file has.
+            if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
+                raise UserError(f"{name} cannot be unpacked to {folder}, at {self.member}: {error.strerror}") from error
+            what = one_line(" ".join(f"{type(error).__name__}: {error}".split()))
+            raise UserError(
+                f"{name} is damaged or not fully downloaded, at {self.member} ({what}): get it again"
+            ) from error

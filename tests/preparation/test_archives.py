@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.common.errors import UserError
-from pipeline.preparation import extraction
+from pipeline.preparation import archives
 from pipeline.preparation.archives import unpack_if_missing
 from pipeline.preparation.readers import FOLDERS
 
@@ -50,6 +50,20 @@ def file_member(name: str, kind: bytes = tarfile.REGTYPE, size: int = 0, link: s
     member = tarfile.TarInfo(name)
     member.type, member.size, member.linkname = kind, size, link
     return member
+
+
+def pack_raw(archive: Path, names: list[str]) -> None:
+    """Members of one byte, named to the letter."""
+    if archive.suffix == ".zip":
+        with zipfile.ZipFile(archive, "w") as packed:
+            for name in names:
+                member = zipfile.ZipInfo("x")
+                member.filename = name
+                packed.writestr(member, b"x")
+    else:
+        with tarfile.open(archive, "w:gz") as packed:
+            for name in names:
+                packed.addfile(file_member(name, size=1), io.BytesIO(b"x"))
 
 
 def tree(folder: Path) -> dict[str, bytes]:
@@ -93,8 +107,12 @@ def test_unpack_makes_the_folder(raw: Path, suffix: str, top: str, place: str) -
     ("name", "archive", "folder"),
     [
         ("market1501", "Market-1501-v15.09.15.zip", MARKET),
+        ("market1501", "market1501/Market-1501-v15.09.15 (1).zip", MARKET),
+        ("market1501", "market_1501.ZIP", MARKET),
+        ("market1501", "market1501/market1501 - Copy.tar.gz", MARKET),
         ("dukemtmc", "DukeMTMC-reID.zip", "dukemtmcreid/DukeMTMC-reID"),
         ("dukemtmc", "dukemtmc/DukeMTMC-reID.zip", "dukemtmcreid/DukeMTMC-reID"),
+        ("dukemtmc", "DukeMTMC.zip", "dukemtmcreid/DukeMTMC-reID"),
         ("msmt17", "MSMT17_V1.tar.gz", "msmt17/MSMT17_V1"),
         ("msmt17", "msmt17/MSMT17_V2.tar.gz", "msmt17/MSMT17_V2"),
         ("veri", "veri/VeRi.zip", "veri/VeRi"),
@@ -124,7 +142,7 @@ def test_unpack_of_the_second_of_two_folders(raw: Path) -> None:
 
 
 def test_unpack_without_an_archive_does_nothing(raw: Path) -> None:
-    pack(raw / "Market-1501.zip", CONTENTS)
+    pack(raw / "Market-1502.zip", CONTENTS)
     (raw / "Market-1501-v15.09.15.zip").mkdir()
     (raw / "Market-1501-v15.09.15.rar").write_bytes(b"x")
     assert unpack_if_missing(raw, "market1501", [raw / MARKET]) is None
@@ -171,78 +189,77 @@ def test_unpack_understands_windows_separators(raw: Path) -> None:
     assert tree(raw / "birds") == {"cam1/a.jpg": b"x"}
 
 
-def test_unpack_keeps_empty_folders_and_plain_permissions(raw: Path) -> None:
+def test_unpack_keeps_empty_folders_and_safe_permissions(raw: Path) -> None:
     with tarfile.open(raw / "birds.tar", "w") as packed:
         packed.addfile(file_member("empty", tarfile.DIRTYPE))
         member = file_member("a.jpg")
         member.mode = 0o6777
         packed.addfile(member)
     unpack_if_missing(raw, "folder", [raw / "birds"])
-    (raw / "mine").write_bytes(b"")
     assert (raw / "birds" / "empty").is_dir()
-    assert (raw / "birds" / "a.jpg").stat().st_mode == (raw / "mine").stat().st_mode
+    assert (raw / "birds" / "a.jpg").stat().st_mode & 0o7022 == 0  # neither setuid nor writable for others
     assert (raw / "birds").stat().st_mode == raw.stat().st_mode
 
 
-NAMES = [
-    ("/etc/evil", r"/etc/evil has an absolute path"),
-    ("C:/evil", r"C:/evil has an absolute path"),
-    ("C:\\evil", r"C:\\evil has an absolute path"),
-    ("\\\\host\\evil", r"has an absolute path"),
-    ("../evil", r"\.\./evil leaves the folder \(\.\.\)"),
-    ("a/../../evil", r"a/\.\./\.\./evil leaves the folder"),
-    ("a\\..\\..\\evil", r"leaves the folder"),
-    ("a/..", r"leaves the folder"),
-    ("new\nline/../evil", r"'new\\nline/\.\./evil' leaves the folder"),
-    ("a" * 300, r"a{200}\.\.\. cannot be written \(File name too long\)"),
-    ("good.jpg", r"good\.jpg is in it twice"),
-    ("good.jpg/below", r"good\.jpg/below is in it twice, or as a file and a folder"),
-]
-
-
-@pytest.mark.filterwarnings("ignore:Duplicate name")
 @pytest.mark.parametrize("suffix", [".zip", ".tar.gz"])
-@pytest.mark.parametrize(("name", "match"), NAMES)
-def test_unpack_refuses_names(raw: Path, name: str, match: str, suffix: str) -> None:
-    archive = raw / f"Market-1501-v15.09.15{suffix}"
-    if suffix == ".zip":
-        with zipfile.ZipFile(archive, "w") as packed:
-            for each in ("good.jpg", name):
-                packed.writestr(zipfile.ZipInfo(each), b"x")
-    else:
-        with tarfile.open(archive, "w:gz") as packed:
-            for each in ("good.jpg", name):
-                packed.addfile(file_member(each, size=1), io.BytesIO(b"x"))
-    refused(raw, rf"Market-1501-v15\.09\.15{suffix}: .*{match}.*: the archive is refused, all of it")
-
-
 @pytest.mark.parametrize(
-    ("kind", "match"),
+    "name", ["/etc/evil", "../evil", "a/../../evil", "C:/evil", "\\\\host\\evil", "a\\..\\..\\evil"]
+)
+def test_unpack_writes_nothing_outside_the_folder(raw: Path, name: str, suffix: str) -> None:
+    """Either the archive is refused, or the member lies inside."""
+    archive = raw / f"Market-1501-v15.09.15{suffix}"
+    pack_raw(archive, ["good.jpg", name])
+    before = sorted(raw.parent.rglob("*"))
+    try:
+        unpack_if_missing(raw, "market1501", [raw / MARKET])
+    except UserError as error:
+        assert (
+            "\n" not in str(error) and "is unsafe" in str(error) and "the archive is refused, all of it" in str(error)
+        )
+        assert sorted(raw.parent.rglob("*")) == before
+    else:
+        new = set(raw.parent.rglob("*")) - set(before)
+        assert len(tree(raw / MARKET)) == 2 and all(path.is_relative_to(raw / "market1501") for path in new)
+
+
+@pytest.mark.parametrize("suffix", [".zip", ".tar.gz"])
+@pytest.mark.parametrize(
+    ("name", "match"),
     [
-        (tarfile.SYMTYPE, "evil is a link"),
-        (tarfile.LNKTYPE, "evil is a link"),
-        (tarfile.CHRTYPE, "evil is a device"),
-        (tarfile.BLKTYPE, "evil is a device"),
-        (tarfile.FIFOTYPE, "evil is a device"),
+        ("a" * 300, "at a+: File name too long"),
+        ("good.jpg/below", r"at good\.jpg/below: (Not a directory|File exists)"),
     ],
 )
-def test_unpack_refuses_links_and_devices_of_tar(raw: Path, kind: bytes, match: str) -> None:
-    with tarfile.open(raw / "Market-1501-v15.09.15.tar", "w") as packed:
-        packed.addfile(file_member("good.jpg"))
-        packed.addfile(file_member("evil", kind, link="good.jpg"))  # even one that stays inside
-    refused(raw, match)
+def test_unpack_refuses_names_that_no_folder_holds(raw: Path, name: str, match: str, suffix: str) -> None:
+    pack_raw(raw / f"Market-1501-v15.09.15{suffix}", ["good.jpg", name])
+    refused(raw, rf"cannot be unpacked to .*, {match}")
 
 
 @pytest.mark.parametrize(
-    ("kind", "match"),
-    [(stat.S_IFLNK, "evil is a link"), (stat.S_IFCHR, "evil is a device"), (stat.S_IFIFO, "evil is a device")],
+    ("kind", "link"),
+    [
+        (tarfile.SYMTYPE, "/etc/passwd"),
+        (tarfile.SYMTYPE, "../../../secret"),
+        (tarfile.LNKTYPE, "../../../secret"),
+        (tarfile.CHRTYPE, ""),
+        (tarfile.BLKTYPE, ""),
+        (tarfile.FIFOTYPE, ""),
+    ],
 )
-def test_unpack_refuses_links_and_devices_of_zip(raw: Path, kind: int, match: str) -> None:
+def test_unpack_refuses_links_that_lead_out_and_devices(raw: Path, kind: bytes, link: str) -> None:
+    with tarfile.open(raw / "Market-1501-v15.09.15.tar", "w") as packed:
+        packed.addfile(file_member("good.jpg"))
+        packed.addfile(file_member("evil", kind, link=link))
+    refused(raw, r"evil is unsafe \(.*\): the archive is refused, all of it")
+
+
+def test_unpack_takes_a_link_of_a_zip_for_a_file(raw: Path) -> None:
     member = zipfile.ZipInfo("evil")
-    member.external_attr = (kind | 0o777) << 16
+    member.external_attr = (stat.S_IFLNK | 0o777) << 16
     with zipfile.ZipFile(raw / "Market-1501-v15.09.15.zip", "w") as packed:
         packed.writestr(member, "/etc/passwd")
-    refused(raw, match)
+    unpack_if_missing(raw, "market1501", [raw / MARKET])
+    assert tree(raw / MARKET) == {"evil": b"/etc/passwd"} and not (raw / MARKET / "evil").is_symlink()
 
 
 def test_unpack_does_not_write_through_a_link(raw: Path) -> None:
@@ -250,59 +267,38 @@ def test_unpack_does_not_write_through_a_link(raw: Path) -> None:
     with tarfile.open(raw / "Market-1501-v15.09.15.tar", "w") as packed:
         packed.addfile(file_member("out", tarfile.SYMTYPE, link="../../.."))
         packed.addfile(file_member("out/evil", size=1), io.BytesIO(b"x"))
-    refused(raw, "out is a link")
+    refused(raw, "out is unsafe")
 
 
-@pytest.mark.parametrize("suffix", KINDS)
+@pytest.mark.parametrize("suffix", [suffix for suffix in KINDS if suffix != ".tar"])
 def test_unpack_refuses_absurd_sizes(raw: Path, suffix: str, monkeypatch: pytest.MonkeyPatch) -> None:
     pack(raw / f"Market-1501-v15.09.15{suffix}", {"a.jpg": bytes(2_000), "b.jpg": bytes(2_000_000)})
-    refused(raw, r"b\.jpg makes it unpack to more than 0\.0 GB", max_bytes=100_000)
-    monkeypatch.setattr(extraction, "_ALWAYS_FINE", 100_000)
-    if suffix != ".tar":
-        refused(raw, r"b\.jpg makes it unpack to more than 9 times its size \(a bomb\?\)", max_ratio=9)
-    unpack_if_missing(raw, "market1501", [raw / MARKET], max_bytes=2_100_000, max_ratio=10**6)
+    monkeypatch.setattr(archives, "_ALWAYS_FINE", 100_000)
+    refused(raw, r"b\.jpg makes it unpack to more than 9 times its size \(a bomb\?\)", max_ratio=9)
+    unpack_if_missing(raw, "market1501", [raw / MARKET], max_ratio=10**6)
     assert len(tree(raw / MARKET)["b.jpg"]) == 2_000_000
 
 
-@pytest.mark.parametrize("suffix", [".zip", ".tar.gz"])
-def test_unpack_refuses_too_many_members(raw: Path, suffix: str) -> None:
-    pack(raw / f"Market-1501-v15.09.15{suffix}", {f"{i}.jpg": b"" for i in range(11)})
-    refused(raw, r": 10\.jpg is one member more than the 10 that are allowed", max_members=10)
-    unpack_if_missing(raw, "market1501", [raw / MARKET], max_members=11)
-
-
-def test_unpack_counts_what_a_zip_does_not_declare(raw: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unpack_writes_no_more_than_a_zip_declares(raw: Path) -> None:
     """A header that says 10 bytes, of a member that has a million."""
     archive = pack(raw / "Market-1501-v15.09.15.zip", {"a.jpg": bytes(1_000_000)})
     data = archive.read_bytes()
     archive.write_bytes(data.replace((1_000_000).to_bytes(4, "little"), (10).to_bytes(4, "little")))
     refused(raw, r"is damaged or not fully downloaded, at a\.jpg \(BadZipFile: Bad CRC-32")
-    monkeypatch.setattr(zipfile.ZipExtFile, "read", lambda *_: bytes(2**20))  # should Python trust the data
-    refused(raw, r"a\.jpg makes it unpack to more than 0\.1 GB", max_bytes=10**8)
-
-
-@pytest.mark.parametrize("kind", [tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK, tarfile.XHDTYPE])
-def test_unpack_is_not_made_to_hold_a_name_in_memory(raw: Path, kind: bytes) -> None:
-    """`tarfile` reads the name of a member at once, and zeros can be packed a thousandfold."""
-    with tarfile.open(raw / "Market-1501-v15.09.15.tar.gz", "w:gz") as packed:
-        packed.addfile(file_member("a.jpg"))
-        packed.fileobj.write(file_member("name", kind, size=400_000_000).tobuf())
-        packed.fileobj.write(bytes(1_000_000))
-    refused(raw, r"at a\.jpg \(ReadError: a header of 400,000,\d+ bytes\)")
 
 
 @pytest.mark.parametrize("size", [-512, -1024, -(2**40)])
-def test_unpack_refuses_members_that_lead_back(raw: Path, size: int) -> None:
+@pytest.mark.parametrize("kind", [tarfile.REGTYPE, tarfile.GNUTYPE_LONGNAME, tarfile.XHDTYPE, b"V"])
+def test_unpack_refuses_members_that_lead_back(raw: Path, kind: bytes, size: int) -> None:
     """A negative size that was followed would be read for ever."""
-    for kind in (tarfile.REGTYPE, tarfile.GNUTYPE_LONGNAME, tarfile.XHDTYPE, b"V"):
-        with tarfile.open(raw / "Market-1501-v15.09.15.tar", "w") as packed:
-            packed.addfile(file_member("a.jpg"))
-            packed.fileobj.write(file_member("evil", kind, size=size).tobuf(tarfile.GNU_FORMAT))
-        refused(raw, r"evil has a negative size|at a\.jpg \(ReadError: a header of -|a member that begins before")
+    with tarfile.open(raw / "Market-1501-v15.09.15.tar", "w") as packed:
+        packed.addfile(file_member("a.jpg"))
+        packed.fileobj.write(file_member("evil", kind, size=size).tobuf(tarfile.GNU_FORMAT))
+    refused(raw, r"is damaged or not fully downloaded")
 
 
 def test_unpack_refuses_what_follows_a_tar_without_end(raw: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(extraction, "_ALWAYS_FINE", 100_000)
+    monkeypatch.setattr(archives, "_ALWAYS_FINE", 100_000)
     with tarfile.open(raw / "Market-1501-v15.09.15.tar.gz", "w:gz") as packed:
         packed.addfile(file_member("a.jpg"))
         packed.fileobj.write(bytes(50_000_000))
