@@ -24,7 +24,7 @@ from pipeline.evaluation.test_set import Embed, TestSet, why_not_scored
 from pipeline.inference.embedder import open_embedder
 from pipeline.model.embedding import embed_shown
 from pipeline.model.saved import MODEL_FILE, build_of, load_model
-from pipeline.model.starting import starting_weights
+from pipeline.model.starting_weights import starting_weights
 from pipeline.tracking import open_run
 
 

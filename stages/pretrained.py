@@ -7,7 +7,7 @@ import typer
 import pipeline.common.paths as at
 import stages
 from pipeline.config.load import read_settings
-from pipeline.model.starting import place_starting_weights
+from pipeline.model.starting_weights import place_starting_weights
 
 
 def pretrained(

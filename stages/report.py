@@ -7,10 +7,9 @@ import pandas as pd
 
 import pipeline.common.paths as at
 import stages
-from pipeline.common.files import read_json, result_of_a_stage
+from pipeline.common.files import read_json, result_of_a_stage, sha256
 from pipeline.config.load import read_settings
 from pipeline.datasets.packed_images import PackedImages
-from pipeline.model.download import sha256
 from pipeline.model.saved import MODEL_FILE, load_network
 from pipeline.report import (
     ReportData,

@@ -23,7 +23,7 @@ from pipeline.evaluation.metrics import metrics
 from pipeline.evaluation.test_set import TestSet, why_not_scored
 from pipeline.model.checkpoint import fingerprint, held, other_training
 from pipeline.model.saved import BEST_FILE, MODEL_FILE, REQUIRED, ROLES, build_of, save_best, save_model
-from pipeline.model.starting import starting_weights
+from pipeline.model.starting_weights import starting_weights
 from pipeline.tracking import tracked
 from pipeline.tracking.inputs import log_dataset
 from pipeline.training import distributed

@@ -1,6 +1,7 @@
 """Writing files so that a reader finds the old one or the new one, never a half."""
 
 import errno
+import hashlib
 import json
 import os
 import shutil
@@ -61,6 +62,12 @@ def read_json(path: Path) -> Any:
         return json.loads(result_of_a_stage(path).read_text(encoding="utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise UserError(f"{path} is damaged, it holds no JSON: delete it and run `dvc repro`") from error
+
+
+def sha256(path: Path) -> str:
+    """The SHA-256 of a file, 64 hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def result_of_a_stage(path: Path) -> Path:

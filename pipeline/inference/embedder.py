@@ -11,10 +11,10 @@ import numpy as np
 from torch import nn
 
 from pipeline.common.errors import UserError
+from pipeline.common.files import sha256
 from pipeline.inference.onnx_runtime import OnnxNetwork
 from pipeline.inference.trained import SUFFIXES as TRAINED
 from pipeline.inference.trained import load_trained
-from pipeline.model.download import sha256
 from pipeline.model.embedding import embed_shown
 from pipeline.model.saved import ROLES
 

@@ -2,7 +2,6 @@
 
 from pipeline.model.backbones import BACKBONES
 from pipeline.model.batchnorm import commit_statistics_, group_size, take_statistics_
-from pipeline.model.fetch import fetch_weights
 from pipeline.model.network import Network, build
 from pipeline.model.pooling import POOLINGS
 from pipeline.model.weights import LoadedWeights, load_weights_
@@ -14,7 +13,6 @@ __all__ = [
     "Network",
     "build",
     "commit_statistics_",
-    "fetch_weights",
     "group_size",
     "load_weights_",
     "take_statistics_",

@@ -1,10 +1,13 @@
-"""The residual networks that a model can stand on: a dict of names, and the trunk that a name stands for.
+"""The residual networks that a model can be built on: one row per name, and the trunk that a name stands for.
 
 Torchvision's ResNet is used as it is, with three changes made where it builds its stages: the last stage keeps its
 resolution (stride 1 instead of 2, as usual in re-identification: Luo et al., "Bag of Tricks and a Strong Baseline for
 Deep Person Re-identification", CVPR Workshops 2019), all stages can be thinner, and the classifier is left out.
 
 Source: He et al., "Deep Residual Learning for Image Recognition", CVPR 2016; IBN-a: see `ibn.py`.
+
+Published weights: torchvision's IMAGENET1K_V1 (V2 gives near-identical images low cosine similarities and spoils the
+clustering: pytorch/vision#8382) and those of the IBN-Net release.
 
 Shapes: (B, 3, H, W) -> (B, C, H / 16, W / 16), rounded up; C = `num_features`.
 """
@@ -13,31 +16,50 @@ from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor, nn
-from torchvision.models.resnet import BasicBlock, Bottleneck, ResNet
+from torchvision.models.resnet import (
+    BasicBlock,
+    Bottleneck,
+    ResNet,
+    ResNet18_Weights,
+    ResNet34_Weights,
+    ResNet50_Weights,
+    ResNet101_Weights,
+    ResNet152_Weights,
+)
 
 from pipeline.model.ibn import NormLayer, insert_ibn_
 
+IBN_NET = "https://github.com/XingangPan/IBN-Net/releases/download/v1.0"
 STANDARD_WIDTH = 64  # channels of the stem and of the first stage in torchvision's definition
 
 
 @dataclass(frozen=True)
 class Backbone:
-    """One row of the table: residual block, blocks in each of the four stages, width of the first, IBN-a or not."""
+    """A residual network.
+
+    Attributes:
+        block: residual block.
+        layers: blocks in each of the four stages.
+        weights: URL of its published ImageNet weights, whose name ends in the start of their SHA-256; None = none.
+        width: channels of the first stage.
+        ibn: with IBN-a.
+    """
 
     block: type[BasicBlock] | type[Bottleneck]
     layers: tuple[int, int, int, int]
+    weights: str | None = None
     width: int = STANDARD_WIDTH
     ibn: bool = False
 
 
 BACKBONES: dict[str, Backbone] = {
-    "resnet18": Backbone(BasicBlock, (2, 2, 2, 2)),
-    "resnet34": Backbone(BasicBlock, (3, 4, 6, 3)),
-    "resnet50": Backbone(Bottleneck, (3, 4, 6, 3)),
-    "resnet101": Backbone(Bottleneck, (3, 4, 23, 3)),
-    "resnet152": Backbone(Bottleneck, (3, 8, 36, 3)),
-    "resnet_ibn50a": Backbone(Bottleneck, (3, 4, 6, 3), ibn=True),
-    "resnet_ibn101a": Backbone(Bottleneck, (3, 4, 23, 3), ibn=True),
+    "resnet18": Backbone(BasicBlock, (2, 2, 2, 2), ResNet18_Weights.IMAGENET1K_V1.url),
+    "resnet34": Backbone(BasicBlock, (3, 4, 6, 3), ResNet34_Weights.IMAGENET1K_V1.url),
+    "resnet50": Backbone(Bottleneck, (3, 4, 6, 3), ResNet50_Weights.IMAGENET1K_V1.url),
+    "resnet101": Backbone(Bottleneck, (3, 4, 23, 3), ResNet101_Weights.IMAGENET1K_V1.url),
+    "resnet152": Backbone(Bottleneck, (3, 8, 36, 3), ResNet152_Weights.IMAGENET1K_V1.url),
+    "resnet_ibn50a": Backbone(Bottleneck, (3, 4, 6, 3), f"{IBN_NET}/resnet50_ibn_a-d9d0bb7b.pth", ibn=True),
+    "resnet_ibn101a": Backbone(Bottleneck, (3, 4, 23, 3), f"{IBN_NET}/resnet101_ibn_a-59ea0ac6.pth", ibn=True),
     # Ours, for demonstrations on a CPU: nobody published weights for them.
     "resnet10": Backbone(BasicBlock, (1, 1, 1, 1)),
     "resnet10_w32": Backbone(BasicBlock, (1, 1, 1, 1), width=32),
@@ -46,13 +68,13 @@ BACKBONES: dict[str, Backbone] = {
 
 
 class Trunk(ResNet):
-    """A ResNet without pooling and classifier, randomly initialised (convolutions Kaiming fan-out)."""
+    """A ResNet without pooling and classifier, randomly initialized (convolutions Kaiming fan-out)."""
 
     def __init__(self, backbone: Backbone, *, norm_layer: NormLayer) -> None:
         """
         Args:
             backbone: a row of `BACKBONES`.
-            norm_layer: makes a batch normalisation for a number of channels.
+            norm_layer: makes a batch normalization for a number of channels.
         """
         self.width = backbone.width
         # The one class is soon thrown away; torchvision initialises the convolutions by Kaiming fan-out.

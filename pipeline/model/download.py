@@ -1,101 +1,92 @@
-"""Downloading a file: resumed when interrupted, verified before it gets its name.
+"""Downloading a published file with pooch: tried again after errors that may pass, verified before it gets its name.
 
 A proxy and a CA bundle come from the environment (HTTPS_PROXY, NO_PROXY, REQUESTS_CA_BUNDLE, CURL_CA_BUNDLE,
 SSL_CERT_FILE).
 """
 
-import hashlib
+import logging
 import os
-import re
-import time
-from collections.abc import Callable
+import tempfile
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Any
 from urllib.parse import urlsplit
 
+import pooch
 import requests
+from requests import exceptions
 from tqdm import tqdm
 
 from pipeline.common.errors import UserError
+from pipeline.common.files import sha256
 
-ATTEMPTS = 6  # in a row without getting further than before
-RETRIED_STATUS = {408, 425, 429, 500, 502, 503, 504}
-FIRST_WAIT = 1.0  # seconds, doubled after each attempt
+RETRIES = 4  # pooch waits 1, 2, 3, ... seconds before them
 TIMEOUT = 30.0  # seconds without an answer or without a byte
-CHUNK = 1 << 16  # bytes; what a cut connection loses at most
-
-T = TypeVar("T")
+_CHUNK = 1 << 16
+_RETRIED_STATUS = {408, 425, 429, 500, 502, 503, 504}
+_LASTING = (
+    exceptions.SSLError,
+    exceptions.TooManyRedirects,
+    exceptions.InvalidURL,
+    exceptions.InvalidSchema,
+    exceptions.MissingSchema,
+)
 
 
 @dataclass(frozen=True)
-class PublishedWeights:
-    """A published file: where it is, its name, and the start of its SHA-256."""
+class PublishedFile:
+    """Where a file is published, its name, and the start of its SHA-256."""
 
     url: str
     name: str
     digest: str
 
 
-class PassingError(Exception):
-    """One attempt failed for a reason that may pass."""
-
-
-class LastingError(Exception):
-    """A reason that does not pass by waiting."""
+class DownloadError(Exception):
+    """Why a file cannot be had; to try again would not help."""
 
 
 def download(
-    backbone: str,
-    weights: PublishedWeights,
-    target: Path,
-    *,
-    at: str,
-    progress: bool = True,
-    timeout: float = TIMEOUT,
-    wait: Callable[[float], None] = time.sleep,
+    file: PublishedFile, target: Path, *, url: str, what: str, progress: bool = True, timeout: float = TIMEOUT
 ) -> None:
-    """Makes `target` the published file, whose digest is verified before the file gets this name.
+    """Makes `target` the published file, whose digest is verified before it gets this name.
 
     Args:
-        backbone: whose weights they are, for messages.
-        weights: what to fetch.
-        target: a file that is not there yet.
-        at: where a person finds the file.
-        progress, timeout, wait: see `fetch_weights`.
+        file: what to fetch.
+        target: is not there yet.
+        url: where to fetch it: where it was published, or a mirror.
+        what: the file holds, for messages.
+        progress: show a bar on stderr.
+        timeout: seconds without an answer, or without a byte, after which an attempt has failed.
 
     Raises:
-        UserError: if the file cannot be had.
+        UserError: the file cannot be had.
     """
-    part = target.with_name(f"{target.name}.part")
     try:
-        part.parent.mkdir(parents=True, exist_ok=True)
-        _download(weights.url, part, digest=weights.digest, progress=progress, timeout=timeout, wait=wait)
-        part.replace(target)
-    except (PassingError, LastingError) as error:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=f".{target.name}.", suffix=".partial", dir=target.parent) as folder:
+            _fetched(url, Path(folder) / target.name, file.digest, progress, timeout).replace(target)
+    except (DownloadError, exceptions.RequestException) as error:
         raise UserError(
-            f"cannot fetch the weights of {backbone}, {error}: put {at} at {target} "
-            f"(its SHA-256 starts with {weights.digest})"
+            f"cannot fetch {what}, {_reason(error, url, timeout)}: put {file.url} at {target} "
+            f"(its SHA-256 starts with {file.digest})"
         ) from error
     except OSError as error:  # those of the network have been dealt with above
-        raise UserError(f"cannot write {part}: {error.strerror or error}") from error
+        raise UserError(f"cannot write {target}: {error.strerror or error}") from error
 
 
-def sha256(path: Path) -> str:
-    """The SHA-256 of a file, 64 hexadecimal digits."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def checked_mirror(base_url: str) -> str:
+    """The base URL of a mirror, without a slash at its end.
 
-
-def stop_if_no_url(base_url: str) -> str:
-    """The base URL of a mirror, without a slash at its end; a UserError if it is none."""
+    Raises:
+        UserError: it is none.
+    """
     if urlsplit(base_url).scheme not in ("http", "https"):
         raise UserError(f"the base URL of the weights must start with http:// or https://, got {base_url}")
     return base_url.rstrip("/")
 
 
-def stop_if_other(path: Path, digest: str) -> None:
+def check_digest(path: Path, digest: str) -> None:
     """Raises a UserError unless the SHA-256 of the file starts with `digest`."""
     if not (found := sha256(path)).startswith(digest):
         raise UserError(
@@ -103,108 +94,8 @@ def stop_if_other(path: Path, digest: str) -> None:
         )
 
 
-def _download(
-    url: str, part: Path, *, digest: str, progress: bool, timeout: float, wait: Callable[[float], None]
-) -> None:
-    """Makes `part` the file of this digest."""
-    if _size(part) and sha256(part).startswith(digest):
-        return  # complete, but interrupted before it got its name
-    # Twice: the first time, what was there already may have been the start of another file.
-    for _ in range(2):
-        _complete(url, part, progress=progress, timeout=timeout, wait=wait)
-        found = sha256(part)
-        if found.startswith(digest):
-            return
-        part.unlink()
-    raise LastingError(f"what {url} sends has the SHA-256 {found}")
-
-
-def _complete(url: str, part: Path, *, progress: bool, timeout: float, wait: Callable[[float], None]) -> None:
-    """Makes `part` as long as the file of the server, by as many attempts as bring it further."""
-    retried(partial(_attempt, url, part, progress=progress, timeout=timeout), wait=wait, reached=partial(_size, part))
-
-
-def retried(attempt: Callable[[], T], *, wait: Callable[[float], None], reached: Callable[[], int] = lambda: 0) -> T:
-    """What `attempt` returns, as soon as it does not fail for a reason that may pass.
-
-    Args:
-        attempt: raises `PassingError` for such a reason.
-        wait: called with the seconds to wait before the next attempt.
-        reached: how far the attempts have come; those that come further do not count.
-
-    Raises:
-        PassingError: `ATTEMPTS` in a row have come no further.
-    """
-    furthest, failures = reached(), 0
-    while True:
-        try:
-            return attempt()
-        except PassingError:
-            here = reached()
-            failures = 1 if here > furthest else failures + 1
-            furthest = max(here, furthest)
-            if failures == ATTEMPTS:
-                raise
-        wait(FIRST_WAIT * 2 ** (failures - 1))
-
-
-def _attempt(url: str, part: Path, *, progress: bool, timeout: float) -> None:
-    """One request, appended to `part` if the server can go on from its end."""
-    host = urlsplit(url).netloc
-    start = _size(part)
-    # "identity": lengths and ranges are then those of the file itself.
-    headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={start}-"} if start else {})
-    try:
-        with requests.get(url, headers=headers, stream=True, timeout=timeout, verify=authorities()) as response:
-            total = _judge(response, part, start)
-            _receive(response, part, total=total, progress=progress)
-    except requests.exceptions.SSLError as error:
-        raise LastingError(f"the certificate of {host} is not accepted (CA bundle: REQUESTS_CA_BUNDLE)") from error
-    except requests.exceptions.ProxyError as error:
-        raise PassingError("the proxy that the environment names does not answer") from error
-    except requests.exceptions.TooManyRedirects as error:
-        raise LastingError(f"{host} redirects in a circle") from error
-    except (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema) as error:
-        raise LastingError(f"{url} is no web address, or redirects to none") from error
-    except requests.exceptions.Timeout as error:
-        raise PassingError(f"{host} does not answer within {timeout:g} s") from error
-    except requests.exceptions.RequestException as error:
-        raise PassingError(f"the connection to {host} fails") from error
-    if total is not None and _size(part) != total:
-        raise PassingError(f"{host} sends {_size(part)} of {total} bytes")
-
-
-def _judge(response: requests.Response, part: Path, start: int) -> int | None:
-    """The length of the whole file, if the server says it; empties `part` if it has to be begun again."""
-    if response.status_code == requests.codes.partial_content:
-        match = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", response.headers.get("Content-Range", ""))
-        if match and int(match[1]) == start:
-            return None if match[2] == "*" else int(match[2])
-        part.unlink(missing_ok=True)
-        raise PassingError("the server sends another range than was asked for")
-    if response.status_code == requests.codes.requested_range_not_satisfiable:
-        part.unlink(missing_ok=True)
-        raise PassingError("the server has a shorter file")
-    if response.status_code != requests.codes.ok:
-        message = f"{urlsplit(response.url).netloc} answers HTTP {response.status_code}"
-        raise PassingError(message) if response.status_code in RETRIED_STATUS else LastingError(message)
-    part.unlink(missing_ok=True)
-    length = response.headers.get("Content-Length", "")
-    return int(length) if length.isdigit() and "Content-Encoding" not in response.headers else None
-
-
-def _receive(response: requests.Response, part: Path, *, total: int | None, progress: bool) -> None:
-    with (
-        part.open("ab") as file,
-        tqdm(desc=part.stem, total=total, initial=file.tell(), unit="B", unit_scale=True, disable=not progress) as bar,
-    ):
-        for chunk in response.iter_content(CHUNK):
-            file.write(chunk)
-            bar.update(len(chunk))
-
-
-def authorities() -> str | bool:
-    """The CA bundle of the environment, True if it names none; requests alone does not know SSL_CERT_FILE."""
+def ca_bundle() -> str | bool:
+    """The CA bundle that the environment names, True if it names none; requests alone does not know SSL_CERT_FILE."""
     for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE"):
         if bundle := os.environ.get(name):
             if not Path(bundle).exists():
@@ -213,5 +104,55 @@ def authorities() -> str | bool:
     return True
 
 
-def _size(part: Path) -> int:
-    return part.stat().st_size if part.exists() else 0
+def _fetched(url: str, target: Path, digest: str, progress: bool, timeout: float) -> Path:
+    """`target`, once pooch has put the file there."""
+    # "identity": lengths are then those of the file itself.
+    options = {"timeout": timeout, "verify": ca_bundle(), "headers": {"Accept-Encoding": "identity"}}
+
+    def verified(url: str, temporary: str, _: Any) -> None:
+        Path(temporary).unlink()  # pooch's is readable for its owner alone
+        # pooch sets the total, and takes a bar without one for none
+        bar = tqdm(desc=target.name, total=1, unit="B", unit_scale=True) if progress else False
+        try:
+            pooch.HTTPDownloader(progressbar=bar, chunk_size=_CHUNK, **options)(url, temporary, None)
+        except exceptions.RequestException as error:
+            if _is_lasting(error):
+                raise DownloadError from error
+            raise
+        # Here and not by pooch, which compares whole digests: of many files only the start is known.
+        if not (found := sha256(Path(temporary))).startswith(digest):
+            raise DownloadError(f"what {url} sends has the SHA-256 {found}")
+
+    pooch.get_logger().setLevel(logging.WARNING)
+    files = pooch.create(
+        target.parent, base_url="", registry={target.name: None}, urls={target.name: url}, retry_if_failed=RETRIES
+    )
+    return Path(files.fetch(target.name, downloader=verified))
+
+
+def _is_lasting(error: exceptions.RequestException) -> bool:
+    if isinstance(error, requests.HTTPError):
+        return error.response.status_code not in _RETRIED_STATUS
+    return isinstance(error, _LASTING)
+
+
+def _reason(error: Exception, url: str, timeout: float) -> str:
+    host = urlsplit(url).netloc
+    if isinstance(error, DownloadError):
+        if error.args:
+            return str(error)
+        assert isinstance(error.__cause__, Exception)
+        error = error.__cause__
+    if isinstance(error, requests.HTTPError):
+        return f"{urlsplit(error.response.url).netloc} answers HTTP {error.response.status_code}"
+    if isinstance(error, exceptions.SSLError):
+        return f"the certificate of {host} is not accepted (CA bundle: REQUESTS_CA_BUNDLE)"
+    if isinstance(error, exceptions.ProxyError):
+        return "the proxy that the environment names does not answer"
+    if isinstance(error, exceptions.TooManyRedirects):
+        return f"{host} redirects in a circle"
+    if isinstance(error, _LASTING):
+        return f"{url} is no web address, or redirects to none"
+    if isinstance(error, exceptions.Timeout):
+        return f"{host} does not answer within {timeout:g} s"
+    return f"the connection to {host} fails"

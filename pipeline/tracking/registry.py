@@ -30,7 +30,6 @@ REQUIREMENTS = (
     "onnxruntime",
     "pandas",
     "pillow",
-    "requests",
     "safetensors",
     "timm",
     "torch",

@@ -14,9 +14,9 @@ import pytest
 import torch
 from PIL import Image
 
+from pipeline.common.files import sha256
 from pipeline.inference.embedder import open_embedder
 from pipeline.model import build
-from pipeline.model.download import sha256
 from pipeline.model.saved import save_model
 from pipeline.tracking import Run, registry, start_run
 from pipeline.tracking.registry import LOADER, REQUIREMENTS, register_model

@@ -1,9 +1,8 @@
-"""Fetching the published weights of timm's models: where they are says timm, their digest says its hub.
+"""Fetching the published weights of timm's models: timm says where they are, its hub names their digest.
 
-timm keeps its weights on the Hugging Face hub, a repository for each model and tag, and the hub names the SHA-256 of
-each file. With these the download is the one of `download`: resumed, and verified before the file gets its name. The
-digest is kept beside the file, so that the file can be verified again without the hub. A file that a person put there
-has none beside it, and nothing to be compared with.
+timm keeps its weights on the Hugging Face hub, one repository per model and tag. The digest is kept beside the file, so
+that the file can be verified again without the hub. A file that the user put there has none beside it, and nothing to
+be compared with.
 
 A mirror of the hub is named by its base URL, or by HF_ENDPOINT.
 """
@@ -11,8 +10,6 @@ A mirror of the hub is named by its base URL, or by HF_ENDPOINT.
 import os
 import re
 import ssl
-import time
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -20,16 +17,13 @@ from urllib.parse import urlsplit
 from pipeline.common.errors import UserError
 from pipeline.common.files import write_text
 from pipeline.model.download import (
-    RETRIED_STATUS,
     TIMEOUT,
-    LastingError,
-    PassingError,
-    PublishedWeights,
-    authorities,
+    DownloadError,
+    PublishedFile,
+    ca_bundle,
+    check_digest,
+    checked_mirror,
     download,
-    retried,
-    stop_if_no_url,
-    stop_if_other,
 )
 from pipeline.model.timm_backbones import timm_config
 
@@ -37,13 +31,7 @@ NAMES = ("model.safetensors", "pytorch_model.bin")  # in a repository, the first
 
 
 def fetch_timm_weights(
-    backbone: str,
-    folder: Path,
-    *,
-    base_url: str | None = None,
-    progress: bool = True,
-    timeout: float = TIMEOUT,
-    wait: Callable[[float], None] = time.sleep,
+    backbone: str, folder: Path, *, base_url: str | None = None, progress: bool = True, timeout: float = TIMEOUT
 ) -> Path:
     """The file of the published weights of `timm/<name>`, downloaded unless it is there already.
 
@@ -53,36 +41,38 @@ def fetch_timm_weights(
         backbone: `timm/<architecture>` or `timm/<architecture>.<tag>`.
         folder: where the file is or shall be, as `<architecture>.<tag>.safetensors`.
         base_url: of a mirror of the hub; None = HF_ENDPOINT, or the hub.
-        progress, timeout, wait: see `fetch.fetch_weights`.
+        progress, timeout: see `download`.
 
     Raises:
-        UserError: if nobody published weights, or the file cannot be had: which file to put where. Or if the file is
-            there with another digest than it was fetched with.
+        UserError: nobody published weights, or the file cannot be had: which file to put where. Or the file is there
+            with another digest than it was fetched with.
     """
     config = timm_config(backbone)
     stem = f"{config.architecture}.{config.tag}" if config.tag else str(config.architecture)
     if not config.hf_hub_id:
         raise _not_on_the_hub(backbone, str(config.url or ""))
     repository, _, revision = config.hf_hub_id.partition("@")
+    revision = revision or "main"
     names = (config.hf_hub_filename,) if config.hf_hub_filename else NAMES
     targets = {name: folder / f"{stem}{Path(name).suffix}" for name in names}
     for target in targets.values():
         if target.exists():
             if _digest_file(target).is_file():
-                stop_if_other(target, _digest_file(target).read_text(encoding="utf-8").split(" ")[0])
+                check_digest(target, _digest_file(target).read_text(encoding="utf-8").split(" ")[0])
             return target
     mirror = base_url or os.environ.get("HF_ENDPOINT")
-    endpoint = stop_if_no_url(mirror) if mirror else None
+    endpoint = checked_mirror(mirror) if mirror else None
     try:
-        name, weights = _located(repository, names, revision or "main", endpoint, timeout, wait)
-    except (PassingError, LastingError) as error:
+        weights = _located(repository, names, revision, endpoint, timeout)
+    except DownloadError as error:
         page = f"https://huggingface.co/{repository}"
         raise UserError(
-            f"cannot fetch the weights of {backbone}, {error}: put {page}/resolve/{revision or 'main'}/{names[0]} at "
-            f"{targets[names[0]]} (its SHA-256 is on {page}/blob/{revision or 'main'}/{names[0]})"
+            f"cannot fetch the weights of {backbone}, {error}: put {page}/resolve/{revision}/{names[0]} at "
+            f"{targets[names[0]]} (its SHA-256 is on {page}/blob/{revision}/{names[0]})"
         ) from error
-    target = targets[name]
-    download(backbone, weights, target, at=weights.url, progress=progress, timeout=timeout, wait=wait)
+    target = targets[weights.name]
+    what = f"the weights of {backbone}"
+    download(weights, target, url=weights.url, what=what, progress=progress, timeout=timeout)
     write_text(_digest_file(target), f"{weights.digest}  {target.name}\n")  # as sha256sum writes it
     return target
 
@@ -101,21 +91,16 @@ def _not_on_the_hub(backbone: str, url: str) -> UserError:
 
 
 def _located(
-    repository: str,
-    names: tuple[str, ...],
-    revision: str,
-    endpoint: str | None,
-    timeout: float,
-    wait: Callable[[float], None],
-) -> tuple[str, PublishedWeights]:
-    """The first of `names` that the repository has, and where to fetch it."""
+    repository: str, names: tuple[str, ...], revision: str, endpoint: str | None, timeout: float
+) -> PublishedFile:
+    """The first of `names` that the repository has."""
     from huggingface_hub import hf_hub_url
 
     for name in names:
         url = hf_hub_url(repository, name, revision=revision, endpoint=endpoint)
-        if (digest := retried(partial(_digest, url, endpoint, timeout), wait=wait)) is not None:
-            return name, PublishedWeights(url=url, name=name, digest=digest)
-    raise LastingError(f"{urlsplit(url).netloc} has no file {' or '.join(names)} of {repository}")
+        if (digest := _digest(url, endpoint, timeout)) is not None:
+            return PublishedFile(url=url, name=name, digest=digest)
+    raise DownloadError(f"{urlsplit(url).netloc} has no file {' or '.join(names)} of {repository}")
 
 
 def _digest(url: str, endpoint: str | None, timeout: float) -> str | None:
@@ -123,32 +108,28 @@ def _digest(url: str, endpoint: str | None, timeout: float) -> str | None:
     import httpx2
     from huggingface_hub import constants, get_hf_file_metadata, set_client_factory
     from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError
+    from huggingface_hub.utils.logging import set_verbosity_error
 
     host = urlsplit(url).netloc
     if constants.is_offline_mode():
-        raise LastingError("HF_HUB_OFFLINE is set")
-    bundle = authorities()
+        raise DownloadError("HF_HUB_OFFLINE is set")
+    bundle = ca_bundle()
     verify = ssl.create_default_context(cafile=bundle) if isinstance(bundle, str) else True
+    set_verbosity_error()  # what it retries is nothing to act on
     set_client_factory(partial(httpx2.Client, verify=verify, timeout=None))
     try:
-        found = get_hf_file_metadata(url, token=False, timeout=timeout, endpoint=endpoint)
+        found = get_hf_file_metadata(url, token=False, timeout=timeout, endpoint=endpoint, retry_on_errors=True)
     except EntryNotFoundError:
         return None
     except HfHubHTTPError as error:
-        status = error.response.status_code
-        kind = PassingError if status in RETRIED_STATUS else LastingError
-        raise kind(f"{host} answers HTTP {status}") from error
-    except httpx2.TooManyRedirects as error:
-        raise LastingError(f"{host} redirects in a circle") from error
+        raise DownloadError(f"{host} answers HTTP {error.response.status_code}") from error
     except httpx2.TimeoutException as error:
-        raise PassingError(f"{host} does not answer within {timeout:g} s") from error
-    except httpx2.ProxyError as error:
-        raise PassingError("the proxy that the environment names does not answer") from error
+        raise DownloadError(f"{host} does not answer within {timeout:g} s") from error
     except httpx2.HTTPError as error:
         if "CERTIFICATE_VERIFY_FAILED" in str(error):
-            raise LastingError(f"the certificate of {host} is not accepted (CA bundle: REQUESTS_CA_BUNDLE)") from error
-        raise PassingError(f"the connection to {host} fails") from error
+            raise DownloadError(f"the certificate of {host} is not accepted (CA bundle: REQUESTS_CA_BUNDLE)") from error
+        raise DownloadError(f"the connection to {host} fails ({type(error).__name__})") from error
     if not re.fullmatch(r"[0-9a-f]{64}", found.etag or ""):
-        raise LastingError(f"{host} names no SHA-256 of {url}")
+        raise DownloadError(f"{host} names no SHA-256 of {url}")
     assert found.etag is not None
     return found.etag

@@ -5,12 +5,11 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.common.errors import UserError
-from pipeline.common.files import read_json, replacing, write_json
+from pipeline.common.files import read_json, replacing, sha256, write_json
 from pipeline.model.backbones import BACKBONES
-from pipeline.model.download import sha256
 from pipeline.model.fetch import fetch_weights
-from pipeline.model.hub import fetch_timm_weights
 from pipeline.model.timm_backbones import PREFIX, is_timm, timm_config
+from pipeline.model.timm_hub import fetch_timm_weights
 from pipeline.model.weights import read_weights
 
 DESCRIPTION = "weights.json"

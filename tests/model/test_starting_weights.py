@@ -15,8 +15,8 @@ import pipeline.model.fetch as fetch
 from pipeline.common.errors import UserError
 from pipeline.common.files import read_json
 from pipeline.model import build
-from pipeline.model.download import PublishedWeights
-from pipeline.model.starting import place_starting_weights, starting_weights
+from pipeline.model.download import PublishedFile
+from pipeline.model.starting_weights import place_starting_weights, starting_weights
 from pipeline.model.weights import read_weights
 
 BACKBONE = "resnet10_w32"
@@ -107,11 +107,11 @@ def test_place_is_the_same_every_time_and_keeps_nothing_of_another_choice(folder
 
 
 @pytest.fixture
-def published(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> PublishedWeights:
+def published(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> PublishedFile:
     """What stands for a published file: it lies at `published.pth`, and no place on the web has it."""
     file = weights_file(tmp_path / "published.pth")
     name = f"toy-{digest(file)[:8]}.pth"
-    weights = PublishedWeights(f"https://weights.example/{name}", name, digest(file)[:8])
+    weights = PublishedFile(f"https://weights.example/{name}", name, digest(file)[:8])
     monkeypatch.setattr(fetch, "published_weights", lambda backbone: weights)
     for variable in ("HTTP_PROXY", "ALL_PROXY", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE"):
         monkeypatch.delenv(variable, raising=False)
@@ -133,7 +133,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
 
 @pytest.fixture
-def server(published: PublishedWeights, tmp_path: Path) -> Iterator[Any]:
+def server(published: PublishedFile, tmp_path: Path) -> Iterator[Any]:
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         server.asked, server.content = [], (tmp_path / "published.pth").read_bytes()  # type: ignore[attr-defined]
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
@@ -143,7 +143,7 @@ def server(published: PublishedWeights, tmp_path: Path) -> Iterator[Any]:
         thread.join()
 
 
-def test_imagenet_is_fetched_once(folder: Path, tmp_path: Path, published: PublishedWeights, server: Any) -> None:
+def test_imagenet_is_fetched_once(folder: Path, tmp_path: Path, published: PublishedFile, server: Any) -> None:
     mirror = f"http://127.0.0.1:{server.server_port}/mirror"
     for _ in range(2):
         assert place(folder, "imagenet", mirror=mirror) == f"resnet10_w32 starts from {published.name}"
@@ -161,7 +161,7 @@ def test_imagenet_is_fetched_once(folder: Path, tmp_path: Path, published: Publi
 
 
 def test_imagenet_that_lies_in_the_downloads_is_not_fetched(
-    folder: Path, tmp_path: Path, published: PublishedWeights
+    folder: Path, tmp_path: Path, published: PublishedFile
 ) -> None:
     (tmp_path / "downloads").mkdir()
     (tmp_path / "published.pth").rename(tmp_path / "downloads" / published.name)
@@ -170,7 +170,7 @@ def test_imagenet_that_lies_in_the_downloads_is_not_fetched(
     assert path is not None and digest(path).startswith(published.digest)
 
 
-def test_imagenet_that_lies_there_damaged_is_refused(folder: Path, tmp_path: Path, published: PublishedWeights) -> None:
+def test_imagenet_that_lies_there_damaged_is_refused(folder: Path, tmp_path: Path, published: PublishedFile) -> None:
     (tmp_path / "downloads").mkdir()
     (tmp_path / "downloads" / published.name).write_bytes(b"half")
     with pytest.raises(UserError, match=rf"{published.name} has the SHA-256 .* should start with {published.digest}"):
