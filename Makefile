@@ -1,4 +1,5 @@
-# Sets everything up, then runs: `make repro` the experiment, `make test` the tests, `make check` what CI checks besides.
+# Sets everything up, then runs: `make repro` the experiment, `make test` the tests (`make test-fast` most of them, in
+# minutes), `make check` what CI checks besides.
 # uv does the work. Where it is missing, it is put into .tools/ with its cache; nothing outside this folder is touched.
 UV_VERSION := 0.13.9
 ifeq ($(shell command -v uv),)
@@ -11,11 +12,13 @@ export UV_PYTHON_DOWNLOADS ?= never
 # Every stage is a process with seconds of imports, and three times as many where Python may not keep its byte code.
 export UV_COMPILE_BYTECODE ?= 1
 
-.PHONY: repro test check ui pins
+.PHONY: repro test test-fast check ui pins
 repro: $(SETUP)
 	$(UV) run dvc repro
 test: $(SETUP)
 	$(UV) run pytest
+test-fast: $(SETUP)
+	$(UV) run pytest -m "not slow"
 check: $(SETUP)
 	$(UV) run ruff check . && $(UV) run ruff format --check . && $(UV) run mypy
 ui: $(SETUP)

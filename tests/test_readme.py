@@ -1,8 +1,7 @@
-"""The commands of the README's section "Your own images", run to the letter in a clone of the project."""
+"""The commands of docs/data.md's section "Your own images", run to the letter in a clone of the project."""
 
 import os
 import re
-import shlex
 import shutil
 import subprocess
 import sys
@@ -15,20 +14,14 @@ from PIL import Image
 
 from pipeline.common.files import read_json
 from pipeline.preparation.synthetic import write_synthetic
+from tests.test_docs import commands
 
 ROOT = Path(__file__).parents[1]
 
 
-def section(title: str) -> str:
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    return text.split(f"## {title}\n")[1].split("\n## ")[0]
-
-
-def commands(text: str) -> list[list[str]]:
-    """The words of every command in the shell blocks of a text."""
-    blocks = re.findall(r"```sh\n(.*?)```", text, re.DOTALL)
-    lines = "\n".join(blocks).replace("\\\n", " ").splitlines()
-    return [shlex.split(line, comments=True) for line in lines if line.strip()]
+def own_images() -> str:
+    text = (ROOT / "docs/data.md").read_text(encoding="utf-8")
+    return text.split("## Your own images\n")[1].split("\n## ")[0]
 
 
 class Clone:
@@ -91,7 +84,7 @@ def clone(tmp_path_factory: pytest.TempPathFactory, mlflow_database: Path) -> Cl
 def test_readme_example_table_is_one_that_is_read(tmp_path: Path) -> None:
     from pipeline.preparation.readers import ReaderOptions, open_dataset
 
-    (text,) = re.findall(r"```csv\n(.*?)```", section("Your own images"), re.DOTALL)
+    (text,) = re.findall(r"```csv\n(.*?)```", own_images(), re.DOTALL)
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "images.csv").write_text(text, encoding="utf-8")
     found = open_dataset("csv", tmp_path, options=ReaderOptions(folder="mine", table="images.csv"))
@@ -100,7 +93,7 @@ def test_readme_example_table_is_one_that_is_read(tmp_path: Path) -> None:
 
 
 def test_readme_own_images_without_labels_then_with_cameras_then_with_a_table(clone: Clone) -> None:
-    plain, cameras, table = commands(section("Your own images"))
+    plain, cameras, table = commands(own_images())
     num_images = len(list((clone.folder / "data/raw/mine").rglob("*.jpg")))
 
     told = clone.run(plain)
