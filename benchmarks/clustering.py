@@ -191,8 +191,8 @@ def report(num_images: int, width: int, noise: float, method: str) -> None:
 def table(sizes: tuple[int, ...], width: int, noise: float, method: str) -> float:
     """Prints a line for each size; the bytes of the last."""
     print(f"{width}-d, neighbours: {method}")
-    print(f"{'images':>10}{'search s':>10}{'jaccard s':>11}{'dbscan s':>10}{'MiB':>8}{'B an image':>12}", end="")
-    print(f"{'us an image':>13}{'clusters':>10}{'recall':>8}")
+    print(f"{'images':>10}{'search s':>10}{'jaccard s':>11}{'dbscan s':>10}{'MiB':>8}{'B / image':>12}", end="")
+    print(f"{'us / image':>13}{'clusters':>10}{'recall':>8}")
     for num_images in sizes:
         row = apart(num_images, width, noise, method)
         rest = (row["jaccard"] + row["dbscan"]) / num_images * 1e6

@@ -2,7 +2,7 @@
 
     python -m benchmarks.input
 
-Usual: JPEG decode once an image; then, for each of its two views, Pillow's bicubic resize and torchvision's per-image
+Usual: decode each JPEG file once; then, for each of its two views, Pillow's bicubic resize and torchvision's per-image
 transforms, in the processes of a torch DataLoader. Ours: rows of the packed images, and both views of the whole batch
 by `draw_views` and `apply_views` in as many threads. Both end with two float32 batches in the main process. An image
 counts once, with both its views. The two take turns, and the ratio is that of the medians; what `prepare` costs, once
@@ -35,7 +35,7 @@ PASSES = 10  # of ours over the images in a round, so that a round of either tak
 
 
 class UsualDataset(Dataset[tuple[torch.Tensor, torch.Tensor]]):
-    """Two views an image, decoded and transformed one by one."""
+    """Two views per image, decoded and transformed one by one."""
 
     def __init__(self, paths: list[Path]) -> None:
         self._paths = paths
@@ -88,7 +88,7 @@ def main() -> None:
             ours.append(measure(lambda: our_batches(images, options.batch), options.batch))
 
     print(f"{options.images} JPEG files of {HEIGHT} x {WIDTH}, {kilobytes:.0f} kB each on average")
-    print(f"batches of {options.batch}, two views an image, {options.workers} workers, {options.rounds} rounds")
+    print(f"batches of {options.batch}, two views per image, {options.workers} workers, {options.rounds} rounds")
     print(f"{'':24}{'images/s, median':>18}{'min':>10}{'max':>10}{'CPU ms/image':>15}")
     for name, results in (("usual (DataLoader)", usual), ("packed images, batches", ours)):
         rates, cpu = zip(*results, strict=True)
@@ -116,7 +116,7 @@ def our_batches(images: TrainingImages, batch: int) -> Iterator[tuple[torch.Tens
 
 
 def measure(batches: Callable[[], Iterator[object]], batch: int) -> tuple[float, float]:
-    """Images a second after the warm-up, and milliseconds of processor time an image, of all processes."""
+    """Images per second after the warm-up, and milliseconds of processor time per image, of all processes."""
     before = sum(os.times()[:4])  # of this process and of those that it has waited for
     iterator = batches()
     for _ in range(WARM_UP):

@@ -21,7 +21,7 @@ def prepare() -> None:
     """Decodes and resizes every image once.
 
     Reads params.yaml (dataset, image, synthetic, own, vehicleid, prepare) and the data set's folder below data/raw/;
-    it is drawn there first if the data set is `synthetic`, and unpacked if only its archive is there. Writes
+    it is generated there first if the data set is `synthetic`, and unpacked if only its archive is there. Writes
     data/prepared/: images.npy, catalogue.csv, summary.json, settings.yaml; and, where there are any,
     data/bad_images.csv (unreadable) and data/leaked_images.csv (in both halves).
     """
@@ -55,7 +55,7 @@ def prepare() -> None:
 def _place(settings: Settings, folders: list[Path]) -> None:
     """Draws or unpacks the data set where that can be done and has not been."""
     if settings.dataset == "synthetic":
-        with Progress("drawing people", unit="image") as progress:
+        with Progress("generating images", unit="image") as progress:
             ensure_synthetic(folders[0], **settings.synthetic.model_dump(), progress=progress.reach)
         return
     with ExitStack() as stack:

@@ -31,7 +31,7 @@ def by_inverted_lists(
         num_probes: lists that an image looks into, at most `num_lists`.
         threads: None is one for each core.
     """
-    import faiss  # here, because nobody else needs it and it takes its time to load
+    import faiss  # here, because it is slow to load and needed nowhere else
 
     num_images = len(embeddings)
     settings = {"niter": 8, "max_points_per_centroid": 64, "min_points_per_centroid": 1, "spherical": True, "seed": 0}

@@ -1,4 +1,4 @@
-"""How well clusters agree with true identities: a diagnostic for people, never for the training.
+"""How well clusters agree with true identities: a diagnostic for the report, never seen by the training.
 
 An outlier counts as a cluster of its own: it joins no pair. Purity is of the images that are in clusters.
 

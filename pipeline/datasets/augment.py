@@ -2,8 +2,8 @@
 
 A view: flip, pad with black, crop back to size at a random place, normalise by ImageNet's statistics, erase a random
 rectangle (Zhong et al., AAAI 2020), which is filled with the raw ImageNet means *after* normalising, as is the custom
-in re-ID. What is random is drawn first, for the global batch on the CPU; so the views are the same however the batch
-is spread over processes and devices. Applying the parameters has no random part, and all devices agree bit for bit.
+in re-ID. Random parameters are drawn first, for the global batch on the CPU, so the views are the same however the
+batch is spread over processes and devices. Applying them is not random, and all devices agree bit for bit.
 
 Legend: B images, H x W pixels.
 """
@@ -29,7 +29,7 @@ _FILL = np.array(IMAGENET_MEAN, dtype=np.float32)
 
 @dataclass(frozen=True)
 class ViewParameters:
-    """What is random in one view of each of B images. Rows can be taken by index, slice or mask.
+    """The random parameters of one view of each of B images. Rows can be taken by index, slice or mask.
 
     Attributes:
         flip: (B,) bool, mirror left and right.

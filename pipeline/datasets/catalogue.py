@@ -1,4 +1,4 @@
-"""The catalogue: one row an image, the contract between `prepare` and everything that comes after it.
+"""The catalogue: one row per image, the contract between `prepare` and everything that comes after it.
 
 A catalogue is a pandas.DataFrame with the columns of `Row`,
 
@@ -159,7 +159,7 @@ def digest(catalogue: pd.DataFrame, images: np.ndarray | None = None) -> str:
 
 
 def combine_digest(catalogue: pd.DataFrame, image_hashes: Sequence[bytes] | None) -> str:
-    """`digest` from the `image_hash` of each image, which whoever makes the images can compute in passing."""
+    """`digest` from the `image_hash` of each image, which can be computed while the images are made."""
     total = hashlib.sha256()
     columns = [catalogue[name].astype(object).where(catalogue[name].notna(), "") for name in COLUMNS]
     for row in zip(*columns, strict=True):

@@ -1,4 +1,4 @@
-"""One image file as pixels: what a person would see, in 8-bit RGB, at the size that is asked for.
+"""One image file as pixels: what a viewer would show, in 8-bit RGB, at the requested size.
 
 The contents decide, not the name: JPEG, PNG, BMP, WebP and TIFF are decoded, by Pillow's own decoders alone; some of
 its other plugins run programs. What the pixels become:
@@ -27,7 +27,7 @@ FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "TIFF")  # by Pillow's names
 
 _NAMES = "JPEG, PNG, BMP, WebP or TIFF"
 _BYTES_TO_TELL = 512
-# How files begin that can be named in words, so that a person knows what came in the image's place.
+# How files of other kinds begin, so that a message can name what lies in the image's place.
 _BEGINNINGS: tuple[tuple[bytes, str], ...] = (
     (b"GIF8", "a GIF"),
     (b"%PDF", "a PDF"),
@@ -48,7 +48,7 @@ _TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-# Pillow also logs why it refuses a file, to stderr where nobody has set up logging.
+# Pillow also logs why it refuses a file: to stderr, if logging has not been set up.
 logging.getLogger("PIL").addHandler(logging.NullHandler())
 
 
@@ -120,14 +120,14 @@ def _require_contents(path: Path) -> None:
 
 
 def _load(image: Image.Image) -> None:
-    """Decodes. What the TIFF library thinks of a file it writes to file 2, past Python: to nobody here."""
+    """Decodes. The TIFF library writes its complaints to file descriptor 2, past Python: they are dropped."""
     if image.format != "TIFF" or sys.__stderr__ is None:
         image.load()
         return
     kept = os.dup(2)
     try:
-        with open(os.devnull, "wb") as nobody:  # noqa: PTH123 - for its number
-            os.dup2(nobody.fileno(), 2)
+        with open(os.devnull, "wb") as devnull:  # noqa: PTH123 - for its number
+            os.dup2(devnull.fileno(), 2)
         image.load()
     finally:
         os.dup2(kept, 2)

@@ -22,8 +22,8 @@ from pipeline.common.errors import UserError
 from pipeline.datasets.catalogue import image_hash
 from pipeline.datasets.images import UnreadableImageError, locate, read_image
 
-IMAGES_A_WORKER = 4096  # fewer are packed in less time than another process takes to start
-_CHUNK = 32  # images a task
+IMAGES_PER_WORKER = 4096  # fewer are packed in less time than another process takes to start
+_CHUNK = 32  # images per task
 _BLOCK = 2**24  # bytes moved at once
 
 Packed = tuple[list[bytes], list[tuple[int, str]]]
@@ -47,7 +47,7 @@ def pack_images(
         target: is overwritten.
         height: H.
         width: W.
-        workers: processes at most; None = one a core.
+        workers: processes at most; None = one per core.
         progress: called with the number of images done since the last call.
 
     Returns:
@@ -67,7 +67,7 @@ def pack_images(
     chunks = [(start, names[start : start + _CHUNK]) for start in range(0, len(names), _CHUNK)]
     hashes: list[bytes] = []
     bad: list[tuple[int, str]] = []
-    workers = min(workers or os.cpu_count() or 1, -(-len(names) // IMAGES_A_WORKER))
+    workers = min(workers or os.cpu_count() or 1, -(-len(names) // IMAGES_PER_WORKER))
     for some_hashes, some_bad in _results(pack, chunks, workers):
         hashes += some_hashes
         bad += some_bad

@@ -1,4 +1,4 @@
-"""Which images make the batches of an epoch: clusters at random, several images of each, cameras mixed.
+"""Which images make up the batches of an epoch: random clusters, several images of each, cameras mixed.
 
 Shuffle the clusters; from each take a random anchor image and `instances` - 1 more, from other cameras than the
 anchor's, or from the rest of the cluster if it has one camera only. Consecutive clusters form batches, an incomplete
@@ -8,7 +8,7 @@ alone. (The identity sampler of Hermans et al. 2017 with the camera rule of the 
 With outliers (SpCL, Ge et al. 2020) clusters and outliers are shuffled together; a cluster gives M images, an outlier
 itself; the images, one shuffle after another, are cut into batches.
 
-Legend: N training images, K clusters, B images a batch, M `instances` of a cluster.
+Legend: N training images, K clusters, B images per batch, M `instances` of a cluster.
 """
 
 from functools import partial
@@ -39,29 +39,29 @@ def epoch_batches(
 
     Args:
         labels: (N,) int cluster of each image; -1 = outlier, in no batch unless `outliers`.
-        camids: (N,) int camera of each image; may be None if `camera_aware` is False, and is not looked at then.
+        camids: (N,) int camera of each image; ignored, and may be None, if `camera_aware` is False.
         batch: B, a multiple of `instances`.
         instances: M.
         iters: number of batches.
         camera_aware: prefer other cameras than the anchor's.
         seed: 0 or more; not one that draws other things as well.
         epoch: from 0.
-        outliers: they are drawn too; then a cluster's images may stand on both sides of the border of two batches.
+        outliers: they are drawn too; a cluster's images may then be split between two batches.
 
     Returns:
         (iters, B) int64 image indices; the M images of a cluster are neighbours, the anchor first.
 
     Raises:
-        UserError: B is no multiple of M, cameras are wanted and unknown, or, without outliers, there are no clusters
-            or fewer than B/M.
+        ValueError: B is no multiple of M.
+        UserError: cameras are wanted and unknown, or, without outliers, there are no clusters or fewer than B/M.
     """
     labels = np.asarray(labels)
     if batch % instances:
-        raise UserError(f"sampler.batch must be a multiple of sampler.instances, got {batch} and {instances}")
+        raise ValueError(f"batch must be a multiple of instances, got {batch} and {instances}")
     if camera_aware and camids is None:
         raise UserError("the training images have no cameras: set sampler.camera_aware to false")
     members, starts, block_starts, block_stops = _clusters(labels, camids if camera_aware else None)
-    num_clusters, clusters_a_batch = len(starts) - 1, batch // instances
+    num_clusters, clusters_per_batch = len(starts) - 1, batch // instances
     generator = np.random.default_rng([seed, epoch])
     draw = partial(
         _images_of,
@@ -76,8 +76,8 @@ def epoch_batches(
         order = _class_order(num_clusters, len(alone), instances, iters * batch, generator)
         images = _joined(order, draw(order[order < num_clusters]), alone)
     else:
-        _require_clusters(num_clusters, clusters_a_batch, len(labels), batch=batch, instances=instances)
-        images = draw(_cluster_order(num_clusters, clusters_a_batch, iters, generator))
+        _require_clusters(num_clusters, clusters_per_batch, len(labels), batch=batch, instances=instances)
+        images = draw(_cluster_order(num_clusters, clusters_per_batch, iters, generator))
     return images.reshape(-1)[: iters * batch].reshape(iters, batch)
 
 
@@ -151,22 +151,24 @@ def _clusters(labels: np.ndarray, camids: np.ndarray | None) -> tuple[np.ndarray
     return members, starts, block_starts, block_starts + np.repeat(lengths, lengths)
 
 
-def _cluster_order(num_clusters: int, clusters_a_batch: int, iters: int, generator: np.random.Generator) -> np.ndarray:
-    """(iters * clusters_a_batch,) clusters: shuffles one after another, each cut to whole batches."""
-    batches_a_shuffle = num_clusters // clusters_a_batch
-    num_shuffles = -(-iters // batches_a_shuffle)
+def _cluster_order(
+    num_clusters: int, clusters_per_batch: int, iters: int, generator: np.random.Generator
+) -> np.ndarray:
+    """(iters * clusters_per_batch,) clusters: shuffles one after another, each cut to whole batches."""
+    batches_per_shuffle = num_clusters // clusters_per_batch
+    num_shuffles = -(-iters // batches_per_shuffle)
     shuffles = [
-        generator.permutation(num_clusters)[: batches_a_shuffle * clusters_a_batch] for _ in range(num_shuffles)
+        generator.permutation(num_clusters)[: batches_per_shuffle * clusters_per_batch] for _ in range(num_shuffles)
     ]
-    return np.concatenate(shuffles)[: iters * clusters_a_batch]
+    return np.concatenate(shuffles)[: iters * clusters_per_batch]
 
 
 def _class_order(
     num_clusters: int, num_outliers: int, instances: int, num_images: int, generator: np.random.Generator
 ) -> np.ndarray:
     """Classes (clusters, then outliers) in the order of their shuffles, enough of them for `num_images` images."""
-    a_shuffle = num_clusters * instances + num_outliers
-    shuffles = [generator.permutation(num_clusters + num_outliers) for _ in range(-(-num_images // a_shuffle))]
+    per_shuffle = num_clusters * instances + num_outliers
+    shuffles = [generator.permutation(num_clusters + num_outliers) for _ in range(-(-num_images // per_shuffle))]
     return np.concatenate(shuffles)
 
 

@@ -1,4 +1,4 @@
-"""Images that are in the training split and in the test splits: such a test measures what was learnt by heart."""
+"""Images that are in the training split and in the test splits: such a test measures memorisation."""
 
 import hashlib
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ def leaked_images(catalogue: pd.DataFrame, hashes: Sequence[bytes], source: Path
         source: the folder that the paths are relative to.
 
     Returns:
-        One row a leaked image of query or gallery, sorted, and the first training image that it equals: the columns
+        One row per leaked image of query or gallery, sorted, and the first training image that it equals: the columns
         `train` and `test` are their paths. An image in query and gallery is one row.
 
     Raises:

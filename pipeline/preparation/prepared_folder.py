@@ -1,6 +1,6 @@
 """Packs a data set: every image decoded and resized once, in one memory-mapped file with the catalogue beside it.
 
-What a prepared folder holds is told in `pipeline.datasets.packed_images`; it depends on the images alone. The rest lies
+`pipeline.datasets.packed_images` says what a prepared folder holds; it depends on the images alone. The rest lies
 beside the folder: `.<folder>.fingerprint.json`, by which an unchanged source is recognised, `bad_images.csv` (path,
 reason) if images could not be read, and `leaked_images.csv` (train, test) if test images are training images too.
 """
@@ -42,7 +42,7 @@ def write_prepared_folder(
 ) -> dict[str, Any]:
     """Packs the images of `catalogue` into the folder `target`, in one step; does nothing if nothing has changed.
 
-    How an image is decoded is told in `pipeline.datasets.images`. The result does not depend on the number of workers;
+    `pipeline.datasets.images` says how an image is decoded. The result does not depend on the number of workers;
     memory does not grow with the number of images.
 
     Args:
@@ -52,7 +52,7 @@ def write_prepared_folder(
         height: H of the packed images.
         width: W of the packed images.
         skip_bad: leave images that cannot be read out of the catalogue, instead of stopping.
-        workers: processes; None = one a core, fewer for a small data set.
+        workers: processes; None = one per core, fewer for a small data set.
         progress: called with the number of images done since the last call, such as `tqdm.update`.
 
     Returns:

@@ -1,4 +1,4 @@
-"""The embedded data set on disk: drawn once, drawn again when its settings or the drawing change."""
+"""The embedded synthetic data set on disk: generated once, and again when its settings or the generator change."""
 
 import hashlib
 from collections.abc import Callable
@@ -21,14 +21,14 @@ def ensure_synthetic(
     cameras: int,
     progress: Callable[[int, int], None] | None = None,
 ) -> None:
-    """Draws the people into `folder`, unless they are there as these settings and this code draw them.
+    """Generates the data set in `folder`, unless it is there as these settings and this code make it.
 
     Args:
         folder: in the Market-1501 layout afterwards.
         seed, train_identities, test_identities, cameras, progress: see `write_synthetic`.
 
     Raises:
-        UserError: `folder` holds something that was not drawn here, or see `write_synthetic`.
+        UserError: `folder` holds something that was not generated here, or see `write_synthetic`.
     """
     counts = {"train_identities": train_identities, "test_identities": test_identities, "cameras": cameras}
     wanted = {"seed": seed, **counts, "drawing": _version()}
@@ -37,7 +37,7 @@ def ensure_synthetic(
         if read_json(description) == wanted:
             return
     elif folder.exists() and any(folder.iterdir()):
-        raise UserError(f"{folder} holds files that were not drawn by this project: move them away")
+        raise UserError(f"{folder} holds files that this project did not generate: move them away")
     write_synthetic(folder, seed=seed, **counts, progress=progress)
     write_json(description, wanted)
 

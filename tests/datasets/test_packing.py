@@ -27,7 +27,7 @@ relaxed = settings(max_examples=40, deadline=None, suppress_health_check=[Health
 def test_pack_images_does_not_depend_on_workers(
     tmp_path: Path, write_image, monkeypatch: pytest.MonkeyPatch, workers: int
 ) -> None:
-    monkeypatch.setattr(packing, "IMAGES_A_WORKER", 32)  # else so few images are not worth a process
+    monkeypatch.setattr(packing, "IMAGES_PER_WORKER", 32)  # else so few images are not worth a process
     names = [f"{i:03d}.jpg" for i in range(150)]
     for name in names:
         write_image(tmp_path / name)

@@ -154,7 +154,7 @@ def test_epoch_batches_ignore_cameras_unless_aware_and_leave_inputs_alone() -> N
 @pytest.mark.parametrize(
     ("labels", "options", "message"),
     [
-        ([0, 0, 1, 1], {"batch": 7}, "sampler.batch must be a multiple of sampler.instances, got 7 and 2"),
+        ([0, 0, 1, 1], {"batch": 7}, "batch must be a multiple of instances, got 7 and 2"),
         ([-1] * 4, {}, "no cluster among 4 images.*raise clustering.eps or lower clustering.min_samples"),
         ([], {}, "no cluster among 0 images"),
         (
@@ -174,7 +174,7 @@ def test_epoch_batches_say_what_to_change(labels: list[int], options: dict[str, 
         "seed": 0,
         "epoch": 0,
     } | options
-    with pytest.raises(UserError, match=message):
+    with pytest.raises(ValueError, match=message):
         epoch_batches(np.array(labels, dtype=np.int64), None, **settings)
 
 

@@ -210,7 +210,7 @@ def test_write_prepared_folder_says_when_the_disk_fills_up(
 def test_write_prepared_folder_without_bad_images_equals_a_source_without_them(
     market_folder: Path, catalogue: pd.DataFrame, target: Path, workers: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(packing, "IMAGES_A_WORKER", 4)
+    monkeypatch.setattr(packing, "IMAGES_PER_WORKER", 4)
     monkeypatch.setattr(packing, "_CHUNK", 2)
     spoilt = spoil(market_folder, catalogue)
     whole = from_rows(row for row in catalogue.itertuples(index=False, name=None) if row[0] not in spoilt)

@@ -107,7 +107,7 @@ def dataset_folders(name: str, raw: Path, *, options: ReaderOptions = _DEFAULTS)
 def count_warning(name: str, catalogue: pd.DataFrame, *, test_size: int = _DEFAULTS.test_size) -> str | None:
     """Returns one line if the numbers of images, or else of identities, differ from the published ones, else None.
 
-    A subset may be intended, so this stops nobody; a truncated download should not go unnoticed.
+    A subset may be intended, so this is a warning; a truncated download should not go unnoticed.
     """
     published: Mapping[str, int]
     if name in PUBLISHED_IMAGES:

@@ -1,4 +1,4 @@
-"""Identities and cameras as people write them -> whole numbers."""
+"""From the names of identities and cameras to whole numbers."""
 
 import re
 from collections.abc import Iterable

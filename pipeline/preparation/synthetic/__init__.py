@@ -51,7 +51,7 @@ def write_synthetic(
         test_identities: people in query and gallery: the pids that follow.
         cameras: 2 to 9.
         images_per_camera: of each person, in each camera that sees them.
-        distractors: gallery pictures of people who are nobody's match (pid 0000).
+        distractors: gallery pictures of people who match no query (pid 0000).
         junk: gallery pictures that cut a test person badly (pid -1): to be left out of the ranking.
         height: of the pictures, in pixels.
         width: likewise.
@@ -94,7 +94,7 @@ def draw_images(
     occlusion: float = 0.15,
     workers: int | None = None,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Draws *other* people, by other cameras: nobody whom `write_synthetic` draws, with this seed or any other.
+    """Draws *other* people, by other cameras: none that `write_synthetic` draws, with this seed or any other.
 
     Args:
         seed: the same seed draws the same pictures.

@@ -31,7 +31,7 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True)
 class Shot:
-    """One picture to draw: which person, by which camera, the how-manieth; where it goes, if to a file."""
+    """One picture to draw: person, camera and index of the image, and its file if it is written."""
 
     person: int
     camera: int
