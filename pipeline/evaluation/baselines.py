@@ -1,4 +1,4 @@
-"""Features without learning, for the report: what a colour histogram of horizontal stripes finds.
+"""What a training has to beat: its network before the first step, and what a colour histogram finds.
 
 Stripes follow Gray & Tao, Viewpoint Invariant Pedestrian Recognition, ECCV 2008 (head, torso, legs each have their
 colours); the square root makes the cosine of two histograms their Bhattacharyya coefficient.
@@ -6,13 +6,40 @@ colours); the square root makes the cosine of two histograms their Bhattacharyya
 Shapes: images (N, H, W, 3) uint8, features (N, D) with D = stripes * bins^3.
 """
 
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.common.errors import UserError
+from pipeline.common.seeding import seed_everything
+from pipeline.evaluation.test_set import Embed
+from pipeline.model.embedding import embed_shown
+from pipeline.model.saved import build_of
 
 # Images are read a few at a time, so that a memory-mapped store stays on disk.
 CHUNK_IMAGES = 256
+
+
+def baselines(settings: Mapping[str, Any], *, weights: Path | None) -> dict[str, Embed]:
+    """Name -> function of (images, title) that gives features, without any training on these images.
+
+    Args:
+        settings: of the training: its seed, and what its network is built from.
+        weights: that it started from, None for random ones: then there is no `pretrained`.
+
+    Raises:
+        UserError: the weights do not fit the network.
+    """
+    seed_everything(settings["seed"])
+    networks = {"untrained": build_of(settings)}
+    if weights is not None:
+        networks["pretrained"] = build_of(settings, weights=weights)
+    found: dict[str, Embed] = {name: partial(embed_shown, network) for name, network in networks.items()}
+    return found | {"colour_histogram": lambda images, _: colour_histogram(images)}
 
 
 def colour_histogram(images: NDArray[np.uint8], *, stripes: int = 6, bins: int = 8) -> NDArray[np.float32]:

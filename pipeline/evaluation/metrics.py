@@ -80,3 +80,9 @@ def metrics(scores: "RetrievalScores", prefix: str = "") -> dict[str, float]:
 def cmc_ranks() -> list[int]:
     """The ranks, from 1, of the CMC that the table needs."""
     return [metric.rank for metric in METRICS.values() if metric.rank is not None]
+
+
+def heading_of(name: str) -> str:
+    """The heading of a number in a table: `teacher_rank1` becomes `teacher Rank-1`, a name without a metric stays."""
+    who, _, key = name.rpartition("_")
+    return f"{who} {METRICS[key].heading}".strip() if key in METRICS else name

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from pipeline.common.errors import UserError
 from pipeline.common.files import read_json, write_json
 from pipeline.common.flatten import flatten
+from pipeline.evaluation.metrics import heading_of
 from pipeline.tracking.children import study_tags
 from pipeline.tracking.server import EXPERIMENT, answering, exists, find_experiment, open_client
 
@@ -65,6 +66,18 @@ class Run:
         points = [Metric(key, float(v), now, step) for key, v in values.items() if abs(float(v)) < float("inf")]
         with answering(self._client.tracking_uri):
             self._client.log_batch(self.id, metrics=points)
+
+    def log_scores(self, summary: Mapping[str, float], *, step: int) -> None:
+        """Adds the final scores, named as in the report; those that the run has already are not added again.
+
+        Args:
+            summary: as reports/summary.json holds them.
+            step: the last epoch.
+        """
+        with answering(self._client.tracking_uri):
+            known = self._client.get_run(self.id).data.metrics
+        named = {heading_of(key): float(value) for key, value in summary.items()}
+        self.log_metrics({name: value for name, value in named.items() if known.get(name) != value}, step=step)
 
     def log_artifact(self, path: Path, folder: str | None = None) -> None:
         """Copies a file or a folder into the run."""

@@ -113,8 +113,8 @@ def test_all_stages_write_to_one_mlflow_run(finished: Any, copied: Any) -> None:
     epochs = recorded(copied, "select step from metrics where key = 'loss' order by step")
     assert epochs == [(1,), (2,)]
     latest = dict(recorded(copied, "select key, value from latest_metrics"))
-    wanted = {"mAP", "rank1", "rank5", "rank10", "mINP", "eps", "learning_rate", "num_clusters", "num_outliers"}
-    assert wanted | {"images_per_second", "student_mAP", "teacher_mAP", "untrained/mAP"} <= set(latest)
+    wanted = {"mAP", "Rank-1", "Rank-5", "Rank-10", "mINP", "eps", "learning_rate", "num_clusters", "num_outliers"}
+    assert wanted | {"images_per_second", "student_mAP", "teacher_mAP", "untrained mAP"} <= set(latest)
     assert latest["mAP"] == pytest.approx(read_json(copied.folder / "reports/metrics.json")["student"]["mAP"])
     assert dict(recorded(copied, "select key, value from params"))["clustering.eps"] == "0.6"
     tags = dict(recorded(copied, "select key, value from tags"))

@@ -1,0 +1,131 @@
+"""The evaluation of a finished training: scores of every candidate, clusters of the training images, diagnoses."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from torch import nn
+
+from pipeline.clustering import cluster_table
+from pipeline.common.files import replacing, write_json
+from pipeline.datasets.packed_images import PackedImages
+from pipeline.evaluation.baselines import baselines
+from pipeline.evaluation.candidates import Comparison, best_of_run, compare, summary_of
+from pipeline.evaluation.diagnostics.tables import diagnose, diagnose_clusters
+from pipeline.evaluation.metrics import MAIN
+from pipeline.evaluation.test_set import Embed, TestSet, why_not_scored
+from pipeline.model.embedding import embed_shown
+
+
+@dataclass(frozen=True, eq=False)
+class Results:
+    """What an evaluation found.
+
+    Attributes:
+        metrics: candidate -> key of a metric -> share in [0, 1]; `queries` and `clustering` hold counts.
+        cmc: column `rank` and one column per candidate.
+        clusters: path and cluster of every training image, see `cluster_table`.
+        tables: name -> table: the ranked lists and the diagnoses.
+        not_evaluated: why there are no scores; None where there are.
+        uses_cameras: whether the protocol takes images of the query's own camera out.
+        epochs: of the training.
+    """
+
+    metrics: dict[str, dict[str, float]]
+    cmc: pd.DataFrame
+    clusters: pd.DataFrame
+    tables: dict[str, pd.DataFrame]
+    not_evaluated: str | None
+    uses_cameras: bool
+    epochs: int
+
+    @property
+    def summary(self) -> dict[str, float]:
+        """See `summary_of`."""
+        return summary_of(self.metrics)
+
+    def write(self, *, reports: Path, tables: Path) -> None:
+        """Writes cmc.csv, clusters.csv, metrics.json and summary.json into `reports`, the rest into `tables`."""
+        files = {reports / "cmc.csv": self.cmc, reports / "clusters.csv": self.clusters}
+        files |= {tables / f"{name}.csv": table for name, table in self.tables.items()}
+        for path, table in files.items():
+            with replacing(path) as temporary:
+                table.to_csv(temporary, index=False, lineterminator="\n")
+        write_json(reports / "metrics.json", self.metrics)
+        write_json(reports / "summary.json", self.summary)
+        protocol = {"not_evaluated": self.not_evaluated, "uses_cameras": self.uses_cameras}
+        write_json(tables / "protocol.json", protocol)
+
+    def sentences(self) -> list[str]:
+        """What came out, for the terminal."""
+        found = self.metrics["clustering"]
+        clustered = found["images"] - found["outliers"]
+        said = [f"{clustered:,} of {found['images']:,} training images in {found['clusters']:,} clusters"]
+        if self.not_evaluated is None:
+            student, untrained = (self.metrics[name][MAIN.key] for name in ("student", "untrained"))
+            said.insert(0, f"student {MAIN.heading} {student:.1%}, untrained {untrained:.1%}")
+        return said
+
+
+def evaluate_training(
+    packed: PackedImages,
+    trained: tuple[nn.Module, nn.Module | None, Mapping[str, Any]],
+    *,
+    weights: Path | None,
+    history: pd.DataFrame,
+    rerank: bool,
+) -> Results:
+    """Scores the networks of a training beside the baselines, clusters its images, and looks for what went wrong.
+
+    Args:
+        packed: the images; without identities of query and gallery there are clusters alone.
+        trained: student, teacher (None where the method has none) and settings, as `load_model` gives them.
+        weights: that the training started from, None for random ones.
+        history: of the training, one row per epoch.
+        rerank: also score student and teacher after k-reciprocal re-ranking.
+
+    Raises:
+        UserError: the settings and the weights do not fit, or `history` lacks a metric.
+    """
+    student, teacher, settings = trained
+    train = packed.split("train")
+    features = embed_shown(student, train.images, "training images")
+    clusters = cluster_table(features, train.paths, epochs=settings["epochs"], **settings["clustering"])
+    found, uses_cameras = Comparison.empty(), False
+    if reason := why_not_scored(packed):
+        tables = diagnose_clusters(features, clusters["cluster"].to_numpy())
+    else:
+        test = TestSet(packed)
+        uses_cameras = test.uses_cameras
+        networks = _networks(student, teacher)
+        found = compare(test, networks | baselines(settings, weights=weights), rerank=networks if rerank else ())
+        assert found.features is not None
+        tables = diagnose(test, *found.features)
+    # Every run has the curve of a teacher, an empty one where it has no teacher: the curves of two runs compare.
+    cmc = found.cmc if reason or teacher is not None else found.cmc.assign(teacher=math.nan)
+    return Results(
+        metrics=found.metrics | best_of_run(history) | {"clustering": _counts(clusters)},
+        cmc=cmc,
+        clusters=clusters,
+        tables=tables | {"ranked_lists": found.ranked_lists},
+        not_evaluated=reason,
+        uses_cameras=uses_cameras,
+        epochs=settings["epochs"],
+    )
+
+
+def _networks(student: nn.Module, teacher: nn.Module | None) -> dict[str, Embed]:
+    """What the training made, the result first."""
+    networks = {"student": student, "teacher": teacher}
+    return {name: partial(embed_shown, network) for name, network in networks.items() if network is not None}
+
+
+def _counts(clusters: pd.DataFrame) -> dict[str, float]:
+    numbers = clusters["cluster"].to_numpy()
+    outliers = int(np.count_nonzero(numbers < 0))
+    return {"clusters": int(numbers.max()) + 1, "images": len(numbers), "outliers": outliers}
