@@ -40,19 +40,37 @@ def soft_neighbourhoods(
         threads: None is one for each core.
     """
     num_images, k1 = rank.shape
-    num_half = min(round(k1 / 2) + 1, k1)  # round half to even, as the published results did
-    full = np.full((num_images, k1), -1, np.int32)  # R(i, k1), then -1
-    half = np.full((num_images, num_half), -1, np.int32)  # H(i), then -1
-    rows = block_rows(num_images)
-    over_rows(partial(_reciprocal, rank, full, half), num_images, rows=rows, threads=threads)
-    sets = over_rows(partial(_expand, full, half), num_images, rows=rows, threads=threads)
-    starts, columns = _starts([lengths for lengths, _ in sets]), np.concatenate([found for _, found in sets])
+    starts, columns = expanded_sets(rank, num_half=round(k1 / 2) + 1, threads=threads)
     weights = similarities(embeddings, starts, columns, threads=threads)
+    rows = block_rows(num_images)
     over_rows(partial(_softmax_, starts, weights), num_images, rows=rows, threads=threads)
     V = Rows(starts, columns, weights)
     if k2 > 1:
         V = joined(over_rows(partial(_average, *V, rank[:, :k2]), num_images, rows=rows, threads=threads))
     return V
+
+
+def expanded_sets(
+    rank: NDArray[np.int32], *, num_half: int, threads: int | None = None
+) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
+    """The neighbourhoods of `soft_neighbourhoods`: that of image i is columns[starts[i] : starts[i + 1]].
+
+    Args:
+        rank: (N, k1) nearest neighbours, self first.
+        num_half: columns of `rank` that the half sets look at: k1 / 2 rounded half to even, as the published results
+            did, and 1; at most k1.
+        threads: None is one for each core.
+
+    Returns:
+        starts (N + 1,) and columns, those of an image in the order in which they were found.
+    """
+    num_images, k1 = rank.shape
+    full = np.full((num_images, k1), -1, np.int32)  # R(i, k1), then -1
+    half = np.full((num_images, min(num_half, k1)), -1, np.int32)  # H(i), then -1
+    rows = block_rows(num_images)
+    over_rows(partial(_reciprocal, rank, full, half), num_images, rows=rows, threads=threads)
+    sets = over_rows(partial(_expand, full, half), num_images, rows=rows, threads=threads)
+    return _starts([lengths for lengths, _ in sets]), np.concatenate([found for _, found in sets])
 
 
 def block_rows(num_images: int) -> int:

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from pipeline.clustering.neighbourhoods import expanded_sets
 from pipeline.common.errors import UserError
 from pipeline.common.kernels import compiled, over_rows
 from pipeline.evaluation import ranking
@@ -63,10 +64,7 @@ def _distances(
     num_queries = len(query)
     num = num_queries + len(gallery)
     rank, farthest = _neighbours(query, gallery, min(num, max(k1 + 1, k2)))
-    full = min(k1 + 1, rank.shape[1])
-    # Round half to even, as numpy.around does.
-    half = min(round(k1 / 2) + 1, rank.shape[1])
-    encoding = _encode(query, gallery, rank, farthest, full, half)
+    encoding = _encode(query, gallery, rank, farthest, k1)
     if k2 > 1:
         encoding = _expand_locally(encoding, rank[:, :k2])
     # The inverse index: for each image n, the gallery images whose encoding has n.
@@ -131,19 +129,15 @@ def _encode(
     gallery: NDArray[np.float32],
     rank: NDArray[np.int64],
     farthest: NDArray[np.float32],
-    full: int,
-    half: int,
+    k1: int,
 ) -> sparse.csr_array:
     """V (N, N): in row i, the normalised weights exp(-d) of the expanded reciprocal neighbours of i."""
-    sizes = np.empty(len(rank), dtype=np.int64)
-    over_rows(lambda start, stop: _expansion_sizes(rank, full, half, sizes, start, stop), len(rank), rows=ranking.BLOCK)
-    starts = np.concatenate([[0], np.cumsum(sizes)])
-    columns = np.empty(starts[-1], dtype=np.int32)
-    weights = np.empty(starts[-1], dtype=np.float32)
+    nearest = rank[:, : k1 + 1].astype(np.int32)
+    # Round half to even, as numpy.around does.
+    starts, columns = expanded_sets(nearest, num_half=round(k1 / 2) + 1)
+    weights = np.empty(len(columns), dtype=np.float32)
     over_rows(
-        lambda start, stop: _expansion_weights(
-            query, gallery, rank, farthest, full, half, starts, columns, weights, start, stop
-        ),
+        lambda start, stop: _weigh(query, gallery, farthest, starts, columns, weights, start, stop),
         len(rank),
         rows=ranking.BLOCK,
     )
@@ -160,44 +154,6 @@ def _expand_locally(encoding: sparse.csr_array, nearest: NDArray[np.int64]) -> s
     return (mean @ encoding).tocsr()
 
 
-@compiled
-def _reciprocal(image, rank, k, members):  # type: ignore[no-untyped-def]
-    """Writes R(image, k) = {j in rank[image, :k] : image in rank[j, :k]} to `members`; returns how many."""
-    count = 0
-    for j in rank[image, :k]:
-        for back in rank[j, :k]:
-            if back == image:
-                members[count] = j
-                count += 1
-                break
-    return count
-
-
-@compiled
-def _expansion(image, rank, full, half):  # type: ignore[no-untyped-def]
-    """R*(image), sorted: R(image, full) and the half sets that lie in it by more than two thirds."""
-    members = np.empty(full * (1 + half), dtype=np.int64)
-    own = _reciprocal(image, rank, full, members)
-    count = own
-    candidates = np.empty(half, dtype=np.int64)
-    for place in range(own):
-        size = _reciprocal(members[place], rank, half, candidates)
-        shared = 0
-        for candidate in candidates[:size]:
-            for member in members[:own]:
-                shared += candidate == member
-        if 3 * shared > 2 * size:
-            members[count : count + size] = candidates[:size]
-            count += size
-    return np.unique(members[:count])
-
-
-@compiled
-def _expansion_sizes(rank, full, half, sizes, start, stop):  # type: ignore[no-untyped-def]
-    for image in range(start, stop):
-        sizes[image] = len(_expansion(image, rank, full, half))
-
-
 @compiled(reorder_sums=True)
 def _dot(left, right):  # type: ignore[no-untyped-def]
     total = 0.0
@@ -207,15 +163,14 @@ def _dot(left, right):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def _expansion_weights(  # type: ignore[no-untyped-def]
-    query, gallery, rank, farthest, full, half, starts, columns, weights, start, stop
-):
+def _weigh(query, gallery, farthest, starts, columns, weights, start, stop):  # type: ignore[no-untyped-def]
+    """Sorts each row's columns and fills in their weights."""
     num_queries = len(query)
     for image in range(start, stop):
-        members = _expansion(image, rank, full, half)
         left = query[image] if image < num_queries else gallery[image - num_queries]
+        members = columns[starts[image] : starts[image + 1]]
+        members.sort()
         values = weights[starts[image] : starts[image + 1]]
-        columns[starts[image] : starts[image + 1]] = members
         total = np.float32(0)
         for place in range(len(members)):
             member = members[place]
