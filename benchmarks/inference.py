@@ -1,8 +1,8 @@
-"""Embeddings a second: PyTorch against ONNX Runtime, with the same number of threads, on the same pictures.
+"""Embeddings per second: PyTorch against ONNX Runtime, with the same number of threads, on the same pictures.
 
 The network is the paper's by default, with random weights, which compute as fast as trained ones. Both read packed
-8-bit images, normalise them and give embeddings on the processor, as `evaluate` does. The two take turns, a round
-each, so that a machine that slows down slows both; the ratio is that of the medians.
+8-bit images, normalize them and give embeddings on the processor, as `evaluate` does. The two take turns,
+round by round, so that a machine that slows down slows both; the ratio is that of the medians.
 """
 
 import argparse
@@ -49,7 +49,7 @@ def main() -> None:
         rates = measure(ways, num_images=len(images), rounds=options.rounds)
 
     print(f"{options.backbone}, {options.height} x {options.width}, {what}")
-    print(f"{len(images)} images a round, {options.rounds} rounds, {options.threads} threads each, float32")
+    print(f"{len(images)} images per round, {options.rounds} rounds, {options.threads} threads each, float32")
     print(f"{'':16}{'images/s, median':>18}{'min':>10}{'max':>10}")
     for name, found in rates.items():
         print(f"{name:16}{statistics.median(found):18,.1f}{min(found):10,.1f}{max(found):10,.1f}")
@@ -58,7 +58,7 @@ def main() -> None:
 
 
 def measure(ways: dict[str, Callable[[], object]], *, num_images: int, rounds: int) -> dict[str, list[float]]:
-    """Images a second of each way in each round, after one that does not count."""
+    """Images per second of each way in each round, after one that does not count."""
     rates: dict[str, list[float]] = {name: [] for name in ways}
     for number in range(rounds + 1):
         for name, compute in ways.items():

@@ -4,8 +4,8 @@ from typing import Annotated
 
 import typer
 
-import pipeline.common.paths as at
 import stages
+from pipeline.common import paths
 from pipeline.config.load import read_settings
 from pipeline.model.starting_weights import place_starting_weights
 
@@ -24,16 +24,16 @@ def pretrained(
     fetched and verified. Writes data/pretrained/: weights.* (none for `pretrained: none`), weights.json, settings.yaml.
     """
     settings = read_settings()
-    told = place_starting_weights(
+    message = place_starting_weights(
         settings.pretrained,
         backbone=settings.backbone,
-        folder=at.PRETRAINED,
-        downloads=at.raw() / "weights",
-        checkout=at.checkout(),
+        folder=paths.PRETRAINED,
+        downloads=paths.raw() / "weights",
+        checkout=paths.checkout(),
         mirror=mirror,
     )
-    settings.write(at.PRETRAINED / "settings.yaml", "backbone", "pretrained")
-    print(told)
+    settings.write(paths.PRETRAINED / "settings.yaml", "backbone", "pretrained")
+    print(message)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The images of a folder that show what an image shows: what a trained network is for."""
+"""Searches a folder of crops for the images that show what a query shows. No stage of dvc.yaml."""
 
 import sys
 from pathlib import Path
@@ -6,26 +6,26 @@ from typing import Annotated
 
 import typer
 
-import pipeline.common.paths as at
 import stages
+from pipeline.common import paths
 from pipeline.common.errors import UserError
 from pipeline.common.text import one_line
 from pipeline.inference.embedder import open_embedder
 from pipeline.model.saved import MODEL_FILE
 from pipeline.search.gallery import open_gallery
 from pipeline.search.queries import open_queries, search_gallery
-from pipeline.search.sheets import PLACES, SHOWN, told, write_search
+from pipeline.search.sheets import PLACES, SHOWN, lists_text, write_search
 
 
 def search(
     queries: Annotated[list[Path], typer.Argument(metavar="QUERY...", help="Image files, or folders of images.")],
     gallery: Annotated[Path, typer.Option(help="Folder of crops that is searched, at any depth.")],
     top: Annotated[int, typer.Option(help="Places of a list.")] = 10,
-    model: Annotated[Path, typer.Option(help="The trained model.")] = at.MODEL / MODEL_FILE,
+    model: Annotated[Path, typer.Option(help="The trained model.")] = paths.MODEL / MODEL_FILE,
     role: Annotated[
         str | None, typer.Option(help="Which of its networks: student (default) or teacher; an exported one has one.")
     ] = None,
-    output: Annotated[Path, typer.Option(help="Folder for what is written.")] = at.REPORTS / "search",
+    output: Annotated[Path, typer.Option(help="Folder for what is written.")] = paths.REPORTS / "search",
     skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Leave images out that cannot be read.")] = False,
 ) -> None:
     """Ranks the crops of a folder by how much they look like each query; needs no camera and no labels.
@@ -39,12 +39,12 @@ def search(
     _require_place(output, gallery)
     embedder = open_embedder(model, role=role)
     asked = open_queries(queries, embedder, skip_bad=skip_bad)
-    crops = open_gallery(gallery, embedder, at.scratch() / "search", skip_bad=skip_bad)
+    crops = open_gallery(gallery, embedder, paths.scratch() / "search", skip_bad=skip_bad)
     for warning in asked.warnings + crops.warnings:
         print(f"warning: {warning}", file=sys.stderr)
     print(f"{one_line(gallery)}: {len(crops.names):,} images, {crops.embedded:,} of them embedded now\n")
     lists = search_gallery(asked, crops, top=top)
-    print(told(lists) + "\n")
+    print(lists_text(lists) + "\n")
     height, width = embedder.size
     bad = [*asked.bad, *((str(gallery / name), reason) for name, reason in crops.bad)]
     files = write_search(lists, output, height=height, width=width, bad=bad)

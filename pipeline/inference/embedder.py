@@ -55,7 +55,7 @@ class Embedder:
         return width
 
     def embed(self, images: np.ndarray, title: str) -> np.ndarray:
-        """L2-normalised embeddings (N, D), float32, of images (N, H, W, 3), uint8, of `size`; shows progress.
+        """L2-normalized embeddings (N, D), float32, of images (N, H, W, 3), uint8, of `size`; shows progress.
 
         Raises:
             UserError: images of another size.
@@ -82,7 +82,7 @@ def open_embedder(path: Path, *, role: str | None = None, provider: str = "auto"
 
     Raises:
         UserError: unknown role or kind of file; no such file, or no model of this project; an exported model is of the
-            other role; or a provider that does not fit.
+            other role; or the provider cannot be used.
     """
     if role is not None and role not in ROLES:
         raise UserError(f"the network must be one of {', '.join(ROLES)}, got {role!r}")

@@ -20,7 +20,7 @@ def crops_to_check(prepared: Path, *, height: int, width: int) -> tuple[np.ndarr
         width: W. Images of another size are resized.
 
     Returns:
-        of shape (N, H, W, 3), uint8; and what they are, for the person.
+        of shape (N, H, W, 3), uint8; and what they are, for the user.
     """
     if (prepared / IMAGES).is_file():
         packed = PackedImages(prepared).images

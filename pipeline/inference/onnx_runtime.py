@@ -40,7 +40,8 @@ class OnnxNetwork:
         threads: of the processor; None = as many as torch has.
 
     Raises:
-        UserError: the file is missing, damaged or not ours; the provider is unknown, not installed or does not start.
+        UserError: the file is missing, damaged or not ours; the provider is not installed or does not start.
+        ValueError: unknown provider.
     """
 
     def __init__(self, path: Path, *, provider: str = "auto", threads: int | None = None) -> None:
@@ -91,7 +92,7 @@ def _chosen(provider: str) -> str:
     if provider == "auto":
         return "cuda" if torch.cuda.is_available() and _CUDA[0] in installed else "cpu"
     if provider not in PROVIDERS:
-        raise UserError(f"provider must be auto or one of {', '.join(PROVIDERS)}, got {provider!r}")
+        raise ValueError(f"provider must be auto or one of {', '.join(PROVIDERS)}, got {provider!r}")
     if _name(PROVIDERS[provider][0]) not in installed:
         there = ", ".join(name for name, entries in PROVIDERS.items() if _name(entries[0]) in installed)
         raise UserError(

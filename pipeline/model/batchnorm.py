@@ -1,20 +1,20 @@
-"""Batch normalisation in groups of images, so that a result does not depend on how many processes made it.
+"""Batch normalization in groups of images, so that a result does not depend on how many processes made it.
 
 The published DCCC runs spread a batch of 256 over 4 GPUs with DataParallel: every BatchNorm saw 64 images, while the
 loss and the memory saw all 256. The same batch on one GPU is another algorithm (statistics over 256 images), and the
-scores of this field are known to move with it. So the group is a setting here, `group_size`: one process normalises
+scores of this field are known to move with it. So the group is a setting here, `group_size`: one process normalizes
 its 256 images as 4 groups of 64, four processes have one group each, and both compute the same.
 
-The running statistics have to agree as well. Torch moves them during the forward pass, once for each call, so one
+The running statistics have to agree as well. Torch moves them during the forward pass, once per call, so one
 process with 4 groups would move them 4 times and four processes would each hold their own. Here the forward pass only
-keeps the statistics of its groups, and `commit_statistics_` moves the running ones once a step, by the mean over all
-groups of all processes. Statistics are those of `torch.nn.BatchNorm2d`: biased variance to normalise, unbiased
+keeps the statistics of its groups, and `commit_statistics_` moves the running ones once per step, by the mean over all
+groups of all processes. Statistics are those of `torch.nn.BatchNorm2d`: biased variance to normalize, unbiased
 variance for the running one.
 
-Source: Ioffe & Szegedy, "Batch Normalization", ICML 2015; groups as in "ghost" batch normalisation (Hoffer et al.,
+Source: Ioffe & Szegedy, "Batch Normalization", ICML 2015; groups as in "ghost" batch normalization (Hoffer et al.,
 "Train longer, generalize better", NeurIPS 2017).
 
-Shapes: B images of this process, C channels, g images a group (`group_size`), G = B / g groups, S = sum of 2 C over
+Shapes: B images of this process, C channels, g images per group (`group_size`), G = B / g groups, S = sum of 2 C over
 all layers.
 """
 
@@ -24,13 +24,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pipeline.common.errors import UserError
-
 MOMENTUM = 0.1  # share of the new statistics, torch's default
 
 
 def group_size(model: nn.Module) -> int | None:
-    """g, the images that the grouped BatchNorms of `model` normalise together; None where it has no such limit."""
+    """g, the images that the grouped BatchNorms of `model` normalize together; None where it has no such limit."""
     return next((layer.group_size for layer in model.modules() if isinstance(layer, _Grouped)), None)
 
 
@@ -44,9 +42,9 @@ def take_statistics_(model: nn.Module) -> Tensor:
 def commit_statistics_(
     model: nn.Module, rows: Tensor | None = None, *, reduce: Callable[[Tensor], Tensor] | None = None
 ) -> None:
-    """Moves the running statistics of every grouped BatchNorm of `model`, once, by those of a step.
+    """Moves the running statistics of every grouped BatchNorm of `model`, once, by those of one step.
 
-    Call it once a step, after a forward pass in train mode, for the student and for the teacher. Both running
+    Call it once per step, after a forward pass in train mode, for the student and for the teacher. Both running
     statistics become (1 - m) old + m x mean over all groups, m = `MOMENTUM` unless a layer was told another. The mean
     is summed group by group in the order of the rows, so the same rows give the same bits whatever the number of
     processes and threads.
@@ -89,7 +87,7 @@ class _Grouped(nn.modules.batchnorm._BatchNorm):
         """
         Args:
             num_features: C.
-            group_size: g, images a group; None = the whole batch of this process is one group.
+            group_size: g, images per group; None = the whole batch of this process is one group.
             eps: added to the variance.
             momentum: share of the new statistics in the running ones.
             affine: scale and shift by learned parameters.
@@ -101,7 +99,7 @@ class _Grouped(nn.modules.batchnorm._BatchNorm):
         self.group_statistics: Tensor | None = None
 
     def forward(self, x: Tensor) -> Tensor:
-        """Normalises each group by its own statistics (train), or everything by the running ones (eval).
+        """Normalizes each group by its own statistics (train), or everything by the running ones (eval).
 
         Args:
             x: (B, C) or (B, C, H, W), float.
@@ -110,7 +108,7 @@ class _Grouped(nn.modules.batchnorm._BatchNorm):
             The shape and memory format of `x`.
 
         Raises:
-            UserError: in train mode, if B is not a multiple of the group size or a group has one value a channel.
+            ValueError: in train mode, B is not a multiple of the group size, or a group has one value per channel.
         """
         self._check_input_dim(x)
         if not self.training:
@@ -145,14 +143,9 @@ class _Grouped(nn.modules.batchnorm._BatchNorm):
         batch = x.shape[0]
         size = batch if self.group_size is None else self.group_size
         if batch == 0 or batch % size:
-            raise UserError(
-                f"the batch of a process must be a multiple of bn_group, got {batch} images and bn_group {size}: "
-                "change the batch size, the number of processes or bn_group"
-            )
+            raise ValueError(f"the batch of a process must be a multiple of group_size {size}, got {batch} images")
         if size * x[0, 0].numel() < 2:
-            raise UserError(
-                "BatchNorm cannot normalise a group of one image: use at least 2 images a process and bn_group >= 2"
-            )
+            raise ValueError("a group of one value per channel cannot be normalized: group_size must be 2 or more")
         return size
 
 

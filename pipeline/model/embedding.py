@@ -29,7 +29,7 @@ def embed(
     size: int = 1,
     advance: Callable[[int], None] | None = None,
 ) -> torch.Tensor:
-    """L2-normalised embeddings of the images that are this process's share; zeros in the rows of the others.
+    """L2-normalized embeddings of the images that are this process's share; zeros in the rows of the others.
 
     The sum over all processes is the embedding of every image. The model is in eval mode during the call and in the
     mode that it had afterwards. Images are read in chunks, so a memory-mapped array stays on disk.

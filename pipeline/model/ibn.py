@@ -1,7 +1,7 @@
-"""IBN-a: instance normalisation on the first half of the channels, batch normalisation on the rest.
+"""IBN-a: instance normalization on the first half of the channels, batch normalization on the rest.
 
 Source: Pan, Luo, Shi & Tang, "Two at Once: Enhancing Learning and Generalization Capacities via IBN-Net", ECCV 2018.
-In layer1 to layer3 it takes the place of the first normalisation of each bottleneck; layer4 stays plain. The names
+In layer1 to layer3 it takes the place of the first normalization of each bottleneck; layer4 stays plain. The names
 `IN` and `BN` are those of the released weights.
 
 Shapes: B images, C channels.
@@ -24,7 +24,7 @@ def insert_ibn_(trunk: ResNet, *, norm_layer: NormLayer) -> None:
 
 
 class IBN(nn.Module):
-    """Instance-batch normalisation, (B, C, H, W) -> (B, C, H, W)."""
+    """Instance-batch normalization, (B, C, H, W) -> (B, C, H, W)."""
 
     def __init__(self, num_features: int, *, norm_layer: NormLayer) -> None:
         super().__init__()

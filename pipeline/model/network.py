@@ -45,16 +45,17 @@ def build(
             built for the images of its published weights.
 
     Raises:
-        UserError: for an unknown name, a size out of range, or weights that do not fit.
+        UserError: unknown backbone, or weights that do not fit.
+        ValueError: another argument is out of its range.
     """
     if backbone not in BACKBONES and not is_timm(backbone):
         raise UserError(f"backbone must be one of {', '.join(BACKBONES)} or {PREFIX}<name>, got {backbone!r}")
     if pooling not in POOLINGS:
-        raise UserError(f"pooling must be one of {', '.join(POOLINGS)}, got {pooling!r}")
+        raise ValueError(f"pooling must be one of {', '.join(POOLINGS)}, got {pooling!r}")
     if features < 0:
-        raise UserError(f"features must be 0 (no embedding) or the width of the embedding, got {features}")
+        raise ValueError(f"features must be 0 (no embedding) or the width of the embedding, got {features}")
     if bn_group is not None and bn_group < 2:
-        raise UserError(f"bn_group must be at least 2 images, got {bn_group}")
+        raise ValueError(f"bn_group must be at least 2 images, got {bn_group}")
     trunk: Trunk | TimmTrunk
     if is_timm(backbone):
         trunk = TimmTrunk(backbone, image_size=image_size, group_size=bn_group)
@@ -85,7 +86,7 @@ class Network(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """
         Args:
-            images: (B, 3, H, W) float, normalised by the ImageNet statistics.
+            images: (B, 3, H, W) float, normalized by the ImageNet statistics.
 
         Returns:
             (B, D), rows of length 1, float32 also under autocast.

@@ -1,9 +1,9 @@
-"""Global pooling of feature maps to one vector an image.
+"""Global pooling of feature maps to one vector per image.
 
 The result is float32 or wider whatever autocast made of the maps: an average kept in bfloat16 would have three
 significant digits.
 
-Source: generalised mean: Radenović, Tolias & Chum, "Fine-tuning CNN Image Retrieval with No Human Annotation",
+Source: generalized mean: Radenović, Tolias & Chum, "Fine-tuning CNN Image Retrieval with No Human Annotation",
 TPAMI 2019.
 
 Shapes: (B, C, H, W) -> (B, C).
@@ -41,7 +41,7 @@ class AverageMaxPool(nn.Module):
         return self.average(maps) + self.maximum(maps)
 
 
-class GeneralisedMeanPool(nn.Module):
+class GeneralizedMeanPool(nn.Module):
     """(mean of x^p)^(1/p) with one learned p: 1 is the mean, infinity the maximum; it starts at 3."""
 
     def __init__(self, *, p: float = 3.0, floor: float = 1e-6) -> None:
@@ -61,7 +61,7 @@ class GeneralisedMeanPool(nn.Module):
 
 POOLINGS: dict[str, Callable[[], nn.Module]] = {
     "avg": AveragePool,
-    "gem": GeneralisedMeanPool,
+    "gem": GeneralizedMeanPool,
     "max": MaxPool,
     "avg+max": AverageMaxPool,
 }

@@ -1,7 +1,7 @@
-"""What a feature extractor does with images, found out by one step on a copy without memory (device "meta").
+"""What a feature extractor does with images, observed in one step on a copy without memory (device "meta").
 
 Libraries of models declare their output in many ways, and some not at all. So the shape of the output, the layers of
-BatchNorm that take part, the parameters that do not, and whether chance does, are observed.
+BatchNorm that take part, the parameters that do not, and whether it draws random numbers, are observed.
 
 Shapes: B images, C channels, n tokens.
 """
@@ -37,7 +37,7 @@ class Probe:
     unused: tuple[str, ...]
 
 
-def probed(model: nn.Module, images: Tensor) -> Probe:
+def probe(model: nn.Module, images: Tensor) -> Probe:
     """Runs `model` in train mode, forward and backward.
 
     Args:
@@ -45,18 +45,18 @@ def probed(model: nn.Module, images: Tensor) -> Probe:
         images: (B, 3, H, W) on the same device.
 
     Raises:
-        ValueError: the model cannot serve as a trunk; the message says why, for a person.
+        ValueError: the model cannot serve as a trunk; the message says why.
     """
     rows: dict[str, list[int]] = {}
     layers = {name: module for name, module in model.named_modules() if isinstance(module, _BatchNorm)}
     hooks = [layer.register_forward_pre_hook(_remember(rows.setdefault(name, []))) for name, layer in layers.items()]
     with torch.inference_mode(False), torch.enable_grad():
-        with _Chance() as chance:
+        with _RandomDraws() as draws:
             output = model.train()(images)
         for hook in hooks:
             hook.remove()
-    if chance.drawn:
-        raise ValueError(f"it draws random numbers in training ({', '.join(sorted(chance.drawn))})")
+    if draws.names:
+        raise ValueError(f"it draws random numbers in training ({', '.join(sorted(draws.names))})")
     _stop_if_ungroupable(model, rows, len(images))
     kind, width, prefix = _form(model, output)
     names, parameters = zip(*model.named_parameters(), strict=True)
@@ -67,17 +67,17 @@ def probed(model: nn.Module, images: Tensor) -> Probe:
     return Probe(kind, width, prefix, tuple(name for name, seen in rows.items() if seen), unused)
 
 
-class _Chance(TorchDispatchMode):
+class _RandomDraws(TorchDispatchMode):
     """Collects the names of the operations that draw random numbers."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.drawn: set[str] = set()
+        self.names: set[str] = set()
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         if torch.Tag.nondeterministic_seeded in func.tags and _probability(func, args, kwargs) != 0:
-            self.drawn.add(func._schema.name.removeprefix("aten::"))
+            self.names.add(func._schema.name.removeprefix("aten::"))
         return func(*args, **kwargs)
 
 
@@ -99,8 +99,8 @@ def _remember(rows: list[int]) -> Any:
 def _stop_if_ungroupable(model: nn.Module, rows: dict[str, list[int]], batch: int) -> None:
     for name, seen in rows.items():
         if seen and seen != [batch]:
-            what = "runs several times" if len(seen) > 1 else "does not see one row an image"
-            raise ValueError(f"its BatchNorm {name} {what}, so its images cannot be normalised in groups")
+            what = "runs several times" if len(seen) > 1 else "does not see one row per image"
+            raise ValueError(f"its BatchNorm {name} {what}, so its images cannot be normalized in groups")
     for name, _ in model.named_buffers():
         place, _, own = name.rpartition(".")
         if own.startswith("running_") and not isinstance(model.get_submodule(place), _BatchNorm):

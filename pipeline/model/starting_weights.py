@@ -30,7 +30,7 @@ def place_starting_weights(
         mirror: base URL in place of the publisher's; for a backbone of timm, that of a mirror of its hub.
 
     Returns:
-        A sentence for the person.
+        A sentence for the user.
 
     Raises:
         UserError: unknown backbone, a file that is missing or cannot be read, or weights that cannot be fetched.

@@ -13,12 +13,12 @@ grouped one, dropout and stochastic depth are switched off, and attention is com
 fused kernels' gradients differ from run to run on a GPU). A model that still draws random numbers is refused, as is
 one whose BatchNorm does not see the images as its rows.
 
-Images arrive normalised by the ImageNet statistics; a model that was trained with others (many ViTs: 0.5 and 0.5)
+Images arrive normalized by the ImageNet statistics; a model that was trained with others (many ViTs: 0.5 and 0.5)
 gets them with its own.
 
 Source: Wightman, "PyTorch Image Models", https://github.com/huggingface/pytorch-image-models.
 
-Shapes: (B, 3, H, W) -> (B, C, h, w); C = `num_features`; h and w are the model's affair.
+Shapes: (B, 3, H, W) -> (B, C, h, w); C = `num_features`; h and w depend on the model.
 """
 
 import difflib
@@ -29,7 +29,7 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.common.errors import UserError
-from pipeline.model.probing import Probe, probed
+from pipeline.model.probing import Probe, probe
 from pipeline.model.timm_batchnorm import group_batchnorms_
 
 if TYPE_CHECKING:
@@ -110,26 +110,26 @@ class TimmTrunk(nn.Module):
         config = timm_config(backbone)
         self.name = backbone
         self.image_size: tuple[int, int] = image_size or (config.input_size[1], config.input_size[2])
-        probe = self._probe()
-        self.num_features: int = probe.width
+        found = self._probe()
+        self.num_features: int = found.width
         # "timm" and not "model", so that no name of timm's is taken for a prefix, or for one of our neck.
-        self.timm = _without_chance(create(backbone, image_size=self.image_size, **HEADLESS))
+        self.timm = _deterministic(create(backbone, image_size=self.image_size, **HEADLESS))
         try:
-            group_batchnorms_(self.timm, probe.batchnorms, group_size=group_size)
+            group_batchnorms_(self.timm, found.batchnorms, group_size=group_size)
         except ValueError as error:
             raise _unusable(backbone, self.image_size, error) from error
-        for name in probe.unused:
+        for name in found.unused:
             self.timm.get_parameter(name).requires_grad_(False)
-        self._kind, self._prefix = probe.kind, probe.prefix
+        self._kind, self._prefix = found.kind, found.prefix
         # (x std + mean - its mean) / its std
         std, mean = torch.tensor(IMAGENET_STD), torch.tensor(IMAGENET_MEAN)
         own_std, own_mean = torch.tensor(config.std), torch.tensor(config.mean)
-        self._renormalise = (tuple(config.mean), tuple(config.std)) != (IMAGENET_MEAN, IMAGENET_STD)
+        self._renormalize = (tuple(config.mean), tuple(config.std)) != (IMAGENET_MEAN, IMAGENET_STD)
         self.register_buffer("scale", (std / own_std).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("shift", ((mean - own_mean) / own_std).view(1, 3, 1, 1), persistent=False)
 
     def forward(self, images: Tensor) -> Tensor:
-        if self._renormalise:
+        if self._renormalize:
             images = images * self.scale + self.shift
         features = self.timm(images)
         if self._kind == "NCHW":
@@ -139,11 +139,11 @@ class TimmTrunk(nn.Module):
         return features[:, self._prefix :].transpose(1, 2).unsqueeze(3)  # (B, n, C) -> (B, C, n, 1)
 
     def _probe(self) -> Probe:
-        """What the model does with images, found out on one without memory."""
+        """What the model does with images, observed on one without memory."""
         with torch.random.fork_rng(devices=[]), torch.device("meta"):
-            model = _without_chance(create(self.name, image_size=self.image_size, **HEADLESS))
+            model = _deterministic(create(self.name, image_size=self.image_size, **HEADLESS))
         try:
-            return probed(model, torch.empty(2, 3, *self.image_size, device="meta"))
+            return probe(model, torch.empty(2, 3, *self.image_size, device="meta"))
         except Exception as error:  # as in `create`
             raise _unusable(self.name, self.image_size, error) from error
 
@@ -156,7 +156,7 @@ def _names() -> tuple[str, ...]:
     return tuple(dict.fromkeys((*timm.list_models(), *timm.list_models(include_tags=True))))
 
 
-def _without_chance(model: nn.Module) -> nn.Module:
+def _deterministic(model: nn.Module) -> nn.Module:
     """Switches off what draws random numbers in train mode, and the attention that is not repeatable."""
     from timm.layers.drop import DropPath
 

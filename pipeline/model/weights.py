@@ -42,9 +42,9 @@ SHOWN = 8  # names of each kind in a message
 
 @dataclass(frozen=True)
 class LoadedWeights:
-    """What was done on purpose, for the person: names as in the file, and as in the network."""
+    """What was done on purpose, for the user: names as in the file, and as in the network."""
 
-    left_out: tuple[str, ...]  # in the file, not in the network: classifier, teacher, optimiser state
+    left_out: tuple[str, ...]  # in the file, not in the network: classifier, teacher, optimizer state
     initial: tuple[str, ...]  # in the network, not in the file: pooling, embedding and neck, BatchNorm counters
 
 

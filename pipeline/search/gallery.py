@@ -58,7 +58,7 @@ class Gallery:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """One line each, of what a person should know."""
+        """One line each, of what the user should know."""
         lines = []
         if self.damaged:
             where = f"{len(self.damaged)} files in {self.damaged[0].parent}"

@@ -1,4 +1,4 @@
-"""The images that a person asks for, and what a gallery answers.
+"""The images that the user searches for, and what a gallery answers.
 
 Q: queries · D: width of an embedding.
 """
@@ -42,7 +42,7 @@ class Queries:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """One line each, of what a person should know."""
+        """One line each, of what the user should know."""
         return (f"left out: {_unreadable(self.bad, len(self.names) + len(self.bad))}",) if self.bad else ()
 
 

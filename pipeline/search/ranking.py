@@ -37,16 +37,17 @@ def rank_gallery(
     """Ranks a gallery that comes in parts, in any order: the result does not depend on how it was cut.
 
     Args:
-        queries: (Q, D), L2-normalised.
-        parts: indices (n,) and L2-normalised embeddings (n, D) of some images, each image once.
+        queries: (Q, D), L2-normalized.
+        parts: indices (n,) and L2-normalized embeddings (n, D) of some images, each image once.
         top: K.
         left_out: for each query, images of the gallery that are not for its list.
 
     Raises:
-        UserError: `top` below 1, or embeddings of different widths.
+        UserError: embeddings of different widths.
+        ValueError: `top` is below 1.
     """
     if top < 1:
-        raise UserError(f"top must be at least 1, got {top}")
+        raise ValueError(f"top must be at least 1, got {top}")
     assert len(left_out) == len(queries)
     best = Ranking(np.full((len(queries), top), -1, np.int64), np.full((len(queries), top), -np.inf, np.float32))
     width = top + SPARE + max(map(len, left_out), default=0)

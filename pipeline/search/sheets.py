@@ -77,23 +77,26 @@ def write_search(
     return sorted(files)
 
 
-def told(lists: Sequence[Found]) -> str:
-    """The lists as a person reads them in a terminal, of the first `SHOWN` queries."""
-    return "\n\n".join(_told(found) for found in lists[:SHOWN])
+def lists_text(lists: Sequence[Found]) -> str:
+    """The lists of the first `SHOWN` queries as text for a terminal."""
+    return "\n\n".join(_list_text(found) for found in lists[:SHOWN])
 
 
-def _told(found: Found) -> str:
-    left_out = f" (left out of its own list: {', '.join(found.own)})" if found.own else ""
+def _list_text(found: Found) -> str:
+    own = ", ".join(map(one_line, found.own))
+    left_out = f" (left out of its own list: {own})" if own else ""
     lines = [f"{one_line(found.query)}{left_out}"]
     if not found.hits:
         return f"{lines[0]}\n  there is no other image in the gallery"
     lines.append("  rank  similarity  path")
-    lines += [f"  {rank:4}  {hit.similarity:10.4f}  {hit.path}" for rank, hit in enumerate(found.hits, start=1)]
+    lines += [
+        f"  {rank:4}  {hit.similarity:10.4f}  {one_line(hit.path)}" for rank, hit in enumerate(found.hits, start=1)
+    ]
     return "\n".join(lines)
 
 
 def search_sheets(lists: Sequence[Found], *, height: int, width: int) -> Iterator[Picture]:
-    """Draws the first `PLACES` places of the first `SHOWN` queries, one row a query, as `search`, `search-2`, ...
+    """Draws the first `PLACES` places of the first `SHOWN` queries, one row per query, as `search`, `search-2`, ...
 
     Raises:
         UserError: an image cannot be read any more.
@@ -137,6 +140,6 @@ def _sheet(name: str, rows: Sequence[tuple[Found, np.ndarray, list[np.ndarray]]]
                 draw_image(ax, image, left=left, top=top, aspect=aspect)
                 label = f"{place + 1} · {found.hits[place].similarity:.3f}"
                 ax.text(left + 0.5, top + aspect + 0.22, label, fontsize=7.5, ha="center")
-        png = png_bytes(figure, dpi=128)  # in all its colours: they are what a person compares
+        png = png_bytes(figure, dpi=128)  # in all its colours: they are what the user compares
     alt = f"{count(len(rows), 'query')} with up to {count(places, 'image')} of the gallery, the most similar first."
     return Picture(name=name, alt=alt, caption="At the left the query; below each image its rank and cosine.", png=png)

@@ -8,7 +8,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from pipeline.common.errors import UserError
 from pipeline.model.batchnorm import GroupedBatchNorm1d, GroupedBatchNorm2d, commit_statistics_
 
 
@@ -241,11 +240,11 @@ def test_compiled_equals_eager():
 
 @pytest.mark.parametrize(("batch", "size"), [(3, 2), (2, 4), (0, 2)])
 def test_batch_that_is_no_multiple_of_the_group_is_refused(batch, size):
-    with pytest.raises(UserError, match=rf"multiple of bn_group, got {batch} images and bn_group {size}"):
+    with pytest.raises(ValueError, match=f"multiple of group_size {size}, got {batch} images"):
         GroupedBatchNorm1d(3, group_size=size)(torch.randn(batch, 3))
 
 
 @pytest.mark.parametrize("size", [None, 1])
 def test_group_of_one_value_is_refused(size):
-    with pytest.raises(UserError, match="group of one image"):
+    with pytest.raises(ValueError, match="group of one value per channel"):
         GroupedBatchNorm1d(3, group_size=size)(torch.randn(1, 3))

@@ -8,7 +8,7 @@ from pipeline.model.ibn import IBN
 
 
 @pytest.mark.parametrize("num_features", [6, 7])
-def test_ibn_normalises_each_half_in_its_way(num_features):
+def test_ibn_normalizes_each_half_in_its_way(num_features):
     torch.manual_seed(0)
     x = torch.randn(4, num_features, 5, 3) * 2 + 1
     y = IBN(num_features, norm_layer=nn.BatchNorm2d)(x)

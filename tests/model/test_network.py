@@ -19,11 +19,11 @@ def images(batch=4, height=32, width=16, seed=0):
 
 def train_step(network, *, batch=4):
     """One step of Adam on a contrast of two halves; the loss."""
-    optimiser = torch.optim.Adam([p for p in network.parameters() if p.requires_grad], lr=1e-3)
+    optimizer = torch.optim.Adam([p for p in network.parameters() if p.requires_grad], lr=1e-3)
     embeddings = network(images(batch))
     loss = (embeddings @ embeddings.detach().flip(0).T).diagonal().mean()
     loss.backward()
-    optimiser.step()
+    optimizer.step()
     commit_statistics_(network)
     return loss
 
@@ -179,11 +179,11 @@ def test_network_can_be_exported_with_a_dynamic_batch(features):
 def test_mistakes_are_named():
     with pytest.raises(UserError, match=r"backbone must be one of resnet18, .*, got 'resnet20'"):
         build("resnet20")
-    with pytest.raises(UserError, match=r"pooling must be one of avg, gem, max, avg\+max, got 'mean'"):
+    with pytest.raises(ValueError, match=r"pooling must be one of avg, gem, max, avg\+max, got 'mean'"):
         build(THIN, pooling="mean")
-    with pytest.raises(UserError, match=r"features must be 0 .*, got -1"):
+    with pytest.raises(ValueError, match=r"features must be 0 .*, got -1"):
         build(THIN, features=-1)
-    with pytest.raises(UserError, match="bn_group must be at least 2 images, got 1"):
+    with pytest.raises(ValueError, match="bn_group must be at least 2 images, got 1"):
         build(THIN, bn_group=1)
-    with pytest.raises(UserError, match="got 3 images and bn_group 2"):
+    with pytest.raises(ValueError, match="multiple of group_size 2, got 3 images"):
         build(THIN, bn_group=2)(images(3))

@@ -1,9 +1,12 @@
 """Global pooling against its formulas."""
 
+from typing import get_args
+
 import pytest
 import torch
 
-from pipeline.model.pooling import POOLINGS, GeneralisedMeanPool
+from pipeline.config.schema import Model
+from pipeline.model.pooling import POOLINGS, GeneralizedMeanPool
 
 
 @pytest.fixture
@@ -22,14 +25,14 @@ def test_pooling_toy():
 
 def test_gem_goes_from_mean_to_maximum(maps):
     positive = maps.abs() + 0.1
-    torch.testing.assert_close(GeneralisedMeanPool(p=1.0)(positive), positive.mean(dim=(2, 3)))
+    torch.testing.assert_close(GeneralizedMeanPool(p=1.0)(positive), positive.mean(dim=(2, 3)))
     torch.testing.assert_close(
-        GeneralisedMeanPool(p=300.0).double()(positive.double()), positive.double().amax(dim=(2, 3)), rtol=0.02, atol=0
+        GeneralizedMeanPool(p=300.0).double()(positive.double()), positive.double().amax(dim=(2, 3)), rtol=0.02, atol=0
     )
 
 
 def test_gem_learns_its_exponent_and_survives_zeros():
-    pool = GeneralisedMeanPool()
+    pool = GeneralizedMeanPool()
     maps = torch.zeros(2, 3, 4, 4, requires_grad=True)
     pool(maps).sum().backward()
     assert pool.p.item() == 3
@@ -47,3 +50,7 @@ def test_pooling_is_float32_or_wider(name, maps):
 def test_pooling_does_not_depend_on_the_layout(name, maps):
     pool = POOLINGS[name]()
     torch.testing.assert_close(pool(maps.to(memory_format=torch.channels_last)), pool(maps))
+
+
+def test_poolings_are_those_of_the_settings():
+    assert set(POOLINGS) == set(get_args(Model.model_fields["pooling"].annotation))

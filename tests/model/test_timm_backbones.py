@@ -11,7 +11,7 @@ from torch import nn
 from pipeline.common.errors import UserError
 from pipeline.model import build, commit_statistics_, take_statistics_
 from pipeline.model.batchnorm import GroupedBatchNorm1d, GroupedBatchNorm2d
-from pipeline.model.probing import Probe, _Chance, probed
+from pipeline.model.probing import Probe, _RandomDraws, probe
 from pipeline.model.timm_backbones import HEADLESS, IMAGENET_MEAN, IMAGENET_STD, TimmTrunk, is_timm, timm_config
 from pipeline.model.timm_batchnorm import GroupedBatchNormAct2d
 
@@ -56,12 +56,12 @@ def test_family_trains_a_step(name):
     maps = network.backbone(images(2))
     assert maps.shape == (2, *FAMILIES[name])
     trainable = [p for p in network.parameters() if p.requires_grad]
-    optimiser = torch.optim.Adam(trainable, lr=1e-3, eps=1e-20)  # moves what has the smallest of slopes
+    optimizer = torch.optim.Adam(trainable, lr=1e-3, eps=1e-20)  # moves what has the smallest of slopes
     for _ in range(2):  # behind a scale that starts at 0, nothing moves in the first
         _, statistics, slopes = gradients(network, images())
         for parameter, slope in zip(trainable, slopes, strict=True):
             parameter.grad = slope
-        optimiser.step()
+        optimizer.step()
         commit_statistics_(network, statistics)
     after = network.state_dict()
     assert all(torch.isfinite(tensor).all() for tensor in after.values())
@@ -252,11 +252,11 @@ def test_model_that_draws_random_numbers_is_refused():
             return x + torch.rand_like(x)
 
     with pytest.raises(ValueError, match=r"draws random numbers in training \(rand_like\)"):
-        probed(Noisy(), torch.empty(2, 3, 4, 4, device="meta"))
+        probe(Noisy(), torch.empty(2, 3, 4, 4, device="meta"))
     attention = nn.functional.scaled_dot_product_attention
     for dropout, refused in ((0.0, False), (0.1, True)):
         inputs = torch.rand(3, 1, 2, 4, 8)
-        with _Chance() as drawn:
+        with _RandomDraws() as drawn:
             attention(*inputs, dropout_p=dropout)
         assert bool(drawn.drawn) is refused
 
@@ -272,7 +272,7 @@ def test_model_is_probed_for_what_it_does():
             return self.norm(self.used(x))
 
     with torch.device("meta"):
-        found = probed(Odd(), torch.empty(2, 3, 4, 4))
+        found = probe(Odd(), torch.empty(2, 3, 4, 4))
     idle = ("unused.weight", "unused.bias", "idle.weight", "idle.bias")
     assert found == Probe("NCHW", 5, 0, ("norm",), idle)
 
@@ -292,7 +292,7 @@ def test_model_that_cannot_be_grouped_or_pooled_is_refused(change, match):
             return change(self[0], x)
 
     with torch.device("meta"), pytest.raises(ValueError, match=match):
-        probed(Odd(nn.BatchNorm2d(3)), torch.empty(2, 3, 4, 4))
+        probe(Odd(nn.BatchNorm2d(3)), torch.empty(2, 3, 4, 4))
 
 
 def test_model_with_other_running_statistics_is_refused():
@@ -303,7 +303,7 @@ def test_model_with_other_running_statistics_is_refused():
         model = nn.Sequential(Odd(3, 5, 1))
         model[0].register_buffer("running_scale", torch.ones(5))
         with pytest.raises(ValueError, match="keeps running statistics in 0.running_scale"):
-            probed(model, torch.empty(2, 3, 4, 4))
+            probe(model, torch.empty(2, 3, 4, 4))
 
 
 @pytest.mark.parametrize(

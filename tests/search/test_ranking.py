@@ -88,7 +88,7 @@ def test_ranking_leaves_its_input_alone():
 
 
 def test_top_below_one_is_refused():
-    with pytest.raises(UserError, match="top must be at least 1, got 0"):
+    with pytest.raises(ValueError, match="top must be at least 1, got 0"):
         rank_gallery(drawn(1, 2), [], top=0, left_out=[[], []])
 
 

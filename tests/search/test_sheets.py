@@ -12,7 +12,7 @@ from PIL import Image
 from pipeline.common.errors import UserError
 from pipeline.search import sheets
 from pipeline.search.queries import Found, Hit
-from pipeline.search.sheets import search_sheets, told, write_search
+from pipeline.search.sheets import lists_text, search_sheets, write_search
 
 SIZE: dict[str, Any] = {"height": 64, "width": 32}
 
@@ -37,7 +37,7 @@ def pixels(picture):
 
 
 def test_told_is_a_ranked_table(crops):
-    assert told([found(crops), found(crops, query="blue", hits=["red"], own=("blue.png", "b.png"))]) == (
+    assert lists_text([found(crops), found(crops, query="blue", hits=["red"], own=("blue.png", "b.png"))]) == (
         "people/red.png\n"
         "  rank  similarity  path\n"
         "     1      0.9000  green.png\n"
@@ -50,11 +50,11 @@ def test_told_is_a_ranked_table(crops):
 
 
 def test_told_says_that_there_is_nothing_else(crops):
-    assert told([found(crops, hits=(), own=("red.png",))]).endswith("\n  there is no other image in the gallery")
+    assert lists_text([found(crops, hits=(), own=("red.png",))]).endswith("\n  there is no other image in the gallery")
 
 
 def test_told_shows_a_strange_name_on_one_line(crops):
-    assert told([found(crops, name="a\nb.png")]).splitlines()[0] == "'a\\nb.png'"
+    assert lists_text([found(crops, name="a\nb.png")]).splitlines()[0] == "'a\\nb.png'"
 
 
 def test_sheet_shows_query_and_hits_in_order(crops):
@@ -77,7 +77,7 @@ def test_sheets_are_pages_of_a_few_queries_and_places(crops, monkeypatch):
     assert [sheet.name for sheet in pages] == ["search", "search-2", "search-3"]
     assert [sheet.alt.split(" with")[0] for sheet in pages] == ["2 queries", "2 queries", "1 query"]
     assert all("up to 3 images" in sheet.alt for sheet in pages)
-    assert told(lists).count("people/red.png") == 5
+    assert lists_text(lists).count("people/red.png") == 5
 
 
 def test_sheet_of_wide_images_and_of_an_empty_list(crops):
