@@ -113,7 +113,8 @@ class Browser:
         self._process = os.posix_spawn(CHROMIUM, arguments, os.environ, file_actions=actions, setpgroup=0)
         for end in high:
             os.close(end)
-        self._unread, self._number, self._events = b"", 0, []
+        self._unread, self._number = b"", 0
+        self._events: list[Any] = []
         return self
 
     def __exit__(self, *_: object) -> None:

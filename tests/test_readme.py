@@ -70,7 +70,7 @@ def clone(tmp_path_factory: pytest.TempPathFactory, mlflow_database: Path) -> Cl
     rows = []
     for part, split in (("bounding_box_train", "train"), ("query", "query"), ("bounding_box_test", "gallery")):
         for number, image in enumerate(sorted((drawn / part).glob("*.jpg"))):
-            pid, camera = re.fullmatch(r"(\d+)_c(\d).*", image.name).groups()  # type: ignore[union-attr]
+            pid, camera = re.fullmatch(r"(\d+)_c(\d).*", image.name).groups()
             name = f"{['north', 'south'][int(camera) - 1]}/{split}{number:04d}.jpg"
             target = clone.folder / "data/raw/mine" / name
             target.parent.mkdir(parents=True, exist_ok=True)

@@ -75,7 +75,7 @@ def test_settings_value_stands_above_the_method(tmp_path: Path) -> None:
 
 def test_settings_are_frozen() -> None:
     with pytest.raises(ValidationError, match="frozen"):
-        read_settings(ROOT / "params.yaml").clustering.eps = 0.5  # type: ignore[misc]
+        read_settings(ROOT / "params.yaml").clustering.eps = 0.5
 
 
 def test_settings_written_beside_a_result_read_back(tmp_path: Path) -> None:

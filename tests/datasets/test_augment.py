@@ -27,7 +27,7 @@ OPTIONS: dict[str, Any] = {"height": 64, "width": 32, "pad": 5, "flip": 0.5, "er
 
 
 def draw(batch: int, *, seed: int = 0, **changes: float) -> ViewParameters:
-    return draw_views(batch, **(OPTIONS | changes), generator=np.random.default_rng(seed))  # type: ignore[arg-type]
+    return draw_views(batch, **(OPTIONS | changes), generator=np.random.default_rng(seed))
 
 
 def random_images(batch: int, height: int, width: int, seed: int = 0) -> torch.Tensor:
@@ -148,7 +148,7 @@ def test_draw_views_follow_the_generator_alone() -> None:
         assert torch.equal(getattr(one, name), getattr(same, name))
         assert not torch.equal(getattr(one, name), getattr(other, name))
     generator = np.random.default_rng(0)  # two views of one batch differ
-    first, second = (draw_views(64, **OPTIONS, generator=generator) for _ in range(2))  # type: ignore[arg-type]
+    first, second = (draw_views(64, **OPTIONS, generator=generator) for _ in range(2))
     assert not torch.equal(first.shift, second.shift) and not torch.equal(first.flip, second.flip)
 
 

@@ -294,7 +294,7 @@ def test_read_image_lets_no_warning_through(tmp_path: Path, monkeypatch: pytest.
 def test_read_image_silences_the_tiff_library(tmp_path: Path, write_image, capfd: pytest.CaptureFixture[str]) -> None:
     data = bytearray(write_image(tmp_path / "a.tif", mode="1", compression="group4").read_bytes())
     with Image.open(tmp_path / "a.tif") as image:
-        (pixels,) = image.tag_v2[273]  # StripOffsets
+        (pixels,) = image.tag_v2[273]  # type: ignore[attr-defined]  # StripOffsets
     data[pixels : pixels + 8] = b"\1" * 8
     (tmp_path / "a.tif").write_bytes(data)
     with Image.open(tmp_path / "a.tif") as image, contextlib.suppress(OSError):

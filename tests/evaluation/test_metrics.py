@@ -1,6 +1,7 @@
 """The table of metrics, and that everything that shows scores follows it."""
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -71,7 +72,11 @@ def test_a_further_metric_reaches_terminal_and_files(rank20: Metric) -> None:
     scores = scores_of()
     student = metrics(scores)
     assert student["rank20"] == scores.cmc_curve[19] > scores.cmc_curve[9]
-    scored = {"student": student, "queries": {"all": 60.0, "valid": 60.0}, "clustering": {"clusters": 1, "outliers": 0}}
+    scored: dict[str, Any] = {
+        "student": student,
+        "queries": {"all": 60.0, "valid": 60.0},
+        "clustering": {"clusters": 1, "outliers": 0},
+    }
     heading, row, _ = table_of({key: scored[key] for key in ("student", "queries")}).splitlines()
     assert heading.endswith("   Rank-20") and row.endswith(rank20.percent(student["rank20"]))
     assert summary_of(scored)["rank20"] == student["rank20"]  # type: ignore[arg-type]

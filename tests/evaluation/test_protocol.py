@@ -2,6 +2,7 @@
 
 import tracemalloc
 from pathlib import Path
+from typing import Any
 
 import numba
 import numpy as np
@@ -100,7 +101,7 @@ def test_evaluate_depends_neither_on_chunks_nor_on_threads(monkeypatch):
     rng = np.random.default_rng(0)
     features = [rng.choice([-0.5, 0.5], (num, 4)).astype(np.float32) for num in (130, 70)]
     labels = [rng.integers(0, 6, num) for num in (130, 130, 70, 70)]
-    arguments = (features[0], *labels[:2], features[1], *labels[2:])
+    arguments: tuple[Any, ...] = (features[0], *labels[:2], features[1], *labels[2:])
     expected = evaluate(*arguments)
     for chunk_bytes, threads in ((1, 1), (9 * 4 * 70, 2), (129 * 4 * 70, 3)):
         monkeypatch.setattr(ranking, "CHUNK_BYTES", chunk_bytes)
@@ -118,7 +119,7 @@ def test_evaluate_does_not_depend_on_the_length_of_the_features():
     scale = 2.0 ** np.random.default_rng(0).integers(-3, 4, (len(gallery), 1)).astype(np.float32)
     for rerank in (False, True):
         expected = evaluate(*GOLDEN_SETS, rerank=rerank)
-        scores = evaluate(query * 4, *query_labels, gallery * scale, *gallery_labels, rerank=rerank)
+        scores = evaluate(query * 4, *query_labels, gallery * scale, *gallery_labels, rerank=rerank)  # type: ignore[call-arg]
         assert scores.mean_ap == pytest.approx(expected.mean_ap, abs=1e-6)
 
 
@@ -151,7 +152,7 @@ def test_evaluate_needs_little_memory_beyond_the_features(rerank, monkeypatch):
     query /= np.linalg.norm(query, axis=1, keepdims=True)
     gallery /= np.linalg.norm(gallery, axis=1, keepdims=True)
     labels = [rng.integers(0, 50, num) for num in (num_queries, num_queries, num_gallery, num_gallery)]
-    arguments = (query, *labels[:2], gallery, *labels[2:])
+    arguments: tuple[Any, ...] = (query, *labels[:2], gallery, *labels[2:])
     evaluate(*(array[:50] for array in arguments), rerank=rerank)  # compiles
     monkeypatch.setattr(ranking, "CHUNK_BYTES", 2**20)
     tracemalloc.start()

@@ -76,6 +76,7 @@ def test_rank_queries_agrees_with_a_loop(seed):
         length=5,
     )
     assert sorted(table["query"].unique()) == list(range(6))
+    q: Any
     for q, places in table.groupby("query"):
         allowed = [g for g in range(20) if not (gallery_ids[g] == ids[q] and gallery_cams[g] == cams[q])]
         best = sorted(allowed, key=lambda g: -float(query[q] @ gallery[g]))[:5]

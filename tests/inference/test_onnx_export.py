@@ -102,7 +102,7 @@ class Shifted:
     def __call__(self, path: Path, **options: Any) -> Any:
         network = OnnxNetwork(path, **options)
         right = network.embed
-        network.embed = lambda images: right(images) + np.float32(self._by)  # type: ignore[method-assign,assignment]
+        network.embed = lambda images: right(images) + np.float32(self._by)  # type: ignore[method-assign,assignment,misc]
         return network
 
 

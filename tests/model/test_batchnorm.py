@@ -1,6 +1,7 @@
 """Grouped BatchNorm against torch's own on each group, and one commit a step on any number of processes."""
 
 import copy
+from typing import Any
 
 import pytest
 import torch
@@ -140,12 +141,12 @@ def test_commit_is_bitwise_the_same_on_any_number_of_processes(num_processes):
         parts = [model(part) for model, part in zip(processes, images.chunk(num_processes), strict=True)]
         torch.testing.assert_close(torch.cat(parts), output)
         local = [
-            torch.cat([layer.group_statistics for layer in model if hasattr(layer, "group_statistics")], dim=1)
+            torch.cat([layer.group_statistics for layer in model if hasattr(layer, "group_statistics")], dim=1)  # type: ignore[misc]
             for model in processes
         ]
         commit_statistics_(single)
         for rank, model in enumerate(processes):
-            calls = []
+            calls: list[Any] = []
 
             def gather(rows, *, rank=rank, calls=calls, local=local):
                 calls.append(rows.shape)

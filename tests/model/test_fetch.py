@@ -35,7 +35,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def do_GET(self):
-        script, requests = self.server.script, self.server.requests
+        script, requests = self.server.script, self.server.requests  # type: ignore[attr-defined]
         requests.append(self.path)
         self.close_connection = True
         script[min(len(requests), len(script)) - 1](self)
@@ -132,7 +132,7 @@ def get(server, tmp_path, monkeypatch):
         if script:
             server.script = list(script)
         server.requests.clear()
-        fetched.waits.clear()
+        fetched.waits.clear()  # type: ignore[attr-defined]
         url = base_url or f"http://127.0.0.1:{server.server_port}/mirror/"
         return fetch_weights(
             "resnet18",
@@ -142,8 +142,8 @@ def get(server, tmp_path, monkeypatch):
             timeout=timeout,
         )
 
-    fetched.waits = []
-    monkeypatch.setattr(pooch.core, "time", SimpleNamespace(sleep=fetched.waits.append))
+    fetched.waits = []  # type: ignore[attr-defined]
+    monkeypatch.setattr(pooch.core, "time", SimpleNamespace(sleep=fetched.waits.append))  # type: ignore[attr-defined]
     return fetched
 
 

@@ -60,6 +60,7 @@ def test_model_computes_as_before_in_eval_mode(path: Path, pair: tuple[nn.Module
     for before, after in zip(pair, load_model(path)[:2], strict=True):
         assert not any(module.training for module in after.modules())
         with torch.no_grad():
+            assert after is not None
             assert torch.equal(after(images), before.eval()(images))
 
 

@@ -102,7 +102,8 @@ def test_trunk_computes_what_timm_does(name):
     fixed: dict[str, Any] = {"img_size": SIZE} if timm_config(f"timm/{name}").fixed_input_size else {}
     theirs = timm.create_model(name, **HEADLESS, **fixed).eval()
     theirs.load_state_dict(ours.timm.state_dict())
-    mean, std = torch.tensor(theirs.pretrained_cfg["mean"]), torch.tensor(theirs.pretrained_cfg["std"])
+    published: Any = theirs.pretrained_cfg
+    mean, std = torch.tensor(published["mean"]), torch.tensor(published["std"])
     pixels = torch.rand(2, 3, *SIZE)
     with torch.no_grad():
         imagenet = (pixels - torch.tensor(IMAGENET_MEAN).view(3, 1, 1)) / torch.tensor(IMAGENET_STD).view(3, 1, 1)
@@ -257,7 +258,7 @@ def test_model_that_draws_random_numbers_is_refused():
     for dropout, refused in ((0.0, False), (0.1, True)):
         inputs = torch.rand(3, 1, 2, 4, 8)
         with _RandomDraws() as drawn:
-            attention(*inputs, dropout_p=dropout)
+            attention(*inputs, dropout_p=dropout)  # type: ignore[misc]
         assert bool(drawn.drawn) is refused
 
 

@@ -34,13 +34,13 @@ class Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def do_HEAD(self):
-        self.server.heads.append(self.path)
-        script = self.server.script
-        script[min(len(self.server.heads), len(script)) - 1](self)
+        self.server.heads.append(self.path)  # type: ignore[attr-defined]
+        script = self.server.script  # type: ignore[attr-defined]
+        script[min(len(self.server.heads), len(script)) - 1](self)  # type: ignore[attr-defined]
 
     def do_GET(self):
-        self.server.gets.append(self.path)
-        self.server.get(self)
+        self.server.gets.append(self.path)  # type: ignore[attr-defined]
+        self.server.get(self)  # type: ignore[attr-defined]
 
     def log_message(self, *args):
         pass
@@ -126,7 +126,7 @@ def get(server, tmp_path, monkeypatch):
         server.script = list(script) or [linked]
         server.heads.clear()
         server.gets.clear()
-        fetched.waits.clear()
+        fetched.waits.clear()  # type: ignore[attr-defined]
         return fetch_timm_weights(
             backbone,
             tmp_path / "weights",
@@ -135,9 +135,9 @@ def get(server, tmp_path, monkeypatch):
             timeout=timeout,
         )
 
-    fetched.waits = []
-    monkeypatch.setattr(pooch.core, "time", SimpleNamespace(sleep=fetched.waits.append))
-    monkeypatch.setattr(_http, "time", SimpleNamespace(**vars(time) | {"sleep": fetched.waits.append}))
+    fetched.waits = []  # type: ignore[attr-defined]
+    monkeypatch.setattr(pooch.core, "time", SimpleNamespace(sleep=fetched.waits.append))  # type: ignore[attr-defined]
+    monkeypatch.setattr(_http, "time", SimpleNamespace(**vars(time) | {"sleep": fetched.waits.append}))  # type: ignore[attr-defined]
     return fetched
 
 

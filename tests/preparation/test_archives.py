@@ -9,6 +9,7 @@ import tarfile
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,7 +18,7 @@ from pipeline.preparation import archives
 from pipeline.preparation.archives import unpack_if_missing
 from pipeline.preparation.readers import FOLDERS
 
-KINDS = {
+KINDS: dict[str, Any] = {
     ".zip": None,
     ".tar": "w",
     ".tar.gz": "w:gz",

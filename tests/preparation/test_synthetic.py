@@ -39,7 +39,7 @@ def keys(folder: Path) -> list[tuple[int, int]]:
     """(pid, camera) of every file, by name."""
     matches = [NAME.fullmatch(path.name) for path in sorted(folder.iterdir())]
     assert all(matches), sorted(path.name for path in folder.iterdir())
-    return [(int(match[1]), int(match[2])) for match in matches]
+    return [(int(match[1]), int(match[2])) for match in matches if match]
 
 
 def test_write_synthetic_same_bytes_for_any_number_of_workers(tmp_path):
@@ -114,7 +114,7 @@ def test_write_synthetic_replaces_what_was_there(tmp_path):
 
 
 def test_write_synthetic_leaves_nothing_half_written(tmp_path, monkeypatch):
-    original, drawn = series.draw_person, []
+    original, drawn = series.draw_person, []  # type: ignore[attr-defined]
 
     def failing(*args, **kwargs):
         drawn.append(1)
@@ -201,7 +201,7 @@ def test_pictures_of_a_person_differ_between_cameras_and_from_shot_to_shot():
 
 def test_every_picture_has_a_scene_of_its_own(monkeypatch):
     scenes = []
-    original = picture.draw_background
+    original = picture.draw_background  # type: ignore[attr-defined]
 
     def watched(size, rng):
         scenes.append(original(size, rng))

@@ -33,7 +33,9 @@ class Page(HTMLParser):
 
     def __init__(self, text):
         super().__init__()
-        self.elements, self.open, self.text = [], [], []
+        self.elements: list[Any] = []
+        self.open: list[Any] = []
+        self.text: list[Any] = []
         self.feed(text)
         self.close()
         assert self.open == []

@@ -29,7 +29,7 @@ def project(new_project: Callable[[], Any], people: Path) -> Any:
     """A folder with a model whose weights are random, `crops/` with 40 people, and `query.jpg`, a copy of one."""
     project = new_project()
     torch.manual_seed(1)
-    networks = [build("resnet10_w32", **SETTINGS["model"]) for _ in range(2)]  # type: ignore[arg-type]
+    networks = [build("resnet10_w32", **SETTINGS["model"]) for _ in range(2)]
     save_model(project.folder / MODEL, *networks, settings=SETTINGS)
     for number, image in enumerate(sorted((people / "bounding_box_test").glob("*.jpg"))[:40]):
         target = project.folder / f"crops/{['north', 'south'][number % 2]}/{number:02}.jpg"

@@ -126,7 +126,8 @@ def _postgres_programs() -> Path:
 @contextmanager
 def postgres(log: Path) -> Iterator[str]:
     """A PostgreSQL cluster of its own with the empty database `mlflow`; its address for SQLAlchemy."""
-    programs, port, user = _postgres_programs(), free_port(), ()
+    programs, port = _postgres_programs(), free_port()
+    user: tuple[str, ...] = ()
     # Not below pytest's folder, where nobody but its owner may look: postgres refuses to run as root.
     folder = Path(tempfile.mkdtemp(prefix="reid-postgres-"))
     try:

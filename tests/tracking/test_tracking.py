@@ -117,7 +117,7 @@ def test_start_run_that_the_server_refuses_is_one_line(checkout: Path, monkeypat
 
 def test_start_run_waits_while_another_process_makes_the_database(checkout: Path) -> None:
     ended = threading.Event()
-    thread = threading.Thread(target=lambda: (start(checkout), ended.set()))
+    thread = threading.Thread(target=lambda: (start(checkout), ended.set()))  # type: ignore[func-returns-value]
     with (checkout / "mlflow.db.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         thread.start()

@@ -14,7 +14,7 @@ def in_processes(function: Any, size: int, folder: Path, *arguments: Any) -> lis
     """What `function(processes, *arguments)` returns in each of `size` gloo processes."""
     # Processes that start from one that has the imports already: seconds less for each.
     multiprocessing.set_forkserver_preload([function.__module__])
-    multiprocessing.start_processes(
+    multiprocessing.start_processes(  # type: ignore[attr-defined]
         _process, args=(size, folder, function, arguments), nprocs=size, start_method="forkserver"
     )
     return [torch.load(folder / f"{rank}.pt", weights_only=False) for rank in range(size)]

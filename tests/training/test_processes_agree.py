@@ -50,7 +50,8 @@ def splits() -> tuple[Split, Split, Split]:
     colours = rng.integers(0, 256, (NUM_IDENTITIES, 2, 3))
     train, rest = draw(colours, rng, each=8), draw(colours, rng, each=8)
     query = np.arange(len(rest.pids)) % 8 < 2
-    return train, *(Split(rest.images[rows], rest.cameras[rows], rest.pids[rows]) for rows in (query, ~query))
+    test = [Split(rest.images[rows], rest.cameras[rows], rest.pids[rows]) for rows in (query, ~query)]
+    return train, test[0], test[1]
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """Identities that the network takes for each other."""
 
 from collections import Counter
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -81,12 +82,17 @@ def test_confused_pairs_show_different_images_the_most_similar_first() -> None:
     assert len(table) == 4, "identity 0 is nobody: there is one pair"
     assert table["query"].is_unique and table["gallery"].is_unique
     assert table["similarity"].is_monotonic_decreasing
+    row: Any
     for row in table.itertuples():
         assert {query["ids"][row.query], gallery["ids"][row.gallery]} == {row.identity, row.other}
 
 
 def test_confused_pairs_of_a_network_that_confuses_nobody_are_none() -> None:
-    perfect = {"features": np.eye(4, dtype=np.float32)[[1, 2, 3]], "ids": np.arange(1, 4), "own": np.ones(3, int)}
+    perfect: dict[str, Any] = {
+        "features": np.eye(4, dtype=np.float32)[[1, 2, 3]],
+        "ids": np.arange(1, 4),
+        "own": np.ones(3, int),
+    }
     table = pairs_of(perfect, {**perfect, "own": np.full(3, 2)})
     assert tuple(table) == COLUMNS and table.empty
 

@@ -48,6 +48,7 @@ def test_diagnose_gathers_its_tables() -> None:
     assert tuple(places) == MAP_COLUMNS and len(places) == len(query) + len(gallery)
     for split, labelled in (("query", test.query), ("gallery", test.gallery)):
         here = places[places["split"] == split]
+        assert labelled.pids is not None
         np.testing.assert_array_equal(here["label"], labelled.pids[here["image"]])
     assert places[["x", "y"]].abs().max().max() <= 1
 

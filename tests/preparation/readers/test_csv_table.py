@@ -221,7 +221,7 @@ def numbers_by_hand(labels: list[str]) -> dict[str, int]:
     if all(set(label) <= digits for label in labels):
         return {label: int(label) for label in labels}
     zeros = {label for label in labels if set(label) == {"0"}}
-    places = {}
+    places: dict[str, Any] = {}
     for label in sorted(set(labels) - zeros):
         places[label] = len(places) + 1
     return {**places, **dict.fromkeys(zeros, 0)}
