@@ -15,6 +15,19 @@ for _name in ("MLFLOW_DISABLE_TELEMETRY", "DO_NOT_TRACK"):
     os.environ.setdefault(_name, "true")
 
 
+TESTS = Path(__file__).parent
+# Folders and files that `make test-fast` leaves out: stages, browser, team, a clone of the project, interruption.
+SLOW = (
+    "stages",
+    "team",
+    "test_readme.py",
+    "test_browser.py",
+    "report/test_in_browser.py",
+    "training/test_interruption.py",
+    "training/test_failures.py",
+    "training/test_processes_agree.py",
+)
+# Files that take minutes.
 LONG = (
     "test_stages.py",
     "test_readme.py",
@@ -30,7 +43,10 @@ LONG = (
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The files that take minutes come first, so that no test process is left alone with one of them at the end."""
+    """Marks what is slow; the files that take minutes come first, lest a process be left alone with one at the end."""
+    for item in items:
+        if any(item.path.is_relative_to(TESTS / place) for place in SLOW):
+            item.add_marker(pytest.mark.slow)
     items.sort(key=lambda item: LONG.index(item.path.name) if item.path.name in LONG else len(LONG))
 
 

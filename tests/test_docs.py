@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
+from tests.conftest import SLOW
 from tests.test_structure import ROOMS
 
 ROOT = Path(__file__).parents[1]
@@ -75,3 +76,8 @@ def test_changelog_begins_with_this_version() -> None:
     assert version is not None
     assert re.findall(r"^## (.*)$", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), re.MULTILINE)[0] == version[1]
     assert f"version: {version[1]}\n" in (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+
+
+def test_every_place_that_is_left_out_of_the_fast_tests_exists() -> None:
+    for place in SLOW:
+        assert (ROOT / "tests" / place).exists(), place

@@ -8,7 +8,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.common.errors import UserError
 from pipeline.datasets.sampling import epoch_batches
 
 
