@@ -1,4 +1,4 @@
-"""What a report is made of: plain values, gathered by the stage and drawn by `write_report`.
+"""What a report shows: plain values, read by `read_report` and drawn by `write_report`.
 
 Scores are fractions in [0, 1] everywhere in here; only the page and the figures turn them into percent.
 """
@@ -14,31 +14,30 @@ from numpy.typing import ArrayLike
 
 Kind = Literal["result", "best-of-run", "baseline", "published"]
 Verdict = Literal["right", "wrong", "distractor"]
-SPLITS = ("train", "query", "gallery")
 
 
 @dataclass(frozen=True)
 class ResultRow:
-    """One line of the result table; scores are fractions in [0, 1], None where they are not known.
+    """One row of the result table.
 
     The first row of kind "result" is the headline, and the first of kind "baseline" (the untrained network) is what the
     headline is compared with.
+
+    Attributes:
+        name: Of the network.
+        kind: The group of rows that it stands in.
+        scores: Key of a metric -> fraction in [0, 1]; metrics that are not known are absent.
     """
 
     name: str
     kind: Kind
-    mean_ap: float | None = None
-    rank1: float | None = None
-    rank5: float | None = None
-    rank10: float | None = None
-    mean_inp: float | None = None
+    scores: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         assert self.kind in get_args(Kind), f"unknown kind of result {self.kind!r} ({self.name})"
-        for name in ("mean_ap", "rank1", "rank5", "rank10", "mean_inp"):
-            score = getattr(self, name)
-            assert score is None or (math.isfinite(score) and 0.0 <= score <= 1.0), (
-                f"{name} of {self.name!r} must be a fraction in [0, 1], got {score}"
+        for metric, score in self.scores.items():
+            assert math.isfinite(score) and 0.0 <= score <= 1.0, (
+                f"{metric} of {self.name!r} must be a fraction in [0, 1], got {score}"
             )
 
 
@@ -55,7 +54,7 @@ class SplitSummary:
 
 @dataclass(frozen=True, eq=False)
 class RankedImage:
-    """One place of a ranked list: the picture (H, W, 3) uint8, what it is, and its cosine with the query."""
+    """One place of a ranked list: the image (H, W, 3) uint8, whether it matches, and its cosine with the query."""
 
     image: np.ndarray
     verdict: Verdict
@@ -102,11 +101,11 @@ class ClusterSample:
 
 @dataclass(frozen=True, eq=False)
 class ConfusedPair:
-    """Two identities that the network takes for each other.
+    """Two identities that the network confuses.
 
     Attributes:
-        identity, other: the two of them.
-        count: How often an image of one stood above a right match of the other.
+        identity, other: The two identities.
+        count: How often an image of one was ranked above a correct match of the other.
         examples: (image of `identity`, image of `other`, their cosine); images are (H, W, 3) uint8.
     """
 
@@ -157,22 +156,19 @@ class ReportData:
         backbone, method: Names of the network and of the training method.
         settings: Resolved settings, nested mappings of plain values.
         splits: How much each split holds.
-        results: Lines of the result table in any order; they are grouped by kind, and keep their order in it.
-        history: One row an epoch. `epoch` is required; drawn where present are `eps`, `learning_rate`,
-            `num_clusters`, `num_outliers`, `loss`, `loss_hard`, `loss_soft`, `student_map`, `teacher_map` (NaN
-            where not evaluated), `ari`, `nmi`, `purity`, `pairwise_precision`, `pairwise_recall`, `pairwise_f`,
-            `distance_within`, `distance_between`, `seconds_<part>`. All columns that `wording.HISTORY_COLUMNS` names
-            are in the table of epochs.
+        results: Rows of the result table in any order; they are grouped by kind and keep their order within it.
+        history: training.csv, one row per epoch in ascending order. `epoch` is required; each figure and the table of
+            epochs take the other columns that they know where these hold any value.
         cmc: Name -> (R,) fractions; the entry at r is the share of queries with a match in the first r + 1 places.
         ranked_lists: Queries with their ranked gallery images; consecutive lists of one group share a heading.
-        camera_pairs: As `retrieval.diagnostics.camera_pairs` returns it; None or empty where there are no cameras.
-        confused: Pairs of identities that the network takes for each other, the most confused first.
+        tables: Name -> table of the evaluation (data/evaluation/<name>.csv), for the figures that draw one.
+        confused: Pairs of identities that the network confuses, the most confused first.
         embedding: Test images (or training images by cluster) on a plane.
         clusters: Clusters of the training images by the final network, with some of their pictures; outliers last.
         num_queries, num_valid_queries: All queries, and those with a valid match (the others are left out).
         uses_cameras: Whether the evaluation removed the query's own camera.
         notes: Sentences to print under the results.
-        provenance: What finds this run again: revision, digest of the data, seed, machine, duration, ...
+        provenance: Where this run comes from: seed, digest of the data, duration, MLflow run, ...
     """
 
     title: str
@@ -185,7 +181,7 @@ class ReportData:
     results: tuple[ResultRow, ...] = ()
     cmc: Mapping[str, ArrayLike] = field(default_factory=dict)
     ranked_lists: tuple[RankedList, ...] = ()
-    camera_pairs: pd.DataFrame | None = None
+    tables: Mapping[str, pd.DataFrame] = field(default_factory=dict)
     confused: tuple[ConfusedPair, ...] = ()
     embedding: EmbeddingMap | None = None
     clusters: tuple[ClusterSample, ...] = ()
@@ -203,6 +199,23 @@ class ReportData:
             assert shares.ndim == 1 and shares.size > 0, f"CMC curve {name!r} must have shape (R,), R > 0"
             assert ((shares >= 0) & (shares <= 1)).all(), f"CMC curve {name!r} must hold fractions in [0, 1]"
 
+    @property
+    def baselines(self) -> dict[str, float]:
+        """Name -> mAP of what was not trained on these images."""
+        return {row.name: row.scores["mAP"] for row in self.results if row.kind == "baseline" and "mAP" in row.scores}
+
+    @property
+    def num_train_images(self) -> int | None:
+        """Number of training images, None if not known."""
+        train = self.split("train")
+        return None if train is None else train.images
+
+    @property
+    def num_train_identities(self) -> int | None:
+        """Number of identities on the training images, None if not known."""
+        train = self.split("train")
+        return None if train is None else train.identities
+
     def first(self, kind: Kind) -> ResultRow | None:
         """The first row of `kind`, None where there is none."""
         return next((row for row in self.results if row.kind == kind), None)
@@ -210,35 +223,6 @@ class ReportData:
     def split(self, name: str) -> SplitSummary | None:
         """The summary of the split `name`, None where there is none."""
         return next((split for split in self.splits if split.split == name), None)
-
-
-def summarise_splits(catalogue: pd.DataFrame) -> tuple[SplitSummary, ...]:
-    """Counts images, identities and cameras by split.
-
-    Args:
-        catalogue: One row an image, columns `pid`, `camid` (both nullable) and `split`. Pid 0 is a distractor:
-            counted as an image, not as an identity.
-
-    Returns:
-        One summary for each split that has an image, in the order train, query, gallery.
-    """
-    summaries = []
-    for name in SPLITS:
-        rows = catalogue[catalogue["split"] == name]
-        if rows.empty:
-            continue
-        pids = rows["pid"].dropna()
-        cameras = rows["camid"].dropna()
-        summaries.append(
-            SplitSummary(
-                split=name,
-                images=len(rows),
-                identities=int(pids[pids > 0].nunique()) if len(pids) else None,
-                cameras=int(cameras.nunique()) if len(cameras) else None,
-                distractors=int((pids == 0).sum()),
-            )
-        )
-    return tuple(summaries)
 
 
 def _assert_picture(image: np.ndarray) -> None:

@@ -1,4 +1,4 @@
-"""What all the figures share: canvas, style, lines over the epochs, PNG bytes.
+"""Shared by all figures: canvas, style, lines over the epochs, PNG bytes.
 
 Drawn with matplotlib's object-oriented API on its own default style: no global state, no window, no date in the file,
 so the same values give the same bytes. Colours are Okabe and Ito's, darkened where white would swallow them, which
@@ -51,13 +51,38 @@ _STYLE = {
 
 
 @dataclass(frozen=True)
+class Table:
+    """The numbers of a figure: headings of the columns (the first heads the rows' names) and (name, cells) per row."""
+
+    caption: str
+    headings: tuple[str, ...]
+    rows: tuple[tuple[str, tuple[str, ...]], ...]
+
+
+@dataclass(frozen=True)
 class Picture:
-    """A finished figure; `name` is its file name without the suffix."""
+    """A finished figure.
+
+    Attributes:
+        name: File name without the suffix.
+        alt: What it shows, in words and numbers, for readers who do not see it.
+        caption: How to read it.
+        png: The image file.
+        section: Key of the section of the page that shows it; "" for a picture that is on no page.
+        wide: Whether it takes the whole width of the page.
+        on_page: Whether the page shows the picture; False if its section shows the same content as text and thumbnails,
+            and the picture is a file beside the page alone.
+        table: Its numbers, shown below it.
+    """
 
     name: str
     alt: str
     caption: str
     png: bytes
+    section: str = ""
+    wide: bool = False
+    on_page: bool = True
+    table: Table | None = None
 
     @property
     def size(self) -> tuple[int, int]:
@@ -81,11 +106,11 @@ def lines_of(history: pd.DataFrame, names: Mapping[str, str], *, scale: float = 
 def draw_lines(
     ax: Any, lines: Mapping[str, pd.Series], *, markers: bool = False, start: int = 0
 ) -> list[tuple[Any, str]]:
-    """Draws each line in a look of its own, from the look `start` on; returns (handle, label).
+    """Draws each line in its own style, starting with style number `start`; returns (handle, label).
 
     With `markers`, points are marked as long as there are few enough to tell apart; a single point always is.
     """
-    looks = (
+    styles = (
         (BLUE, "-", "o"),
         (ORANGE, "--", "s"),
         (GREEN, "-.", "^"),
@@ -95,7 +120,7 @@ def draw_lines(
     )
     handles = []
     for position, (label, values) in enumerate(lines.items(), start=start):
-        colour, dash, marker = looks[position % len(looks)]
+        colour, dash, marker = styles[position % len(styles)]
         marked = len(values) == 1 or (markers and len(values) <= 30)
         handle = ax.plot(values.index, values, color=colour, linestyle=dash, marker=marker if marked else None)
         handles.append((handle[0], label))
@@ -111,7 +136,7 @@ def finish(
     title: str = "",
     last: bool = True,
 ) -> None:
-    """Gives a panel over the epochs its limits, ticks, names and legend; only the `last` panel names its epochs."""
+    """Sets limits, ticks, labels and legend of a panel over the epochs; only the `last` panel labels the epochs."""
     epochs = history["epoch"].to_numpy(int)
     margin = max(0.5, 0.02 * (epochs.max() - epochs.min()))
     ax.set(xlim=(epochs.min() - margin, epochs.max() + margin), ylabel=ylabel)
@@ -127,13 +152,13 @@ def finish(
 
 
 def from_zero(ax: Any) -> None:
-    """Lets a panel of lines begin at 0 and leaves a little room above the highest."""
+    """Makes a panel of lines start at 0, with a margin above the highest value."""
     highest = max(float(np.max(line.get_ydata())) for line in ax.lines)
     ax.set_ylim(0, 1.08 * highest if highest > 0 else 1)
 
 
 def course(lines: Mapping[str, pd.Series], *, digits: int = 1) -> str:
-    """Where each line starts and ends, for readers who do not see it."""
+    """First and last value of each line, for alternative texts."""
     parts = []
     for label, values in lines.items():
         first, last = f"{values.iloc[0]:,.{digits}f}", f"{values.iloc[-1]:,.{digits}f}"
@@ -146,7 +171,7 @@ def course(lines: Mapping[str, pd.Series], *, digits: int = 1) -> str:
 
 @contextmanager
 def canvas(*, rows: int = 1, size: tuple[float, float] = _SIZE, grid: bool = True) -> Iterator[tuple[Any, list[Any]]]:
-    """A figure and its panels, one above the other, in our style whatever the user's matplotlibrc says."""
+    """A figure and its panels, one above the other, in our style regardless of the user's matplotlibrc."""
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
         matplotlib.rcParams.update(_STYLE)

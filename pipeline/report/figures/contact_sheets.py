@@ -1,26 +1,27 @@
-"""Contact sheets: all the ranked lists of a report in one picture, and its clusters in another.
+"""Contact sheets: the ranked lists, the confused identities and the clusters of a report, each in one picture.
 
-What a search finds is drawn by `pipeline.search.sheets`, from the same pieces.
+The page shows the same as thumbnails, so these are files beside it alone.
+The results of a search are drawn by `pipeline.search.sheets` with the same functions.
 """
 
 import io
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from matplotlib.patches import Rectangle
 from PIL import Image
 
-from pipeline.report.contents import ClusterSample, RankedList
+from pipeline.report.contents import RankedList, ReportData
 from pipeline.report.figures.drawing import INK, Picture, canvas, png_bytes
-from pipeline.report.wording import VERDICTS, cluster_caption, count, query_caption
+from pipeline.report.wording import VERDICTS, cluster_caption, confusion_caption, count, query_caption
 
 VERDICT_COLOURS = {"right": "#1A7F37", "wrong": "#C62828", "distractor": "#6B7280"}
 _VERDICT_DASHES = {"right": "solid", "wrong": (0, (4, 1.5)), "distractor": (0, (1, 1.5))}
 
 
-def ranked_sheet(lists: Sequence[RankedList]) -> Picture | None:
-    """All the ranked lists in one picture, one row a query; None where there is none."""
+def ranked_lists_sheet(data: ReportData) -> Picture | None:
+    """All ranked lists, one row per query; None if there is none."""
+    lists = data.ranked_lists
     if not lists:
         return None
     aspect = max(1.0, max(ranked.query_image.shape[0] / ranked.query_image.shape[1] for ranked in lists))
@@ -41,11 +42,14 @@ def ranked_sheet(lists: Sequence[RankedList]) -> Picture | None:
         alt=f"{len(lists)} queries with their first {places} gallery images; {shown} of {total} places are right.",
         caption="Green, solid and ✓: right. Red, dashed and ✗: another identity. Grey, dotted and ○: distractor.",
         png=png,
+        section="lists",
+        on_page=False,
     )
 
 
-def cluster_sheet(samples: Sequence[ClusterSample]) -> Picture | None:
-    """Some clusters with some of their images, one row a cluster, two columns of rows; None where there is none."""
+def clusters_sheet(data: ReportData) -> Picture | None:
+    """Some clusters with some of their images, one row per cluster in two columns of rows; None if there is none."""
+    samples = data.clusters
     if not samples:
         return None
     aspect = max(1.0, max(sample.images[0].shape[0] / sample.images[0].shape[1] for sample in samples))
@@ -68,8 +72,43 @@ def cluster_sheet(samples: Sequence[ClusterSample]) -> Picture | None:
         name="cluster_sheet",
         alt=f"{count(shown, 'cluster')} of training images, from the largest to the smallest, each with up to {places}"
         " of its images" + (", and some outliers." if shown < len(samples) else "."),
-        caption="One row a cluster: images that the network takes for one individual.",
+        caption="One row per cluster: images that the network takes for one individual.",
         png=png,
+        section="clusters",
+        on_page=False,
+    )
+
+
+def confused_pairs_sheet(data: ReportData) -> Picture | None:
+    """The most confused identities, one row per pair in two columns of rows; None if there is none."""
+    pairs = data.confused
+    if not pairs:
+        return None
+    first = pairs[0].examples[0][0]
+    aspect, places = max(1.0, first.shape[0] / first.shape[1]), max(len(pair.examples) for pair in pairs)
+    rows = -(-len(pairs) // 2)
+    row_height, column = aspect + 0.75, max(2.4 * places, 5.0) + 0.5
+    width, height = column * min(2, len(pairs)) - 0.2, row_height * rows + 0.1
+    with canvas(size=(0.6 * width, 0.6 * height), grid=False) as (figure, axes):
+        ax = axes[0]
+        ax.set(xlim=(0, width), ylim=(height, 0), aspect="equal")
+        ax.set_axis_off()
+        for position, pair in enumerate(pairs):
+            left, top = 0.1 + column * (position // rows), 0.5 + row_height * (position % rows)
+            ax.text(left, top - 0.13, confusion_caption(pair), fontsize=8)
+            for place, (image, other, _) in enumerate(pair.examples):
+                draw_image(ax, image, left=left + 2.4 * place, top=top, aspect=aspect)
+                draw_image(ax, other, left=left + 2.4 * place + 1.04, top=top, aspect=aspect)
+        png = fewer_colours(png_bytes(figure, dpi=128))
+    worst = pairs[0]
+    return Picture(
+        name="confused_pairs",
+        alt=f"{count(len(pairs), 'pair')} of identities that the network confuses, each with up to"
+        f" {places} couples of images; the most confused are {worst.identity} and {worst.other}.",
+        caption="Each couple: an image of one identity, and one of the other that was ranked above its correct match.",
+        png=png,
+        section="failures",
+        on_page=False,
     )
 
 

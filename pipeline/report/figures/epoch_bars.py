@@ -1,15 +1,12 @@
-"""Where the time of an epoch goes.
-
-E: epochs.
-"""
+"""Where the time of an epoch goes, as stacked bars."""
 
 import numpy as np
-import pandas as pd
 
+from pipeline.report.contents import ReportData
 from pipeline.report.figures.drawing import BLUE, GREEN, GREY, ORANGE, PURPLE, Picture, canvas, finish, png_bytes
 from pipeline.report.wording import percent
 
-# Column of the history -> what it is, in the order in which an epoch does it.
+# Column of the history -> label, in the order in which an epoch does it.
 PARTS = {
     "seconds_extract": "embedding the images",
     "seconds_neighbours": "nearest neighbours",
@@ -22,12 +19,12 @@ _COLOURS = (ORANGE, GREEN, PURPLE, "#8A6D00", GREY)
 _HATCHES = ("//", "..", "xx", "\\\\", "--", "||", "++")
 
 
-def time_figure(history: pd.DataFrame) -> Picture | None:
-    """Seconds of each part of an epoch, stacked; None where no part was timed.
+def time_figure(data: ReportData) -> Picture | None:
+    """Seconds per part of an epoch, stacked; None if no part was timed.
 
-    Args:
-        history: E rows by rising epoch with columns `seconds_<part>`; an unknown part goes by its own name.
+    The history has a column `seconds_<part>` for each; a part without a label here is labelled with its own name.
     """
+    history = data.history
     unknown = [name for name in history.columns if name.startswith("seconds_") and name not in PARTS]
     names = {**PARTS, **{name: name.removeprefix("seconds_").replace("_", " ") for name in unknown}}
     taken = {label: history[name].to_numpy(float) for name, label in names.items() if name in history}
@@ -71,6 +68,7 @@ def time_figure(history: pd.DataFrame) -> Picture | None:
         caption="What an epoch spends its time on; beside each part, its share of the whole training. Evaluations and"
         " the writing of checkpoints are not in it.",
         png=png,
+        section="learning",
     )
 
 

@@ -1,4 +1,4 @@
-"""Curves of the clustering over the epochs: how many clusters, how tight, and how true.
+"""Curves of the clustering over the epochs: number of clusters, distances, agreement with the true identities.
 
 E: epochs.
 """
@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 import pandas as pd
 
+from pipeline.report.contents import ReportData
 from pipeline.report.figures.drawing import (
     GREY,
     Picture,
@@ -22,21 +23,9 @@ from pipeline.report.figures.drawing import (
 _TALL = (5.2, 4.6)
 
 
-def cluster_curves(
-    history: pd.DataFrame, *, num_identities: int | None = None, num_images: int | None = None
-) -> list[Picture]:
-    """eps, clusters and outliers; distances within and between clusters; agreement with the true identities.
-
-    Args:
-        history: E rows by rising epoch, see `ReportData.history`.
-        num_identities: True number of training identities, drawn as a level beside the clusters.
-        num_images: Number of training images: outliers are then drawn as a share of them.
-    """
-    drawn = (_clusters(history, num_identities, num_images), _distances(history), _quality(history, num_images))
-    return [picture for picture in drawn if picture is not None]
-
-
-def _clusters(history: pd.DataFrame, num_identities: int | None, num_images: int | None) -> Picture | None:
+def clusters_figure(data: ReportData) -> Picture | None:
+    """eps, clusters and outliers; None if no clusters were counted."""
+    history, num_identities, num_images = data.history, data.num_train_identities, data.num_train_images
     eps = lines_of(history, {"eps": "eps"})
     clusters = lines_of(history, {"num_clusters": "clusters"})
     outliers = _outliers(history, num_images)
@@ -71,6 +60,7 @@ def _clusters(history: pd.DataFrame, num_identities: int | None, num_images: int
         caption="At the start of each epoch DBSCAN joins images that are nearer than eps, the radius; a smaller one"
         f" makes tighter clusters and leaves more images out.{beside if num_identities is not None else ''}",
         png=png,
+        section="learning",
     )
 
 
@@ -81,7 +71,9 @@ def _outliers(history: pd.DataFrame, num_images: int | None) -> dict[str, pd.Ser
     return lines_of(history, {"num_outliers": "outliers"})
 
 
-def _distances(history: pd.DataFrame) -> Picture | None:
+def distances_figure(data: ReportData) -> Picture | None:
+    """Distances within and between clusters; None if they were not measured."""
+    history = data.history
     names = {"distance_within": "within: image to its centroid", "distance_between": "between: centroid to the next"}
     lines = lines_of(history, names)
     if not lines:
@@ -98,10 +90,13 @@ def _distances(history: pd.DataFrame) -> Picture | None:
         caption="What contrastive learning of clusters is for: clusters get tight (images near their own centroid) and"
         " move apart (each centroid far from the nearest other one). By pseudo labels, without any identity.",
         png=png,
+        section="learning",
     )
 
 
-def _quality(history: pd.DataFrame, num_images: int | None) -> Picture | None:
+def cluster_quality_figure(data: ReportData) -> Picture | None:
+    """Agreement of the clusters with the true identities; None if these are not known."""
+    history, num_images = data.history, data.num_train_images
     pairs = {"pairwise_precision": "precision", "pairwise_recall": "recall", "pairwise_f": "F"}
     whole = {"ari": "adjusted Rand", "nmi": "mutual information", "purity": "purity"}
     panels = {"pairs of images": lines_of(history, pairs), "clustering": lines_of(history, whole)}
@@ -126,6 +121,7 @@ def _quality(history: pd.DataFrame, num_images: int | None) -> Picture | None:
         caption="Pairs: of two images in one cluster, how often they are one individual (precision), and of two images"
         " of one individual, how often they are in one cluster (recall). A diagnostic that the training never reads.",
         png=png,
+        section="learning",
     )
 
 
