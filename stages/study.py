@@ -11,7 +11,7 @@ import pipeline.common.paths as at
 import stages
 from pipeline.common.errors import UserError
 from pipeline.common.files import write_json
-from pipeline.report.study_page import ComparisonData, named_figures, printed, write_comparison
+from pipeline.report.study_page import ComparisonData, named_numbers, printed, write_comparison
 from pipeline.study import (
     Experiment,
     Planned,
@@ -129,7 +129,7 @@ def _train(
             told = f"FAILED, see {queue.log(experiment.name) or log}"
         else:
             results[experiment.name] = read_result(experiment, commit)
-            told = results[experiment.name].told()
+            told = results[experiment.name].outcome()
         print(tally.line(f"{experiment.variant}, seed {experiment.seed}: {told}"), flush=True)
 
     stop = Stop()
@@ -171,7 +171,7 @@ def _compare(asked: Study, planned: Planned, results: dict[str, Result], parent:
     )
     for path in write_comparison(data, output):
         parent.log_artifact(path, path.name if path.is_dir() else None)
-    parent.log_summary(named_figures(summary))
+    parent.log_summary(named_numbers(summary))
     for line in printed(summary):
         print(line)
     print(f"written: {output}.html")

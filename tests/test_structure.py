@@ -1,7 +1,6 @@
 """The arrows of the house: who may import whom, and what dvc.yaml has to know of it."""
 
 import ast
-import re
 from pathlib import Path
 
 import pytest
@@ -60,10 +59,10 @@ def closure(start: Path) -> set[Path]:
         found.add(file)
         if file.suffix == ".j2":
             continue
-        waiting += [
-            file.with_name(name) for name in re.findall(r'with_name\("([\w.]+\.j2)"\)', file.read_text("utf-8"))
-        ]
-        for name in imported_names(file):
+        names = imported_names(file)
+        if "jinja2" in names:
+            waiting += file.parent.rglob("*.j2")
+        for name in names:
             parts = name.split(".")
             for length in range(1, len(parts) + 1):
                 if (other := module_file(".".join(parts[:length]))) is not None:

@@ -1,7 +1,5 @@
-"""Report: one self-contained HTML page and its figures (the only import of matplotlib and of the template engine)."""
+"""Report: one self-contained HTML page and its figures (the only import of the template engine)."""
 
-from pipeline.report.clusters import sample_clusters
-from pipeline.report.confusion import illustrate_pairs
 from pipeline.report.contents import (
     ClusterSample,
     ConfusedPair,
@@ -11,12 +9,10 @@ from pipeline.report.contents import (
     ReportData,
     ResultRow,
     SplitSummary,
-    summarise_splits,
 )
-from pipeline.report.figures.embedding_map import read_map
 from pipeline.report.page import write_report
 from pipeline.report.published import published_rows
-from pipeline.report.ranked_lists import illustrate
+from pipeline.report.reading import read_report, summarise_splits
 
 __all__ = [
     "ClusterSample",
@@ -27,11 +23,8 @@ __all__ = [
     "ReportData",
     "ResultRow",
     "SplitSummary",
-    "illustrate",
-    "illustrate_pairs",
     "published_rows",
-    "read_map",
-    "sample_clusters",
+    "read_report",
     "summarise_splits",
     "write_report",
 ]

@@ -12,6 +12,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
+from pipeline.evaluation.metrics import MAIN
+
 Kind = Literal["result", "best-of-run", "baseline", "published"]
 Verdict = Literal["right", "wrong", "distractor"]
 
@@ -193,6 +195,7 @@ class ReportData:
 
     def __post_init__(self) -> None:
         assert "epoch" in self.history.columns, "the history needs a column 'epoch'"
+        assert self.history["epoch"].is_monotonic_increasing, "the epochs must be in ascending order"
         assert 0 <= self.num_valid_queries <= self.num_queries, "more valid queries than queries"
         for name, curve in self.cmc.items():
             shares = np.asarray(curve, dtype=float)
@@ -201,8 +204,10 @@ class ReportData:
 
     @property
     def baselines(self) -> dict[str, float]:
-        """Name -> mAP of what was not trained on these images."""
-        return {row.name: row.scores["mAP"] for row in self.results if row.kind == "baseline" and "mAP" in row.scores}
+        """Name -> the main metric (mAP) of what was not trained on these images."""
+        return {
+            row.name: row.scores[MAIN.key] for row in self.results if row.kind == "baseline" and MAIN.key in row.scores
+        }
 
     @property
     def num_train_images(self) -> int | None:

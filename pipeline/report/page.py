@@ -1,35 +1,20 @@
-"""The report as one HTML page that needs nothing else, and its figures as PNG files.
+"""The report of a run: one HTML page that needs nothing else, and its figures as PNG files.
 
-Pictures travel inside the page as data URIs; style is in the page; there is no script; the page itself forbids the
-browser to load anything (Content-Security-Policy). What is written depends on the values alone, not on the time.
+What is written depends on the values alone, not on the time.
 """
 
-import base64
-import io
 from itertools import groupby
 from pathlib import Path
-from typing import Any
 
-import jinja2
 import numpy as np
-from PIL import Image
 
 from pipeline.common.files import replacing, write_text
-from pipeline.report import wording
-from pipeline.report.confusion import confusion_sheet
-from pipeline.report.contents import ReportData, ResultRow
-from pipeline.report.figures.cameras import camera_figure, camera_table
-from pipeline.report.figures.curves import cmc_curve, learning_curves
+from pipeline.evaluation.metrics import MAIN, METRICS, Metric
+from pipeline.report import figures, wording
+from pipeline.report.contents import RankedList, ReportData, ResultRow
 from pipeline.report.figures.drawing import Picture
-from pipeline.report.figures.embedding_map import map_figure
-from pipeline.report.figures.sheet import cluster_sheet, ranked_sheet
 from pipeline.report.published import published_remark
-
-TEMPLATE = Path(__file__).with_name("page.html.j2")
-_THUMBNAIL = (192, 144)  # width, height at most
-# Figures that do not stand among the learning curves, as a picture or as thumbnails.
-_ELSEWHERE = ("cmc", "camera_pairs", "ranked_lists", "confused_pairs", "embedding_map", "cluster_sheet")
-_SCORES = {"mean_ap": "mAP", "rank1": "R1", "rank5": "R5", "rank10": "R10", "mean_inp": "mINP"}
+from pipeline.report.rendering import Section, group_by_section, render_template
 
 
 def write_report(data: ReportData, folder: Path) -> None:
@@ -44,100 +29,82 @@ def write_report(data: ReportData, folder: Path) -> None:
         folder: Created if it does not exist.
     """
     folder = Path(folder)
-    pictures = draw(data)
+    pictures = figures.draw(data)
     page = render(data, pictures)
-    with replacing(folder / "figures") as figures:
-        figures.mkdir()
+    with replacing(folder / "figures") as target:
+        target.mkdir()
         for picture in pictures:
-            (figures / f"{picture.name}.png").write_bytes(picture.png)
+            (target / f"{picture.name}.png").write_bytes(picture.png)
     write_text(folder / "report.html", page)
-
-
-def draw(data: ReportData) -> list[Picture]:
-    """All the figures that the values allow, in the order of the page."""
-    train = data.split("train")
-    baselines = {row.name: row.mean_ap for row in data.results if row.kind == "baseline" and row.mean_ap is not None}
-    curves = learning_curves(
-        data.history,
-        baselines=baselines,
-        num_identities=None if train is None else train.identities,
-        num_images=None if train is None else train.images,
-    )
-    others = (
-        cmc_curve(data.cmc),
-        None if data.camera_pairs is None else camera_figure(data.camera_pairs),
-        ranked_sheet(data.ranked_lists),
-        confusion_sheet(data.confused),
-        None if data.embedding is None else map_figure(data.embedding),
-        cluster_sheet(data.clusters),
-    )
-    return [*curves, *(picture for picture in others if picture is not None)]
 
 
 def render(data: ReportData, pictures: list[Picture]) -> str:
     """The page as HTML text."""
-    environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
-    ranked = [(group, list(lists)) for group, lists in groupby(data.ranked_lists, key=lambda ranked: ranked.group)]
-    by_name = {picture.name: picture for picture in pictures}
+    groups = [(group, list(lists)) for group, lists in groupby(data.ranked_lists, key=lambda ranked: ranked.group)]
+    ranked = [(group, lists) for group, lists in groups if group != "worst"]
+    hardest = [(group, lists) for group, lists in groups if group == "worst"]
     remark = published_remark(data.dataset, data.splits)
-    return template.render(
+    metrics = _metrics(data)
+    columns = _history_columns(data)
+    split_headings, splits = _splits(data)
+    return render_template(
+        "report.html.j2",
         data=data,
+        folder="report_sections",
+        facts={"data set": data.dataset, "backbone": data.backbone, "method": data.method},
+        sections=_sections(data, pictures, ranked=ranked, hardest=hardest),
         headline=_headline(data),
         summary=wording.summary(data),
         protocol=wording.protocol(data),
         notes=[*data.notes, *([remark] if remark else [])],
-        scores=_scores(data),
+        metrics=metrics,
         groups=_result_groups(data),
-        curves=[by_name[name] for name in by_name if name not in _ELSEWHERE],
-        cmc=by_name.get("cmc"),
-        cmc_table=_cmc_table(data),
-        cameras=by_name.get("camera_pairs"),
-        camera_table=None if data.camera_pairs is None else camera_table(data.camera_pairs),
-        map=by_name.get("embedding_map"),
-        ranked=[(group, lists) for group, lists in ranked if group != "worst"],
-        hardest=[(group, lists) for group, lists in ranked if group == "worst"],
-        distractors=any(split.distractors for split in data.splits),
-        columns=_history_columns(data),
-        epochs=_epochs(data),
+        ranked=ranked,
+        hardest=hardest,
+        columns=columns,
+        epochs=_epochs(data, columns),
+        split_headings=split_headings,
+        splits=splits,
         settings=_settings(data),
-        png_uri=lambda picture: _uri(picture.png, "png"),
-        percent=wording.percent,
-        dash=wording.DASH,
-        verdicts=wording.VERDICTS,
-        cluster_caption=wording.cluster_caption,
-        query_caption=wording.query_caption,
-        confusion_caption=wording.confusion_caption,
-        group_title=wording.group_title,
-        entry_alt=wording.entry_alt,
-        thumbnail=_thumbnail,
     )
 
 
+def _sections(
+    data: ReportData,
+    pictures: list[Picture],
+    *,
+    ranked: list[tuple[str, list[RankedList]]],
+    hardest: list[tuple[str, list[RankedList]]],
+) -> tuple[Section, ...]:
+    """The sections of the page; some have text or thumbnails of their own besides pictures."""
+    own = {"lists": ranked, "failures": hardest or data.confused, "clusters": data.clusters}
+    always = ["result", "learning", "data", "settings", *(key for key, content in own.items() if content)]
+    return group_by_section(pictures, figures.SECTIONS, always=always)
+
+
 def _headline(data: ReportData) -> list[tuple[str, str, str]]:
-    """(value, what it is, remark) of the figures at the top of the page; the first is the largest."""
+    """(value, what it is, remark) of the numbers at the top of the page; the first is the largest."""
     result, baseline, train = data.first("result"), data.first("baseline"), data.split("train")
     tiles = []
-    if result is not None and result.mean_ap is not None:
-        tiles.append((wording.percent(result.mean_ap, unit=True), "mAP", result.name))
-        if baseline is not None and baseline.mean_ap is not None:
-            gain = wording.points(result.mean_ap - baseline.mean_ap)
-            tiles.append((wording.percent(baseline.mean_ap, unit=True), "mAP", baseline.name))
-            tiles.append((gain, "points of mAP", f"against the {wording.lowered(baseline.name)}"))
-        if result.rank1 is not None:
-            tiles.append((wording.percent(result.rank1, unit=True), "rank-1", result.name))
+    if result is not None and MAIN.key in result.scores:
+        score = result.scores[MAIN.key]
+        tiles.append((wording.percent(score, unit=True), MAIN.heading, result.name))
+        if baseline is not None and MAIN.key in baseline.scores:
+            level = baseline.scores[MAIN.key]
+            tiles.append((wording.percent(level, unit=True), MAIN.heading, baseline.name))
+            remark = f"against the {wording.lowered(baseline.name)}"
+            tiles.append((wording.points(score - level), f"points of {MAIN.heading}", remark))
+        if "rank1" in result.scores:
+            tiles.append((wording.percent(result.scores["rank1"], unit=True), METRICS["rank1"].heading, result.name))
     if len(data.history) and "num_clusters" in data.history and np.isfinite(data.history["num_clusters"].iloc[-1]):
         truth = f"for {wording.count(train.identities, 'identity')}" if train and train.identities else "at the end"
         tiles.append((f"{int(data.history['num_clusters'].iloc[-1]):,}", "clusters", truth))
     return tiles
 
 
-def _scores(data: ReportData) -> dict[str, str]:
-    """Attribute -> heading of the columns of the result table; mINP only where a row has it."""
-    has_inp = any(row.mean_inp is not None for row in data.results)
-    return {name: heading for name, heading in _SCORES.items() if name != "mean_inp" or has_inp}
+def _metrics(data: ReportData) -> list[Metric]:
+    """The columns of the result table: the metrics that a row has."""
+    return [metric for key, metric in METRICS.items() if any(key in row.scores for row in data.results)]
 
 
 def _result_groups(data: ReportData) -> list[tuple[str, str, list[ResultRow]]]:
@@ -150,30 +117,28 @@ def _result_groups(data: ReportData) -> list[tuple[str, str, list[ResultRow]]]:
     return groups
 
 
-def _cmc_table(data: ReportData) -> tuple[list[int], list[tuple[str, list[str]]]]:
-    """Ranks, and (name, percent at those ranks) of each curve."""
-    curves = {name: np.asarray(curve, dtype=float) for name, curve in data.cmc.items()}
-    longest = max((len(curve) for curve in curves.values()), default=0)
-    ranks = [rank for rank in (1, 2, 5, 10, 20, 50) if rank <= longest]
-    rows = [
-        (name, [wording.percent(float(curve[rank - 1]) if rank <= len(curve) else None) for rank in ranks])
-        for name, curve in curves.items()
-    ]
-    return ranks, rows
-
-
 def _history_columns(data: ReportData) -> dict[str, str]:
-    """Column -> heading for those columns of the history that hold any value."""
+    """Column -> heading of those columns of the history that hold any value."""
     present = [name for name in wording.HISTORY_COLUMNS if name in data.history]
     return {name: wording.HISTORY_COLUMNS[name] for name in present if data.history[name].notna().any()}
 
 
-def _epochs(data: ReportData) -> list[list[str]]:
-    columns = _history_columns(data)
+def _epochs(data: ReportData, columns: dict[str, str]) -> list[list[str]]:
     return [
         [wording.history_cell(column, row[column]) for column in columns]
         for row in data.history.to_dict(orient="records")
     ]
+
+
+def _splits(data: ReportData) -> tuple[list[str], list[list[str]]]:
+    """Headings and rows of the table of splits; distractors only if there are any."""
+    distractors = any(split.distractors for split in data.splits)
+    headings = ["Split", "images", "identities", "cameras", *(["distractors"] if distractors else [])]
+    rows = []
+    for split in data.splits:
+        counts = [split.images, split.identities, split.cameras, *([split.distractors or None] if distractors else [])]
+        rows.append([split.split, *(wording.DASH if number is None else f"{number:,}" for number in counts)])
+    return headings, rows
 
 
 def _settings(data: ReportData) -> list[tuple[str, list[tuple[str, str]]]]:
@@ -182,16 +147,3 @@ def _settings(data: ReportData) -> list[tuple[str, list[tuple[str, str]]]]:
     single = {key: value for key, value in data.settings.items() if key not in nested}
     sections = [("", single)] if single else []
     return [(title, list(wording.flattened(values))) for title, values in [*sections, *nested.items()]]
-
-
-def _thumbnail(image: np.ndarray) -> dict[str, Any]:
-    """Source, width and height of a small JPEG of a picture (H, W, 3) uint8; never larger than the picture."""
-    picture = Image.fromarray(image)
-    picture.thumbnail(_THUMBNAIL, Image.Resampling.LANCZOS)
-    buffer = io.BytesIO()
-    picture.save(buffer, format="JPEG", quality=85, subsampling=0)
-    return {"src": _uri(buffer.getvalue(), "jpeg"), "width": picture.width, "height": picture.height}
-
-
-def _uri(content: bytes, kind: str) -> str:
-    return f"data:image/{kind};base64,{base64.b64encode(content).decode('ascii')}"

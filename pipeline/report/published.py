@@ -1,4 +1,4 @@
-"""Published figures to set beside a result, for the three data sets of the paper.
+"""Published scores to compare a result with, for the three data sets of the paper.
 
 Sources: He et al., ICASSP 2024 (arXiv 2303.06810) for DCCC and DCCC* (most likely the IBN backbone) and, as compared
 there, Cluster Contrast (Dai et al., ACCV 2022) and SpCL (Ge et al., NeurIPS 2020). DCCC's are the best test-set score
@@ -10,7 +10,8 @@ from collections.abc import Mapping, Sequence
 from pipeline.datasets.published_counts import PUBLISHED_IMAGES
 from pipeline.report.contents import ResultRow, SplitSummary
 
-# Percent, as printed: mAP, rank-1, rank-5, rank-10.
+# Of the scores below, which are percent as printed.
+_METRICS = ("mAP", "rank1", "rank5", "rank10")
 _PUBLISHED: dict[str, dict[str, tuple[float | None, ...]]] = {
     "market1501": {
         "DCCC (paper)": (86.6, 94.1, 98.0, 98.9),
@@ -47,7 +48,11 @@ def published_rows(dataset: str, splits: Sequence[SplitSummary]) -> tuple[Result
     if dataset not in _PUBLISHED or _counts(splits) != PUBLISHED_IMAGES[dataset]:
         return ()
     return tuple(
-        ResultRow(name, "published", *(None if score is None else round(score / 100, 4) for score in scores))
+        ResultRow(
+            name,
+            "published",
+            {key: round(score / 100, 4) for key, score in zip(_METRICS, scores, strict=True) if score is not None},
+        )
         for name, scores in _PUBLISHED[dataset].items()
     )
 

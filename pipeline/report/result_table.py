@@ -1,9 +1,10 @@
-"""The tables that the stages leave, as the rows and columns of a report."""
+"""The results of the stages as rows and curves of a report."""
 
 from collections.abc import Mapping
 
 import pandas as pd
 
+from pipeline.evaluation.metrics import METRICS
 from pipeline.report.contents import Kind, ResultRow
 
 # Name in metrics.json -> (name in the report, kind), in the order of the table.
@@ -27,16 +28,10 @@ def result_rows(metrics: Mapping[str, Mapping[str, float]]) -> tuple[ResultRow, 
     for key, (name, kind) in _ROWS.items():
         if (scores := metrics.get(key)) is not None:
             title = f"{name}, epoch {scores['epoch']:.0f}" if "epoch" in scores else name
-            values = [scores[name] for name in ("mAP", "rank1", "rank5", "rank10", "mINP")]
-            rows.append(ResultRow(title, kind, *values))
+            rows.append(ResultRow(title, kind, {metric: scores[metric] for metric in METRICS}))
     return tuple(rows)
 
 
-def history_of(training: pd.DataFrame) -> pd.DataFrame:
-    """training.csv with the report's names for the mAP of student and teacher."""
-    return training.rename(columns={"student_mAP": "student_map", "teacher_mAP": "teacher_map"})
-
-
 def cmc_curves(table: pd.DataFrame) -> dict[str, "pd.Series[float]"]:
-    """cmc.csv as name -> shares at ranks 1, 2, ...; a column is empty where a training has no such network."""
+    """cmc.csv as name -> shares at ranks 1, 2, ...; a column is empty if a training has no such network."""
     return {title: table[name] for name, title in _CMC_NAMES.items() if name in table and table[name].notna().any()}

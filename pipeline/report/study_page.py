@@ -1,46 +1,25 @@
 """The comparison of a study: one HTML page that needs nothing else, its figures, and its tables as CSV.
 
-It looks like the report of a run, whose style it takes over.
+It shares layout and style with the report of a run.
 """
 
-import base64
-import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import pandas as pd
 
 from pipeline.common.files import replacing, write_text
+from pipeline.evaluation.metrics import MAIN
 from pipeline.report import wording
 from pipeline.report.figures.drawing import Picture
-from pipeline.report.figures.study import comparison_figures, plus_minus
-from pipeline.report.page import TEMPLATE as REPORT
+from pipeline.report.figures.study_figures import comparison_figures, plus_minus
+from pipeline.report.rendering import group_by_section, render_template
+from pipeline.report.study_columns import CLUSTERS, RUNS, SCORES, Column
 
-TEMPLATE = Path(__file__).with_name("study_page.html.j2")
-# Heading -> column, factor, decimals.
-SCORES = {
-    "mAP": ("student_mAP", 100, 1),
-    "R1": ("student_rank1", 100, 1),
-    "R5": ("student_rank5", 100, 1),
-    "R10": ("student_rank10", 100, 1),
-    "mINP": ("student_mINP", 100, 1),
-    "teacher mAP": ("teacher_mAP", 100, 1),
-    "teacher R1": ("teacher_rank1", 100, 1),
-    "best mAP": ("student_best_mAP", 100, 1),
-}
-CLUSTERS = {
-    "clusters": ("clusters", 1, 0),
-    "outliers": ("outliers", 1, 0),
-    "ARI": ("ari", 1, 2),
-    "purity %": ("purity", 100, 1),
-    "pairwise F %": ("pairwise_f", 100, 1),
-    "minutes": ("minutes", 1, 1),
-}
-_RUN = {key: SCORES[key] for key in ("mAP", "R1", "teacher mAP")} | {k: CLUSTERS[k] for k in ("clusters", "minutes")}
+SECTIONS = {"result": "Result", "epochs": "Over the epochs", "settings": "Settings that differ", "runs": "Trainings"}
+_MAIN_COLUMN = f"student_{MAIN.key}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,13 +27,13 @@ class ComparisonData:
     """Everything that a comparison shows; scores are fractions in [0, 1].
 
     Attributes:
-        title, description: of the study.
-        dataset, backbone: what all its runs share; several are given with commas.
-        settings: names of the settings that differ between the variants, which are columns of `summary`.
-        summary: a row a variant: `variant`, the settings, `seeds`, `seeds_wanted`, `<name>_mean`, `<name>_std`.
-        runs: a row a run: `variant`, `seed`, the same names, `experiment`, `revision`, `mlflow_run`.
-        history: a row an epoch of a run: `variant`, `seed`, `epoch`, ...
-        provenance: what finds this comparison again.
+        title, description: Of the study.
+        dataset, backbone: What all its runs share; several are separated by commas.
+        settings: Names of the settings that differ between the variants, which are columns of `summary`.
+        summary: One row per variant: `variant`, the settings, `seeds`, `seeds_wanted`, `<name>_mean`, `<name>_std`.
+        runs: One row per run: `variant`, `seed`, the same names, `experiment`, `revision`, `mlflow_run`.
+        history: One row per epoch of a run: `variant`, `seed`, `epoch`, ...
+        provenance: Where this comparison comes from.
     """
 
     title: str
@@ -97,46 +76,37 @@ def write_comparison(data: ComparisonData, output: Path) -> list[Path]:
 
 def render(data: ComparisonData, pictures: list[Picture]) -> str:
     """The page as HTML text."""
-    environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
-    scored = bool(data.runs["student_mAP"].notna().any())
-    return template.render(
+    scored = bool(data.runs[_MAIN_COLUMN].notna().any())
+    return render_template(
+        "study.html.j2",
         data=data,
-        style=report_style(),
+        folder="study_sections",
+        facts={
+            "data set": data.dataset,
+            "backbone": data.backbone,
+            "runs": len(data.summary),
+            "trainings": len(data.runs),
+        },
+        sections=group_by_section(pictures, SECTIONS, always=("result", "settings", "runs")),
         sentence=_sentence(data),
         scores=_table(data.summary, SCORES) if scored else None,
         clusters=_table(data.summary, CLUSTERS),
-        first=[picture for picture in pictures if picture.name == "scores"],
-        curves=[picture for picture in pictures if picture.name != "scores"],
         settings=_settings(data),
         runs=_runs(data),
-        runs_headings=_known(_RUN, data.runs, ""),
-        uri=lambda picture: f"data:image/png;base64,{base64.b64encode(picture.png).decode('ascii')}",
-        size=_size,
     )
 
 
-@cache
-def report_style() -> str:
-    """The style sheet of the report of a run."""
-    found = re.search(r"<style>\n?(.*?)</style>", REPORT.read_text(encoding="utf-8"), re.DOTALL)
-    assert found, f"{REPORT} has no style"
-    return found[1]
-
-
 def printed(summary: pd.DataFrame) -> list[str]:
-    """The comparison for a terminal: a line a variant."""
+    """The comparison for a terminal: one line per variant."""
     width = max((len(str(name)) for name in summary["variant"]), default=0)
     return [
-        f"{row['variant']!s:{width}}  mAP {plus_minus(row['student_mAP_mean'], row['student_mAP_std'])} ({_count(row)})"
+        f"{row['variant']!s:{width}}  {MAIN.heading} {_main_score(row)} ({_count(row)})"
         for row in summary.to_dict("records")
     ]
 
 
-def named_figures(summary: pd.DataFrame) -> dict[str, float]:
-    """Every figure of a comparison under one name: `DCCC (all)/student_mAP_mean`."""
+def named_numbers(summary: pd.DataFrame) -> dict[str, float]:
+    """Every number of a comparison under one name: `DCCC (all)/student_mAP_mean`."""
     names = [name for name in summary.columns if name.endswith(("_mean", "_std"))]
     return {f"{row['variant']}/{name}": float(row[name]) for row in summary.to_dict("records") for name in names}
 
@@ -146,35 +116,39 @@ def _count(row: Mapping[Any, Any]) -> str:
     return f"n = {there}" if there == wanted else f"n = {there} of {wanted}"
 
 
-def _known(
-    columns: Mapping[str, tuple[str, int, int]], table: pd.DataFrame, suffix: str
-) -> dict[str, tuple[str, int, int]]:
-    """Those columns that hold any value."""
-    return {heading: each for heading, each in columns.items() if table[f"{each[0]}{suffix}"].notna().any()}
+def _main_score(row: Mapping[Any, Any]) -> str:
+    return plus_minus(row[f"{_MAIN_COLUMN}_mean"], row[f"{_MAIN_COLUMN}_std"], digits=MAIN.digits)
 
 
-def _table(summary: pd.DataFrame, columns: Mapping[str, tuple[str, int, int]]) -> tuple[list[str], list[list[str]]]:
-    """Headings, and a row of cells for each variant: name, how many seeds, mean ± standard deviation."""
-    known = _known(columns, summary, "_mean")
+def _shown(columns: Sequence[Column], table: pd.DataFrame, suffix: str) -> list[Column]:
+    """Those columns for the page that hold any value."""
+    return [column for column in columns if column.shown and table[f"{column.name}{suffix}"].notna().any()]
+
+
+def _table(summary: pd.DataFrame, columns: Sequence[Column]) -> tuple[list[str], list[list[str]]]:
+    """Headings, and one row of cells per variant: name, number of seeds, mean ± standard deviation."""
+    shown = _shown(columns, summary, "_mean")
     rows = [
         [str(row["variant"]), _count(row)]
         + [
-            plus_minus(row[f"{name}_mean"], row[f"{name}_std"], scale=scale, digits=digits)
-            for name, scale, digits in known.values()
+            plus_minus(row[f"{each.name}_mean"], row[f"{each.name}_std"], scale=each.scale, digits=each.digits)
+            for each in shown
         ]
         for row in summary.to_dict("records")
     ]
-    return list(known), rows
+    return ["Run", "seeds", *(each.heading for each in shown)], rows
 
 
-def _runs(data: ComparisonData) -> list[list[str]]:
-    columns = _known(_RUN, data.runs, "").values()
-    return [
+def _runs(data: ComparisonData) -> tuple[list[str], list[list[str]]]:
+    """Headings, and one row of cells per training."""
+    shown = _shown(RUNS, data.runs, "")
+    rows = [
         [str(row["variant"]), str(row["seed"])]
-        + [plus_minus(row[name], None, scale=scale, digits=digits) for name, scale, digits in columns]
+        + [plus_minus(row[each.name], None, scale=each.scale, digits=each.digits) for each in shown]
         + [str(row["experiment"]), str(row["mlflow_run"])]
         for row in data.runs.to_dict("records")
     ]
+    return ["Run", "seed", *(each.heading for each in shown), "experiment", "MLflow run"], rows
 
 
 def _settings(data: ComparisonData) -> list[list[str]]:
@@ -187,24 +161,17 @@ def _settings(data: ComparisonData) -> list[list[str]]:
 
 
 def _sentence(data: ComparisonData) -> str:
-    """What came out, in a sentence or two."""
-    known = data.summary[data.summary["student_mAP_mean"].notna()].to_dict("records")
+    """The outcome in a sentence or two."""
+    mean = f"{_MAIN_COLUMN}_mean"
+    known = data.summary[data.summary[mean].notna()].to_dict("records")
     if len(known) < 2:
         return ""
-    first, best = known[0], max(known, key=lambda row: float(row["student_mAP_mean"]))
-    level = plus_minus(first["student_mAP_mean"], first["student_mAP_std"])
+    first, best = known[0], max(known, key=lambda row: float(row[mean]))
     if best is first:
-        return f"{first['variant']} has the highest mean mAP: {level} percent."
-    gain = wording.points(best["student_mAP_mean"] - first["student_mAP_mean"])
-    top = plus_minus(best["student_mAP_mean"], best["student_mAP_std"])
+        return f"{first['variant']} has the highest mean {MAIN.heading}: {_main_score(first)} percent."
+    gain = wording.points(best[mean] - first[mean])
     return (
-        f"{best['variant']} has the highest mean mAP: {top} percent, {gain} points against {first['variant']}"
-        f" ({level})."
+        f"{best['variant']} has the highest mean {MAIN.heading}: {_main_score(best)} percent, {gain} points against"
+        f" {first['variant']} ({_main_score(first)})."
         " Differences smaller than the spread over the seeds say little."
     )
-
-
-def _size(picture: Picture) -> tuple[int, int]:
-    """Width and height that a browser shows, half of the pixels."""
-    width, height = (int.from_bytes(picture.png[start : start + 4], "big") for start in (16, 20))
-    return width // 2, height // 2

@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from pipeline.common.flatten import flatten
+from pipeline.evaluation.metrics import MAIN
 from pipeline.methods.registry import METHODS
 from pipeline.report.contents import ClusterSample, ConfusedPair, RankedImage, RankedList, ReportData
 
@@ -33,8 +34,8 @@ _GROUPS = {
     "worst": "The hardest queries: lowest average precision",
 }
 _PERCENT_COLUMNS = (
-    "student_map",
-    "teacher_map",
+    f"student_{MAIN.key}",
+    f"teacher_{MAIN.key}",
     "neighbour_recall",
     "nmi",
     "purity",
@@ -55,8 +56,8 @@ HISTORY_COLUMNS = {
     "loss": "loss",
     "loss_hard": "hard loss",
     "loss_soft": "soft loss",
-    "student_map": "student mAP %",
-    "teacher_map": "teacher mAP %",
+    f"student_{MAIN.key}": f"student {MAIN.heading} %",
+    f"teacher_{MAIN.key}": f"teacher {MAIN.heading} %",
     "ari": "ARI",
     "nmi": "NMI %",
     "purity": "purity %",
@@ -68,11 +69,11 @@ HISTORY_COLUMNS = {
 }
 
 
-def percent(fraction: float | None, *, unit: bool = False) -> str:
-    """`0.5237` -> `52.4`, or `52.4%` with the unit; a dash where there is no finite number."""
+def percent(fraction: float | None, *, unit: bool = False, digits: int = 1) -> str:
+    """`0.5237` -> `52.4`, or `52.4%` with the unit; a dash for anything but a finite number."""
     if fraction is None or not math.isfinite(fraction):
         return DASH
-    return f"{100 * fraction:.1f}" + ("%" if unit else "")
+    return f"{100 * fraction:.{digits}f}" + ("%" if unit else "")
 
 
 def points(difference: float) -> str:
@@ -120,7 +121,7 @@ def history_cell(column: str, value: float) -> str:
 
 
 def summary(data: ReportData) -> str:
-    """What a reader sees on this page, in one paragraph."""
+    """The run in one paragraph."""
     return " ".join(sentence for sentence in (_training(data), _clusters(data), _scores(data)) if sentence)
 
 
@@ -129,9 +130,9 @@ def protocol(data: ReportData) -> str:
     if data.num_queries == 0:
         return ""
     removed = (
-        "gallery images of the query's identity in the query's own camera are taken out before ranking"
+        "gallery images of the query's identity in the query's own camera are removed before ranking"
         if data.uses_cameras
-        else "the protocol uses no cameras: the gallery is ranked as a whole, but for the query's own file"
+        else "the protocol uses no cameras: the whole gallery is ranked, except the query's own file"
     )
     text = f"Every query ranks the gallery by cosine similarity; {removed}."
     left_out = data.num_queries - data.num_valid_queries
@@ -170,8 +171,8 @@ def confusion_caption(pair: ConfusedPair) -> str:
     return f"identities {pair.identity} and {pair.other}: {count(pair.count, 'time')}"
 
 
-def entry_alt(rank: int, entry: RankedImage) -> str:
-    """What a screen reader says for one place of a ranked list."""
+def entry_alt(entry: RankedImage, rank: int) -> str:
+    """Alternative text of one place of a ranked list."""
     parts = [f"Rank {rank}: {entry.verdict}", *_whose(entry.pid, entry.camid)]
     if entry.similarity is not None:
         parts.append(f"cosine {entry.similarity:.2f}")
@@ -213,23 +214,25 @@ def _clusters(data: ReportData) -> str:
 
 
 def _scores(data: ReportData) -> str:
-    result = data.first("result")
-    baselines = [(row, row.mean_ap) for row in data.results if row.kind == "baseline" and row.mean_ap is not None]
-    if result is None or result.mean_ap is None:
+    result, baselines = data.first("result"), list(data.baselines.items())
+    if result is None or MAIN.key not in result.scores:
         return "The network was not evaluated."
-    text = f"At the end the {lowered(result.name)} reaches an mAP of {percent(result.mean_ap, unit=True)}"
-    if result.rank1 is not None:
-        text += f" and puts a right image first for {percent(result.rank1, unit=True)} of the queries"
+    score = result.scores[MAIN.key]
+    text = f"At the end the {lowered(result.name)} reaches an {MAIN.heading} of {percent(score, unit=True)}"
+    if "rank1" in result.scores:
+        share = percent(result.scores["rank1"], unit=True)
+        text += f" and ranks a correct match first for {share} of the queries"
     if not baselines:
         return f"{text}."
     (first, level), *others = baselines
-    gain = result.mean_ap - level
-    times = f", and {result.mean_ap / level:.1f} times as high" if gain > 0 and level > 0 else ""
+    gain = score - level
+    times = f", {score / level:.1f} times as high" if gain > 0 and level > 0 else ""
+    side = "above" if gain >= 0 else "below"
     text += (
-        f". Its mAP is {abs(100 * gain):.1f} points {'above' if gain >= 0 else 'below'} the {percent(level, unit=True)}"
-        f" of the {lowered(first.name)}{times}."
+        f". Its {MAIN.heading} is {abs(100 * gain):.1f} points {side} the {percent(level, unit=True)}"
+        f" of the {lowered(first)}{times}."
     )
-    rest = "; ".join(f"{lowered(row.name)} {percent(score, unit=True)}" for row, score in others)
+    rest = "; ".join(f"{lowered(name)} {percent(each, unit=True)}" for name, each in others)
     return f"{text} Also for comparison: {rest}." if rest else text
 
 

@@ -17,8 +17,8 @@ from pipeline.common.files import replacing
 from pipeline.common.progress import Progress
 from pipeline.common.text import one_line
 from pipeline.datasets.images import UnreadableImageError, read_image
+from pipeline.report.figures.contact_sheets import draw_image
 from pipeline.report.figures.drawing import INK, Picture, canvas, png_bytes
-from pipeline.report.figures.sheet import draw_image
 from pipeline.report.wording import count, shortened
 from pipeline.search.queries import Found
 

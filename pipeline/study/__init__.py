@@ -12,10 +12,10 @@ from pipeline.study.experiments import (
     settings_table,
     uncommitted,
 )
-from pipeline.study.plan import Study, read_study
+from pipeline.study.outcomes import Result, histories, read_result, runs_table, summarise
 from pipeline.study.queue import Queue
-from pipeline.study.results import Result, histories, read_result, runs_table, summarise
 from pipeline.study.running import Stop, Tally, alone, require_free, run_all
+from pipeline.study.study_file import Study, read_study
 
 __all__ = [
     "Experiment",

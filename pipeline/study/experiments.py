@@ -15,8 +15,8 @@ import pandas as pd
 from ruamel.yaml import YAML
 
 from pipeline.common.errors import UserError
-from pipeline.study.plan import Study, Value, Variant
 from pipeline.study.resolved import Resolved, differing, resolve
+from pipeline.study.study_file import Study, Value, Variant
 
 PARAMS = Path("params.yaml")
 

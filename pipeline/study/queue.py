@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pipeline.common.errors import UserError
-from pipeline.study.plan import Value, yaml_value
+from pipeline.study.study_file import Value, yaml_value
 
 State = Literal["queued", "running", "failed", "done"]
 _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_/.\-]*")  # a word that needs no quotes after `-S key=`

@@ -10,7 +10,7 @@ from ruamel.yaml import YAML
 from pipeline.common.errors import UserError
 from pipeline.common.flatten import flatten
 from pipeline.config.load import read_settings
-from pipeline.study.plan import Value
+from pipeline.study.study_file import Value
 
 Resolved = dict[str, Any]
 UNSET = object()

@@ -1,33 +1,19 @@
 """What a report is made of refuses what cannot be drawn."""
 
-from typing import Any
-
 import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline.report import RankedImage, RankedList, ReportData, ResultRow, SplitSummary, summarise_splits
+from pipeline.report import ConfusedPair, RankedImage, RankedList, ResultRow, SplitSummary
+from tests.report.minimal import minimal_report
 
 PICTURE = np.zeros((4, 2, 3), np.uint8)
-
-
-def report(**changes):
-    values: dict[str, Any] = {
-        "title": "t",
-        "dataset": "d",
-        "backbone": "b",
-        "method": "m",
-        "settings": {},
-        "splits": (),
-        "history": pd.DataFrame({"epoch": [1]}),
-    }
-    return ReportData(**(values | changes))
 
 
 @pytest.mark.parametrize("score", [-0.1, 1.1, 52.4, float("nan"), float("inf")])
 def test_result_row_refuses_what_is_no_fraction(score):
     with pytest.raises(AssertionError, match="rank5 of 'Student' must be a fraction"):
-        ResultRow("Student", "result", rank5=score)
+        ResultRow("Student", "result", {"rank5": score})
 
 
 def test_result_row_refuses_an_unknown_kind():
@@ -50,6 +36,7 @@ def test_ranked_list_refuses_what_is_no_picture(image):
     ("changes", "message"),
     [
         ({"history": pd.DataFrame({"loss": [1.0]})}, "needs a column 'epoch'"),
+        ({"history": pd.DataFrame({"epoch": [2, 1]})}, "ascending order"),
         ({"num_queries": 3, "num_valid_queries": 4}, "more valid queries than queries"),
         ({"cmc": {"Student": np.array([50.0, 60.0])}}, "CMC curve 'Student' must hold fractions"),
         ({"cmc": {"Student": np.array([0.5, np.nan])}}, "CMC curve 'Student' must hold fractions"),
@@ -59,36 +46,19 @@ def test_ranked_list_refuses_what_is_no_picture(image):
 )
 def test_report_data_refuses_what_cannot_be_drawn(changes, message):
     with pytest.raises(AssertionError, match=message):
-        report(**changes)
+        minimal_report(**changes)
 
 
 def test_report_data_finds_the_first_of_a_kind_and_a_split():
     rows = (ResultRow("x", "baseline"), ResultRow("s", "result"), ResultRow("t", "result"))
-    data = report(results=rows, splits=(SplitSummary("train", 3, None, None),))
+    data = minimal_report(results=rows, splits=(SplitSummary("train", 3, None, None),))
     assert data.first("result") is rows[1]
     assert data.first("published") is None
     assert data.split("train").images == 3
     assert data.split("query") is None
 
 
-def test_summarise_splits_counts_by_hand():
-    catalogue = pd.DataFrame(
-        {
-            "split": ["query", "train", "train", "train", "gallery", "gallery", "gallery"],
-            "pid": pd.array([5, 1, 1, 2, 0, 0, 5], dtype="Int64"),
-            "camid": pd.array([1, 1, 2, 2, 3, 3, 1], dtype="Int64"),
-        }
-    )
-    before = catalogue.copy(deep=True)
-    assert summarise_splits(catalogue) == (
-        SplitSummary("train", 3, 2, 2),
-        SplitSummary("query", 1, 1, 1),
-        SplitSummary("gallery", 3, 1, 2, distractors=2),
-    )
-    pd.testing.assert_frame_equal(catalogue, before)
-
-
-def test_summarise_splits_says_none_where_nothing_is_named():
-    nothing = pd.array([None, None], dtype="Int64")
-    catalogue = pd.DataFrame({"split": ["train", "train"], "pid": nothing, "camid": nothing})
-    assert summarise_splits(catalogue) == (SplitSummary("train", 2, None, None),)
+def test_confused_pair_is_of_two_identities() -> None:
+    image = np.zeros((4, 2, 3), np.uint8)
+    with pytest.raises(AssertionError):
+        ConfusedPair(3, 3, 1, ((image, image, 0.5),))

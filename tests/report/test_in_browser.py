@@ -19,6 +19,7 @@ from pipeline.report import (
     write_report,
 )
 from tests.browser import Browser
+from tests.report.minimal import scores
 
 
 @pytest.fixture(scope="module")
@@ -38,8 +39,8 @@ def everything(**changes: object) -> ReportData:
         "loss",
         "loss_hard",
         "loss_soft",
-        "student_map",
-        "teacher_map",
+        "student_mAP",
+        "teacher_mAP",
         "ari",
         "nmi",
         "purity",
@@ -69,13 +70,17 @@ def everything(**changes: object) -> ReportData:
         "splits": tuple(SplitSummary(name, 1200, 100, 6, 60) for name in ("train", "query", "gallery")),
         "history": history,
         "results": (
-            ResultRow("Student", "result", 0.5, 0.6, 0.7, 0.8, 0.1),
-            ResultRow("Teacher", "result", 0.4, 0.5, 0.6, 0.7),
-            ResultRow("Untrained network (random weights)", "baseline", 0.1, 0.2, 0.3, 0.4),
+            ResultRow("Student", "result", scores(0.5, 0.6, 0.7, 0.8, 0.1)),
+            ResultRow("Teacher", "result", scores(0.4, 0.5, 0.6, 0.7)),
+            ResultRow(
+                "Untrained network (random weights)",
+                "baseline",
+                scores(0.1, 0.2, 0.3, 0.4),
+            ),
         ),
         "cmc": {"Student": np.linspace(0.6, 1, 50), "Untrained network (random weights)": np.linspace(0.2, 0.8, 50)},
         "ranked_lists": tuple(RankedList(image, entries, 12345, 6, 0.5, group) for group in groups),
-        "camera_pairs": pd.DataFrame(pairs, columns=["query_camera", "gallery_camera", "queries", "rank1"]),
+        "tables": {"camera_pairs": pd.DataFrame(pairs, columns=["query_camera", "gallery_camera", "queries", "rank1"])},
         "confused": tuple(ConfusedPair(n, n + 1, 9, ((image, image, 0.5),) * 3) for n in range(1, 9)),
         "embedding": EmbeddingMap(points, labels, labels == 0, "identity", {0: image, 50: image}),
         "clusters": (ClusterSample(0, 30, (image,) * 10), ClusterSample(None, 4, (image,) * 4)),
@@ -141,7 +146,7 @@ def test_report_without_a_test_set_is_sound(browser: Browser, tmp_path: Path) ->
         results=(),
         cmc={},
         ranked_lists=(),
-        camera_pairs=None,
+        tables={},
         confused=(),
         num_queries=0,
         num_valid_queries=0,

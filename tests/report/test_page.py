@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from pipeline.evaluation.metrics import METRICS, Metric
 from pipeline.report import (
     RankedImage,
     RankedList,
@@ -23,6 +24,8 @@ from pipeline.report import (
     write_report,
 )
 from pipeline.report import page as page_module
+from pipeline.report.rendering import thumbnail
+from tests.report.minimal import scores
 
 VOID = {"meta", "link", "img", "br"}
 EVIL = "<script>alert('x')</script> & \"quoted\" $a_b$"
@@ -86,13 +89,13 @@ def report(**changes):
                 "loss": [2.1, 1.4],
                 "loss_hard": [2.0, 1.2],
                 "loss_soft": [2.1, 1.4],
-                "student_map": [np.nan, 0.5237],
+                "student_mAP": [np.nan, 0.5237],
             }
         ),
         "results": (
-            ResultRow("Student", "result", 0.5237, 0.681, 0.852, 0.901),
-            ResultRow("Student, epoch 2", "best-of-run", 0.5391, 0.694, 0.861, 0.906),
-            ResultRow("Untrained network", "baseline", 0.1482, 0.302, 0.482, 0.571),
+            ResultRow("Student", "result", scores(0.5237, 0.681, 0.852, 0.901)),
+            ResultRow("Student, epoch 2", "best-of-run", scores(0.5391, 0.694, 0.861, 0.906)),
+            ResultRow("Untrained network", "baseline", scores(0.1482, 0.302, 0.482, 0.571)),
         ),
         "cmc": {"Student": np.linspace(0.681, 0.99, 50)},
         "ranked_lists": (
@@ -169,7 +172,7 @@ def test_page_writes_percent_with_one_decimal(usual_page):
     assert "Student 52.4 68.1 85.2 90.1" in words
     assert "Untrained network 14.8 30.2 48.2 57.1" in words
     assert "mAP Student 52.4% mAP Untrained network 14.8% points of mAP against the untrained network +37.6" in words
-    assert "mINP 52" not in words and "R10 Result" in words, "no column for what no row has"
+    assert "mINP 52" not in words and "Rank-10 Result" in words, "no column for what no row has"
     assert "12 of 400 queries have no valid match and are left out." in words
 
 
@@ -199,7 +202,7 @@ def test_page_escapes_every_name(tmp_path):
         method=EVIL,
         settings={EVIL: EVIL, "section" + EVIL: {EVIL: [EVIL]}},
         splits=(SplitSummary(EVIL, 1, 1, 1),),
-        results=(ResultRow(EVIL, "result", 0.5), ResultRow(EVIL, "baseline", 0.4)),
+        results=(ResultRow(EVIL, "result", scores(0.5)), ResultRow(EVIL, "baseline", scores(0.4))),
         cmc={EVIL: np.linspace(0.1, 0.9, 50)},
         ranked_lists=(RankedList(picture(2), (entry,), 1, 1, 0.5, EVIL),),
         notes=(EVIL,),
@@ -215,7 +218,7 @@ def test_page_escapes_every_name(tmp_path):
 def test_page_takes_long_names(tmp_path):
     long = "a_very_long_name_without_a_space_" * 10
     text = written(
-        tmp_path, title=long, dataset=long, results=(ResultRow(long, "result", 0.5),), cmc={long: [0.1, 0.2]}
+        tmp_path, title=long, dataset=long, results=(ResultRow(long, "result", scores(0.5)),), cmc={long: [0.1, 0.2]}
     )
     assert long in Page(text).words()
 
@@ -240,7 +243,7 @@ def test_page_says_why_published_figures_are_missing(tmp_path):
     "changes",
     [
         {"results": (), "cmc": {}, "ranked_lists": (), "num_queries": 0, "num_valid_queries": 0},
-        {"history": pd.DataFrame({"epoch": [1], "loss": [2.0], "student_map": [np.nan]})},
+        {"history": pd.DataFrame({"epoch": [1], "loss": [2.0], "student_mAP": [np.nan]})},
         {"history": pd.DataFrame({"epoch": []})},
         {"splits": (), "settings": {}, "results": (ResultRow("Student", "result"),)},
     ],
@@ -291,7 +294,7 @@ def test_a_failure_leaves_the_previous_report(where, tmp_path, monkeypatch):
         raise OSError("disk full")
 
     if where == "drawing":
-        monkeypatch.setattr(page_module, "learning_curves", lambda *args, **kwargs: fail())
+        monkeypatch.setattr(figures, "FIGURES", (fail,))
     elif where == "rendering":
         monkeypatch.setattr(page_module, "render", fail)
     else:
@@ -305,9 +308,9 @@ def test_a_failure_leaves_the_previous_report(where, tmp_path, monkeypatch):
 
 
 def test_thumbnails_shrink_and_never_grow():
-    large = page_module._thumbnail(np.zeros((512, 256, 3), np.uint8))
-    small = page_module._thumbnail(np.zeros((64, 32, 3), np.uint8))
-    wide = page_module._thumbnail(np.zeros((100, 1000, 3), np.uint8))
+    large = thumbnail(np.zeros((512, 256, 3), np.uint8))
+    small = thumbnail(np.zeros((64, 32, 3), np.uint8))
+    wide = thumbnail(np.zeros((100, 1000, 3), np.uint8))
     assert [(one["width"], one["height"]) for one in (large, small, wide)] == [(72, 144), (32, 64), (192, 19)]
 
 
@@ -326,3 +329,10 @@ def test_page_text_stands_out_from_its_ground(usual, text, ground):
     colours = dict(re.findall(r"--(\w+): (#[0-9a-f]{3,6})", (usual / "report.html").read_text(encoding="utf-8")))
     dark, light = sorted((luminance(colours[text]), luminance(colours[ground])))
     assert (light + 0.05) / (dark + 0.05) >= 4.5
+
+
+def test_page_has_a_column_for_every_metric_that_a_row_has(tmp_path, monkeypatch):
+    rank20 = Metric("rank20", "Rank-20", "Share among 20.", lambda scores: scores.cmc[20], rank=20)
+    monkeypatch.setitem(METRICS, "rank20", rank20)
+    words = Page(written(tmp_path, results=(ResultRow("Student", "result", {"mAP": 0.5, "rank20": 0.9876}),))).words()
+    assert "Network mAP Rank-20" in words and "Student 50.0 98.8" in words and "Rank-20 Share among 20." in words

@@ -4,16 +4,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from pipeline.evaluation.metrics import METRICS
 from pipeline.report.contents import ResultRow
-from pipeline.report.results import cmc_curves, history_of, result_rows
+from pipeline.report.result_table import cmc_curves, result_rows
 
-SCORES = {"mAP": 0.5, "rank1": 0.6, "rank5": 0.7, "rank10": 0.8, "mINP": 0.1}
+SCORES = {key: 0.1 * (1 + place) for place, key in enumerate(METRICS)}
 
 
 def test_result_rows_by_hand() -> None:
-    assert result_rows({"student": SCORES}) == (
-        ResultRow("Student", "result", mean_ap=0.5, rank1=0.6, rank5=0.7, rank10=0.8, mean_inp=0.1),
-    )
+    assert result_rows({"student": SCORES}) == (ResultRow("Student", "result", SCORES),)
 
 
 def test_result_rows_stand_in_the_order_of_the_table_whatever_that_of_the_file() -> None:
@@ -63,18 +62,6 @@ def test_result_rows_want_every_score() -> None:
 def test_result_rows_refuse_percent() -> None:
     with pytest.raises(AssertionError, match=r"rank1 of 'Student' must be a fraction in \[0, 1\], got 60"):
         result_rows({"student": {**SCORES, "rank1": 60.0}})
-
-
-def test_history_has_the_reports_names_and_keeps_the_rest() -> None:
-    training = pd.DataFrame({"epoch": [1, 2], "loss": [2.0, 1.0], "student_mAP": [np.nan, 0.5], "teacher_mAP": [0, 1]})
-    history = history_of(training)
-    assert list(history) == ["epoch", "loss", "student_map", "teacher_map"]
-    pd.testing.assert_series_equal(history["student_map"], training["student_mAP"], check_names=False)
-    assert list(training) == ["epoch", "loss", "student_mAP", "teacher_mAP"], "the input is not modified"
-
-
-def test_history_of_a_run_that_was_not_evaluated() -> None:
-    assert list(history_of(pd.DataFrame({"epoch": [1], "loss": [2.0]}))) == ["epoch", "loss"]
 
 
 def test_cmc_curves_have_the_names_of_the_result_rows() -> None:

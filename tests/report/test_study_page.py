@@ -8,9 +8,10 @@ import pandas as pd
 import pytest
 
 from pipeline.report import study_page as module
-from pipeline.report.figures.study import comparison_figures, plus_minus
-from pipeline.report.study_page import ComparisonData, named_figures, printed, write_comparison
-from pipeline.study.results import MEASURED, summarise
+from pipeline.report.figures.study_figures import comparison_figures, plus_minus
+from pipeline.report.study_columns import MEASURED
+from pipeline.report.study_page import ComparisonData, named_numbers, printed, write_comparison
+from pipeline.study.outcomes import summarise
 from tests.browser import Browser
 from tests.report.test_page import EVIL, Page
 
@@ -111,7 +112,7 @@ def test_page_of_a_variant_without_a_run_keeps_its_line() -> None:
 
 def test_page_without_scores_says_so() -> None:
     words = page(data(scored=False)).words()
-    assert "Nothing was evaluated: nobody knows who is on the images." in words and "clusters" in words
+    assert "Nothing was evaluated: the identities on the images are not known." in words and "clusters" in words
 
 
 def test_page_of_one_variant_compares_nothing() -> None:
@@ -125,8 +126,9 @@ def test_page_shows_names_as_text() -> None:
     assert shown.words().count("<script>alert('x')</script>") >= 4
 
 
-def test_page_takes_the_style_of_the_report() -> None:
-    assert "--accent" in module.report_style() and "{{" not in module.report_style()
+def test_page_includes_the_style_of_all_pages() -> None:
+    text = module.render(data(), [])
+    assert "--accent" in text and "{{" not in text and "{%" not in text and "{#" not in text
 
 
 @pytest.mark.parametrize(
@@ -147,8 +149,8 @@ def test_plus_minus_takes_other_scales() -> None:
     assert plus_minus(1234.5, 2.25, scale=1, digits=0) == "1,234 ± 2"
 
 
-def test_printed_and_named_figures_are_those_of_the_summary() -> None:
+def test_printed_and_named_numbers_are_those_of_the_summary() -> None:
     given = data(missing={("+ DCPS", 2)})
     assert printed(given.summary)[1].endswith("(n = 2 of 3)")
-    named = named_figures(given.summary)
+    named = named_numbers(given.summary)
     assert named["baseline/student_mAP_mean"] == pytest.approx(given.summary["student_mAP_mean"][0])

@@ -6,8 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline.report import RankedImage, RankedList, ReportData, ResultRow, SplitSummary, wording
+from pipeline.report import ClusterSample, RankedImage, RankedList, ReportData, ResultRow, SplitSummary, wording
 from pipeline.report.wording import count, flattened, history_cell, percent, points, shortened
+from tests.report.minimal import scores
 
 HISTORY = pd.DataFrame({"epoch": [1, 2], "num_clusters": [120, 98], "num_outliers": [300, 110]})
 
@@ -22,9 +23,9 @@ def report(**changes):
         "splits": (SplitSummary("train", 1600, 100, 6),),
         "history": HISTORY,
         "results": (
-            ResultRow("Student", "result", 0.5237, 0.681),
-            ResultRow("Untrained network", "baseline", 0.1482),
-            ResultRow("Colour histogram", "baseline", 0.0925),
+            ResultRow("Student", "result", scores(0.5237, 0.681)),
+            ResultRow("Untrained network", "baseline", scores(0.1482)),
+            ResultRow("Colour histogram", "baseline", scores(0.0925)),
         ),
     }
     return ReportData(**(values | changes))
@@ -80,7 +81,7 @@ def test_flattened_writes_values_as_yaml():
 @pytest.mark.parametrize(
     ("column", "value", "text"),
     [
-        ("student_map", 0.5237, "52.4"),
+        ("student_mAP", 0.5237, "52.4"),
         ("num_clusters", 1234.0, "1,234"),
         ("learning_rate", 3.5e-4, "3.50e-04"),
         ("images_per_second", 1310.4, "1,310"),
@@ -97,14 +98,14 @@ def test_summary_of_a_usual_run():
     assert wording.summary(report()) == (
         "ResNet-18 was trained by DCCC for 2 epochs on 1,600 images of the data set synthetic, without identity labels."
         " In the last epoch they fell into 98 clusters, and 110 images (6.9%) belong to none; in truth they"
-        " show 100 identities, which the training never sees. At the end the student reaches an mAP of 52.4% and puts a"
-        " right image first for 68.1% of the queries. Its mAP is 37.6 points above the 14.8% of the untrained network,"
-        " and 3.5 times as high. Also for comparison: colour histogram 9.2%."
+        " show 100 identities, which the training never sees. At the end the student reaches an mAP of 52.4% and ranks"
+        " a correct match first for 68.1% of the queries. Its mAP is 37.6 points above the 14.8% of the untrained"
+        " network, 3.5 times as high. Also for comparison: colour histogram 9.2%."
     )
 
 
 def test_summary_owns_up_to_a_loss():
-    rows = (ResultRow("Student", "result", 0.1), ResultRow("Untrained network", "baseline", 0.15))
+    rows = (ResultRow("Student", "result", scores(0.1)), ResultRow("Untrained network", "baseline", scores(0.15)))
     text = wording.summary(report(results=rows))
     assert "Its mAP is 5.0 points below the 15.0% of the untrained network." in text
     assert "times" not in text
@@ -124,7 +125,7 @@ def test_protocol_names_cameras_and_counts_what_is_left_out():
         "400 queries: each has a valid match."
     )
     one = wording.protocol(report(num_queries=400, num_valid_queries=399))
-    assert "query's own camera are taken out" in one
+    assert "query's own camera are removed" in one
     assert one.endswith("1 of 400 queries has no valid match and is left out.")
     without = wording.protocol(report(num_queries=400, num_valid_queries=388, uses_cameras=False))
     assert "uses no cameras" in without
@@ -136,13 +137,20 @@ def test_captions_say_what_is_known():
     ranked = RankedList(picture, (), 12, 3, 0.8731)
     assert wording.query_caption(ranked) == "identity 12, camera 3, average precision 87.3%"
     assert wording.query_caption(RankedList(picture, ())) == ""
-    assert wording.entry_alt(2, RankedImage(picture, "wrong", 7, 1, 0.514)) == (
+    assert wording.entry_alt(RankedImage(picture, "wrong", 7, 1, 0.514), 2) == (
         "Rank 2: wrong, identity 7, camera 1, cosine 0.51"
     )
-    assert wording.entry_alt(1, RankedImage(picture, "distractor", 0)) == "Rank 1: distractor, distractor image"
+    assert wording.entry_alt(RankedImage(picture, "distractor", 0), 1) == "Rank 1: distractor, distractor image"
 
 
 def test_method_name_is_that_of_the_papers() -> None:
     assert wording.method_name({}) == wording.method_name({"method": "dccc"}) == "DCCC"
     assert wording.method_name({"method": "cluster_contrast"}) == "Cluster Contrast"
     assert wording.method_name({"method": "spcl"}) == "SpCL"
+
+
+@pytest.mark.parametrize(
+    ("number", "size", "caption"), [(7, 1200, "cluster 7, 1,200 images"), (None, 1, "outliers, 1 image")]
+)
+def test_caption_names_cluster_and_size(number, size, caption):
+    assert wording.cluster_caption(ClusterSample(number, size, (np.zeros((8, 4, 3), np.uint8),))) == caption

@@ -24,17 +24,18 @@ from pipeline.report.figures.drawing import (
 )
 from pipeline.report.wording import DASH, shortened
 
-_TOGETHER = 6  # variants in one figure of curves: as many as there are looks of a line
+_TOGETHER = 6  # variants in one figure of curves: as many as there are line styles
+_BAND = "Mean over the seeds; the band is one standard deviation."
 _ROLES = (("student", BLUE, "o"), ("teacher", ORANGE, "s"))
 
 
 def comparison_figures(summary: pd.DataFrame, runs: pd.DataFrame, history: pd.DataFrame) -> list[Picture]:
-    """All the figures that the values allow.
+    """All figures that the values allow.
 
     Args:
         summary: V rows, `variant` and `<name>_mean`, `<name>_std` of student_mAP and teacher_mAP.
-        runs: a row a run, `variant`, `student_mAP`, `teacher_mAP` (fractions, or NaN).
-        history: a row an epoch of a run, `variant`, `seed`, `epoch`, and where there are any `student_mAP`, `eps`,
+        runs: One row per run, `variant`, `student_mAP`, `teacher_mAP` (fractions, or NaN).
+        history: One row per epoch of a run, `variant`, `seed`, `epoch`, and where there are any `student_mAP`, `eps`,
             `num_clusters`.
     """
     pictures = [_scores(summary, runs)]
@@ -90,6 +91,8 @@ def _scores(summary: pd.DataFrame, runs: pd.DataFrame) -> Picture | None:
         alt=f"mAP in percent, mean ± standard deviation over the seeds. {values}.",
         caption="A mark is a seed; the line is the mean over the seeds, the bar one standard deviation to either side.",
         png=png,
+        section="result",
+        wide=True,
     )
 
 
@@ -126,7 +129,7 @@ def _accuracy(history: pd.DataFrame, variants: Sequence[str], which: str) -> Pic
         _room_for(ax, lines, spread)
         png = png_bytes(figure)
     alt = f"Student's mAP in percent over the epochs, mean over the seeds: {course(lines)}."
-    return Picture(f"map_by_epoch{which}", alt, "Mean over the seeds; the band is one standard deviation.", png)
+    return Picture(f"map_by_epoch{which}", alt, _BAND, png, section="epochs")
 
 
 def _clusters(history: pd.DataFrame, variants: Sequence[str], which: str) -> Picture | None:
@@ -144,7 +147,7 @@ def _clusters(history: pd.DataFrame, variants: Sequence[str], which: str) -> Pic
         below.yaxis.set_major_locator(MaxNLocator(nbins=5))
         png = png_bytes(figure)
     alt = f"Over the epochs, mean over the seeds. Clusters: {course(clusters, digits=0)}. Eps: {course(eps, digits=3)}."
-    return Picture(f"clusters_by_epoch{which}", alt, "Mean over the seeds; the band is one standard deviation.", png)
+    return Picture(f"clusters_by_epoch{which}", alt, _BAND, png, section="epochs")
 
 
 def _courses(

@@ -10,8 +10,8 @@ import pandas as pd
 from matplotlib.patches import Rectangle
 
 from pipeline.report.contents import EmbeddingMap, ReportData
-from pipeline.report.figures.drawing import BLUE, GREEN, ORANGE, PURPLE, Picture, canvas, png_bytes
 from pipeline.report.figures.contact_sheets import fewer_colours
+from pipeline.report.figures.drawing import BLUE, GREEN, ORANGE, PURPLE, Picture, canvas, png_bytes
 from pipeline.report.illustrations import MAP_THUMBNAIL
 from pipeline.report.wording import count
 

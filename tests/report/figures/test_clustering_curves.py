@@ -4,7 +4,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline.report.figures.clusters import cluster_curves
+from pipeline.report import SplitSummary
+from pipeline.report.figures.clustering_curves import cluster_quality_figure, clusters_figure, distances_figure
+from pipeline.report.figures.drawing import Picture
+from tests.report.minimal import minimal_report
 
 HISTORY = pd.DataFrame(
     {
@@ -22,6 +25,15 @@ HISTORY = pd.DataFrame(
         "purity": [0.6, 0.7, 0.8],
     }
 )
+
+
+def cluster_curves(
+    history: pd.DataFrame, *, num_identities: int | None = None, num_images: int | None = None
+) -> list[Picture]:
+    splits = () if num_images is None else (SplitSummary("train", num_images, num_identities, None),)
+    data = minimal_report(history=history, splits=splits)
+    pictures = (clusters_figure(data), distances_figure(data), cluster_quality_figure(data))
+    return [picture for picture in pictures if picture is not None]
 
 
 def drawn(history: pd.DataFrame, **known: int) -> dict[str, str]:

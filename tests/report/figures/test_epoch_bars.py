@@ -3,11 +3,17 @@
 import numpy as np
 import pandas as pd
 
-from pipeline.report.figures.epoch_time import time_figure
+from pipeline.report.figures import epoch_bars
+from pipeline.report.figures.drawing import Picture
+from tests.report.minimal import minimal_report
 
 HISTORY = pd.DataFrame(
     {"epoch": [1, 2], "seconds": [10.0, 6.0], "seconds_extract": [2.0, 2.0], "seconds_train": [8.0, 4.0]}
 )
+
+
+def time_figure(history: pd.DataFrame) -> Picture | None:
+    return epoch_bars.time_figure(minimal_report(history=history))
 
 
 def test_time_figure_says_seconds_and_shares() -> None:

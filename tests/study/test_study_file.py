@@ -6,7 +6,7 @@ import pytest
 
 from pipeline.common.errors import UserError
 from pipeline.study import read_study
-from pipeline.study.plan import slug_of, written
+from pipeline.study.study_file import slug_of, written
 
 ROOT = Path(__file__).parents[2]
 

@@ -6,8 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from pipeline.report.study_columns import MEASURED
 from pipeline.study import Experiment, Result, histories, runs_table, summarise
-from pipeline.study.results import MEASURED, measured
+from pipeline.study.outcomes import measured
 
 HISTORY = pd.DataFrame(
     {
@@ -22,9 +23,9 @@ HISTORY = pd.DataFrame(
 
 
 def result(variant: str, seed: int, mean_ap: float, **more: float) -> Result:
-    figures = {**dict.fromkeys(MEASURED, math.nan), "student_mAP": mean_ap, **more}
+    numbers = {**dict.fromkeys(MEASURED, math.nan), "student_mAP": mean_ap, **more}
     experiment = Experiment(f"toy-{variant}-{seed}", variant, seed, {"seed": seed}, {"memory.tau": seed / 10})
-    return Result(experiment, "c0ffee", {"run_id": f"run {seed}"}, figures, HISTORY)
+    return Result(experiment, "c0ffee", {"run_id": f"run {seed}"}, numbers, HISTORY)
 
 
 def test_measured_takes_scores_the_last_epoch_and_the_minutes() -> None:
@@ -74,6 +75,6 @@ def test_histories_stand_below_each_other() -> None:
     ]
 
 
-def test_told_says_whether_there_was_a_score() -> None:
-    assert result("a", 1, 0.404).told() == "student mAP 40.4%"
-    assert result("a", 1, math.nan).told() == "not evaluated"
+def test_outcome_says_whether_there_was_a_score() -> None:
+    assert result("a", 1, 0.404).outcome() == "student mAP 40.4%"
+    assert result("a", 1, math.nan).outcome() == "not evaluated"

@@ -1,4 +1,4 @@
-"""What the experiments of a study came to, read from their revisions, and its mean and spread over the seeds."""
+"""The results of the experiments of a study, read from their revisions, with mean and spread over the seeds."""
 
 import io
 import json
@@ -10,29 +10,9 @@ from typing import Any
 import pandas as pd
 
 from pipeline.common.errors import UserError
+from pipeline.evaluation.metrics import MAIN
+from pipeline.report.study_columns import CLUSTERS, MEASURED, SCORES
 from pipeline.study.experiments import Experiment
-
-# Column -> where it stands in metrics.json. Shares are in [0, 1].
-SCORES = {
-    "student_mAP": ("student", "mAP"),
-    "student_rank1": ("student", "rank1"),
-    "student_rank5": ("student", "rank5"),
-    "student_rank10": ("student", "rank10"),
-    "student_mINP": ("student", "mINP"),
-    "teacher_mAP": ("teacher", "mAP"),
-    "teacher_rank1": ("teacher", "rank1"),
-    "student_best_mAP": ("student_best_of_run", "mAP"),
-    "teacher_best_mAP": ("teacher_best_of_run", "mAP"),
-}
-# Column -> column of training.csv, of which the last epoch counts.
-LAST_EPOCH = {
-    "clusters": "num_clusters",
-    "outliers": "num_outliers",
-    "ari": "ari",
-    "purity": "purity",
-    "pairwise_f": "pairwise_f",
-}
-MEASURED = (*SCORES, *LAST_EPOCH, "minutes")
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,22 +20,22 @@ class Result:
     """One experiment that ended well.
 
     Attributes:
-        experiment, commit: which one, and where it is.
+        experiment, commit: Which one, and where it is.
         run: MLflow's id and name of its training.
-        figures: the columns `MEASURED`, NaN where there is no such number.
-        history: training.csv, one row an epoch.
+        numbers: The columns `MEASURED`, NaN where there is no such number.
+        history: training.csv, one row per epoch.
     """
 
     experiment: Experiment
     commit: str
     run: dict[str, str]
-    figures: dict[str, float]
+    numbers: dict[str, float]
     history: pd.DataFrame
 
-    def told(self) -> str:
-        """For a person: `student mAP 40.4%`."""
-        mean_ap = self.figures["student_mAP"]
-        return "not evaluated" if math.isnan(mean_ap) else f"student mAP {mean_ap:.1%}"
+    def outcome(self) -> str:
+        """For the terminal: `student mAP 40.4%`."""
+        score = self.numbers[f"student_{MAIN.key}"]
+        return "not evaluated" if math.isnan(score) else f"student {MAIN.heading} {MAIN.percent(score)}%"
 
 
 def read_result(experiment: Experiment, commit: str) -> Result:
@@ -83,22 +63,27 @@ def read_result(experiment: Experiment, commit: str) -> Result:
 
 
 def measured(metrics: dict[str, Any], history: pd.DataFrame) -> dict[str, float]:
-    """The figures of one run that a comparison shows; NaN where a run has none (no teacher, no identities)."""
-    scores = {name: float(metrics.get(who, {}).get(what, math.nan)) for name, (who, what) in SCORES.items()}
+    """The numbers of one run that a comparison shows; NaN for those that a run lacks (no teacher, no identities)."""
     last = history.iloc[-1] if len(history) else pd.Series(dtype=float)
-    epochs = {name: float(last.get(column, math.nan)) for name, column in LAST_EPOCH.items()}
-    minutes = float(history["seconds"].sum()) / 60 if "seconds" in history else math.nan
-    return {**scores, **epochs, "minutes": minutes}
+    numbers = {}
+    for column in (*SCORES, *CLUSTERS):
+        if column.score is not None:
+            candidate, metric = column.score
+            numbers[column.name] = float(metrics.get(candidate, {}).get(metric, math.nan))
+        elif column.history is not None:
+            numbers[column.name] = float(last.get(column.history, math.nan))
+    numbers["minutes"] = float(history["seconds"].sum()) / 60 if "seconds" in history else math.nan
+    return numbers
 
 
 def runs_table(results: Sequence[Result], differing: Sequence[str]) -> pd.DataFrame:
-    """One row a run: variant, seed, the settings that differ, what was measured, and where the run is found."""
+    """One row per run: variant, seed, the settings that differ, what was measured, and where the run is found."""
     rows = [
         {
             "variant": result.experiment.variant,
             "seed": result.experiment.seed,
             **{key: result.experiment.settings.get(key) for key in differing},
-            **result.figures,
+            **result.numbers,
             "experiment": result.experiment.name,
             "revision": result.commit,
             "mlflow_run": result.run["run_id"],
@@ -106,11 +91,11 @@ def runs_table(results: Sequence[Result], differing: Sequence[str]) -> pd.DataFr
         for result in results
     ]
     columns = ["variant", "seed", *differing, *MEASURED, "experiment", "revision", "mlflow_run"]
-    return pd.DataFrame(rows, columns=columns)
+    return pd.DataFrame(rows, columns=columns).astype(dict.fromkeys(MEASURED, float))
 
 
 def histories(results: Sequence[Result]) -> pd.DataFrame:
-    """training.csv of all the runs below each other, with `variant` and `seed` before its columns."""
+    """training.csv of all runs, concatenated, with `variant` and `seed` before its columns."""
     tables = [
         result.history.assign(variant=result.experiment.variant, seed=result.experiment.seed) for result in results
     ]
@@ -123,25 +108,19 @@ def summarise(runs: pd.DataFrame, settings: pd.DataFrame, *, wanted: int) -> pd.
     """Mean and spread of every variant over its seeds.
 
     Args:
-        runs: see `runs_table`.
-        settings: index: the variants, in order; columns: the settings that differ.
-        wanted: seeds that each variant should have.
+        runs: See `runs_table`.
+        settings: Index: the variants, in order; columns: the settings that differ.
+        wanted: Number of seeds that each variant should have.
 
     Returns:
-        one row a variant: `variant`, the settings, `seeds` (that there are), `seeds_wanted`, and `<name>_mean` and
+        One row per variant: `variant`, the settings, `seeds` (that there are), `seeds_wanted`, and `<name>_mean` and
         `<name>_std` (of a sample: divided by n - 1; NaN for one seed) of every measured column.
     """
-    rows = []
-    for variant, values in settings.iterrows():
-        here = runs[runs["variant"] == variant]
-        row: dict[str, Any] = {
-            "variant": variant,
-            **dict(zip(settings.columns, values, strict=True)),
-            "seeds": len(here),
-            "seeds_wanted": wanted,
-        }
-        for name in MEASURED:
-            known = here[name].dropna().astype(float)
-            row |= {f"{name}_mean": known.mean(), f"{name}_std": known.std(ddof=1) if len(known) > 1 else math.nan}
-        rows.append(row)
-    return pd.DataFrame(rows)
+    by_variant = runs.groupby("variant")[list(MEASURED)]
+    statistics = {"mean": by_variant.mean(), "std": by_variant.std(ddof=1)}
+    columns = {
+        f"{name}_{which}": statistics[which][name].reindex(settings.index) for name in MEASURED for which in statistics
+    }
+    seeds = runs["variant"].value_counts().reindex(settings.index, fill_value=0)
+    table = settings.assign(seeds=seeds, seeds_wanted=wanted)
+    return pd.concat([table, pd.DataFrame(columns)], axis="columns").rename_axis("variant").reset_index()

@@ -1,0 +1,28 @@
+"""From the files of the stages to the data of a report."""
+
+import pandas as pd
+
+from pipeline.report import SplitSummary, summarise_splits
+
+
+def test_summarise_splits_counts_by_hand():
+    catalogue = pd.DataFrame(
+        {
+            "split": ["query", "train", "train", "train", "gallery", "gallery", "gallery"],
+            "pid": pd.array([5, 1, 1, 2, 0, 0, 5], dtype="Int64"),
+            "camid": pd.array([1, 1, 2, 2, 3, 3, 1], dtype="Int64"),
+        }
+    )
+    before = catalogue.copy(deep=True)
+    assert summarise_splits(catalogue) == (
+        SplitSummary("train", 3, 2, 2),
+        SplitSummary("query", 1, 1, 1),
+        SplitSummary("gallery", 3, 1, 2, distractors=2),
+    )
+    pd.testing.assert_frame_equal(catalogue, before)
+
+
+def test_summarise_splits_says_none_where_nothing_is_named():
+    nothing = pd.array([None, None], dtype="Int64")
+    catalogue = pd.DataFrame({"split": ["train", "train"], "pid": nothing, "camid": nothing})
+    assert summarise_splits(catalogue) == (SplitSummary("train", 2, None, None),)
