@@ -20,6 +20,7 @@ from pipeline.report import (
     ReportData,
     ResultRow,
     SplitSummary,
+    figures,
     published_rows,
     write_report,
 )
