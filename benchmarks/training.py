@@ -15,7 +15,6 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -28,16 +27,16 @@ from pipeline.common.precision import Precision, default_precision
 from pipeline.common.seeding import seed_everything
 from pipeline.config.load import Settings, read_settings
 from pipeline.evaluation import evaluate
+from pipeline.methods import METHODS
 from pipeline.model import build, commit_statistics_
 from pipeline.model.embedding import CHUNK
 from pipeline.training.distributed import Processes
-from pipeline.training.plan import EpochResult, Plan
+from pipeline.training.results import EpochResult
 from pipeline.training.trainer import Trainer
 
 NUM_IMAGES = {"synthetic": 1176, "market1501": 12936, "dukemtmc": 16522, "msmt17": 32621}
 QUERIES, GALLERY = 0.26, 1.23  # of the train images, as in Market-1501
 EACH, CAMERAS = 17, 6  # images of a person
-SECTIONS = ("augment", "sampler", "clustering", "reliability", "memory", "loss", "optimiser", "teacher")
 TARGET = 0.10  # of an epoch, for everything that is not the networks
 
 
@@ -61,7 +60,7 @@ def settings_of(recipe: str) -> Settings:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "params.yaml"
         yaml.dump(values, path)
-        return read_settings(path)
+        return read_settings(path, methods=METHODS)
 
 
 def ways(device: torch.device, compiled: bool) -> list[tuple[str, bool, bool]]:
@@ -84,8 +83,8 @@ def fastest(work: Callable[[], object], device: torch.device, repeats: int = 3) 
 
 
 def networks_alone(trainer: Trainer, group: int, images: np.ndarray) -> tuple[float, float]:
-    """Seconds an image of both networks in a step, and of one in an extraction; no data, loss, sums or optimiser."""
-    device, precision = trainer.processes.device, Precision(trainer.plan.precision, trainer.processes.device)
+    """Seconds per image of both networks in a step, and of one in an extraction; no data, loss, sums or optimizer."""
+    device, precision = trainer.processes.device, Precision(trainer.settings.train.precision, trainer.processes.device)
     layout = torch.channels_last if device.type == "cuda" else torch.contiguous_format
     student, teacher = trainer.student, trainer.teacher
     assert teacher is not None, "the recipe is DCCC's"
@@ -152,14 +151,13 @@ def main(
     """Prints images a second and the share of each part of an epoch, for each way of computing."""
     device = torch.device("cuda", 0) if torch.cuda.is_available() else torch.device("cpu")
     settings = settings_of(recipe or ("market1501" if device.type == "cuda" else "synthetic"))
-    numbers = {key: value for section in settings.as_dict(*SECTIONS).values() for key, value in section.items()}
-    plan = Plan(epochs=epochs, iters=iters or settings.train.iters, seed=settings.seed, **numbers)
+    steps = {"iters": iters or settings.train.iters}
     count = images or NUM_IMAGES[settings.dataset]
     pixels, cameras, pids = draw(count, settings.image.height, settings.image.width)
     machine = torch.cuda.get_device_name() if device.type == "cuda" else f"CPU, {torch.get_num_threads()} threads"
     print(
         f"{settings.backbone}, {count:,} images of {settings.image.height} x {settings.image.width}, "
-        f"batch {plan.batch}, {plan.iters} steps an epoch, {machine}, torch {torch.__version__}"
+        f"batch {settings.sampler.batch}, {steps['iters']} steps per epoch, {machine}, torch {torch.__version__}"
     )
     first, shares = None, {}
     for precision, deterministic, compiles in ways(device, compiled):
@@ -168,18 +166,22 @@ def main(
         student = build(settings.backbone, **settings.model.model_dump()).to(device)
         if device.type == "cuda":
             torch.cuda.reset_peak_memory_stats()
+        decisive = settings.of_training(precision=default_precision(device))
+        changed = {**steps, "precision": precision, "compile": compiles}
+        training = decisive.model_copy(update={"epochs": epochs, "train": decisive.train.model_copy(update=changed)})
         trainer = Trainer(
             student,
             copy.deepcopy(student),
             images=pixels,
             cameras=cameras,
             processes=Processes(device=device),
-            plan=replace(plan, precision=precision, compile=compiles),
+            settings=training,
+            method=METHODS[settings.method](training),
             shown=False,
         )
         results = list(trainer.run())[1:]
         alone = networks_alone(trainer, settings.model.bn_group, pixels)
-        rate, shares[name] = report(name, results, alone, count, plan.batch, first)
+        rate, shares[name] = report(name, results, alone, count, settings.sampler.batch, first)
         first = first or rate
     print(
         f"{'evaluation':28} {evaluation(trainer, pixels, cameras, pids):7.1f} s for one network, "

@@ -8,6 +8,8 @@ import typer
 
 from pipeline.common.errors import UserError
 from pipeline.common.files import DISK_FULL
+from pipeline.config.load import Settings, read_settings
+from pipeline.methods import METHODS
 
 # What the user has to mend outside the program: no space, no permission, a read-only disk, a disk that is gone.
 _ENVIRONMENT = {
@@ -20,6 +22,11 @@ _ENVIRONMENT = {
     errno.ENOTCONN,
     errno.ENODEV,
 }
+
+
+def settings() -> Settings:
+    """The settings of params.yaml, checked as a whole: no stage works for long where a later one refuses a setting."""
+    return read_settings(methods=METHODS)
 
 
 def run(command: Callable[..., None]) -> None:

@@ -10,7 +10,6 @@ import stages
 from pipeline.common import paths
 from pipeline.common.errors import UserError
 from pipeline.common.files import read_json, result_of_a_stage, write_json
-from pipeline.config.load import read_settings
 from pipeline.datasets.packed_images import PackedImages
 from pipeline.evaluation.candidates import compare, table_of
 from pipeline.evaluation.results import evaluate_training
@@ -50,7 +49,7 @@ def _score_one(model: Path, *, role: str | None, output: Path | None, provider: 
     if output is not None:
         paths.require_own_place(output)
     embedder = open_embedder(model, role=role, provider=provider)
-    rerank = (embedder.role,) if read_settings().evaluate.rerank else ()
+    rerank = (embedder.role,) if stages.settings().evaluate.rerank else ()
     scored = compare(TestSet(PackedImages(paths.PREPARED)), {embedder.role: embedder.embed}, rerank=rerank).metrics
     if output is not None:
         data = read_json(paths.PREPARED / "summary.json")["digest"]
@@ -60,7 +59,7 @@ def _score_one(model: Path, *, role: str | None, output: Path | None, provider: 
 
 
 def _score_training() -> None:
-    settings, packed, training = read_settings(), PackedImages(paths.PREPARED), read_json(paths.MODEL / "run.json")
+    settings, packed, training = stages.settings(), PackedImages(paths.PREPARED), read_json(paths.MODEL / "run.json")
     if reason := why_not_scored(packed):
         print(f"no evaluation: {reason}")
     results = evaluate_training(

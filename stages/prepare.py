@@ -8,7 +8,7 @@ from typing import Any
 import pipeline.common.paths as at
 import stages
 from pipeline.common.progress import Progress
-from pipeline.config.load import Settings, read_settings
+from pipeline.config.load import Settings
 from pipeline.preparation.archives import unpack_if_missing
 from pipeline.preparation.prepared_folder import BAD_IMAGES, LEAKED_IMAGES, write_prepared_folder
 from pipeline.preparation.readers import ReaderOptions, dataset_folders, open_dataset
@@ -25,7 +25,7 @@ def prepare() -> None:
     data/prepared/: images.npy, catalogue.csv, summary.json, settings.yaml; and, where there are any,
     data/bad_images.csv (unreadable) and data/leaked_images.csv (in both halves).
     """
-    settings = read_settings()
+    settings = stages.settings()
     options = ReaderOptions(
         folder=settings.own.folder,
         table=settings.own.table,
@@ -48,7 +48,7 @@ def prepare() -> None:
             skip_bad=settings.prepare.skip_bad,
             progress=progress.advance,
         )
-    settings.write(at.PREPARED / "settings.yaml", *SECTIONS)
+    settings.write(at.PREPARED / "settings.yaml", SECTIONS)
     _tell(settings.dataset, summary)
 
 

@@ -6,7 +6,6 @@ import typer
 
 import stages
 from pipeline.common import paths
-from pipeline.config.load import read_settings
 from pipeline.model.starting_weights import place_starting_weights
 
 
@@ -23,7 +22,7 @@ def pretrained(
     Reads params.yaml (backbone, pretrained) and data/raw/weights/, where published files are kept once they are
     fetched and verified. Writes data/pretrained/: weights.* (none for `pretrained: none`), weights.json, settings.yaml.
     """
-    settings = read_settings()
+    settings = stages.settings()
     message = place_starting_weights(
         settings.pretrained,
         backbone=settings.backbone,
@@ -32,7 +31,7 @@ def pretrained(
         checkout=paths.checkout(),
         mirror=mirror,
     )
-    settings.write(paths.PRETRAINED / "settings.yaml", "backbone", "pretrained")
+    settings.write(paths.PRETRAINED / "settings.yaml", ("backbone", "pretrained"))
     print(message)
 
 

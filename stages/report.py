@@ -3,7 +3,6 @@
 import pipeline.common.paths as paths
 import stages
 from pipeline.common.files import read_json, sha256
-from pipeline.config.load import read_settings
 from pipeline.datasets.packed_images import PackedImages
 from pipeline.model.saved import MODEL_FILE, load_network
 from pipeline.report import read_report, write_report
@@ -18,7 +17,7 @@ def report() -> None:
     clusters.csv and training.csv. Writes reports/report.html, one page that needs no network, and
     reports/figures/*.png; both go into the MLflow run, and the model becomes a version in MLflow's registry.
     """
-    settings = read_settings()
+    settings = stages.settings()
     data = read_report(
         prepared=paths.PREPARED,
         pretrained=paths.PRETRAINED,

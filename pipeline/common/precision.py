@@ -19,7 +19,7 @@ PRECISIONS = ("fp32", "tf32", "bf16", "fp16")
 _AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
-def default_precision(device: torch.device) -> str:
+def default_precision(device: torch.device) -> Literal["bf16", "fp32"]:
     """bf16 on a GPU that computes in it, fp32 on any other and on a CPU."""
     return "bf16" if device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
 

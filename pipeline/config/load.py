@@ -1,52 +1,145 @@
 """params.yaml -> frozen, validated settings: read once, at the edge of a stage.
 
-A value `recipe` is replaced by what `recipes.<dataset>` says at the same place, a value `method` by what
-`methods.<method>` says; any other value stands. Unknown keys, wrong types and impossible values stop with one line that
-names the key, what was given and what is allowed.
+A value `recipe` is replaced by what `recipes.<dataset>` says at the same place, and a value `method` by what the
+method's file says (`defaults` in pipeline/methods/<method>.py); any other value stands. A recipe that `extends` another
+one holds only what differs from it. Unknown keys, wrong types and impossible values stop with one line that names the
+key, what was given and what is allowed.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, ClassVar, Protocol
 
 from pydantic import BaseModel, ValidationError
 
 from pipeline.common.errors import UserError
 from pipeline.common.yaml_file import read_mapping
-from pipeline.config.schema import Settings
-from pipeline.methods.registry import METHODS
+from pipeline.config.schema import RENAMED, MethodSettings, Settings, TrainingSettings
 
-__all__ = ["Settings", "check_processes", "read_settings"]
+__all__ = ["MethodRules", "Settings", "check_processes", "read_settings"]
 
-
-# Word that leaves a value to a table of params.yaml -> the setting that says which of its entries.
-_FILLED = {"recipe": "dataset", "method": "method"}
+EXTENDS = "extends"
 
 
-def read_settings(path: Path = Path("params.yaml")) -> Settings:
+class MethodRules(Protocol):
+    """What the settings have to know of a method; the classes of pipeline/methods/ have it.
+
+    Attributes:
+        defaults: place of a setting -> what the value `method` stands for there.
+        allowed: place of a setting -> the values that belong to the method; all others are free.
+        Settings: of the method's own settings, `methods.<method>`.
+    """
+
+    defaults: ClassVar[Mapping[str, Any]]
+    allowed: ClassVar[Mapping[str, tuple[Any, ...]]]
+    Settings: ClassVar[type[MethodSettings]]
+
+    @classmethod
+    def conflict(cls, settings: TrainingSettings) -> str | None:
+        """What does not fit together in otherwise valid settings, None where all does."""
+
+
+def read_settings(path: Path = Path("params.yaml"), *, methods: Mapping[str, type[MethodRules]]) -> Settings:
     """Reads, resolves and checks `path`.
+
+    Args:
+        path: of params.yaml.
+        methods: name -> class of every method that there is.
 
     Raises:
         UserError: one line that names the key, what was given and what is allowed.
     """
     values = read_mapping(path, if_missing="run this from the top folder of the project")
-    tables = {key: values.pop(f"{key}s", None) for key in _FILLED}
-    sources = {}
-    for word, key in _FILLED.items():
-        table, name = tables[word], values.get(key)
-        if not isinstance(table, dict):
-            raise UserError(f"{path}: there is no section `{word}s`")
-        if not isinstance(name, str) or name not in table:
-            known = ", ".join(map(str, table))
-            raise UserError(f"{path}: {key} must be one of those below `{word}s` ({known}), got {name!r}")
-        _check_known(table[name] or {}, Settings, f"{word}s.{name}", path)
-        sources[word] = (f"{word}s.{name}", table[name] or {})
+    recipes, own = values.pop("recipes", None), values.pop("methods", None) or {}
+    if not isinstance(recipes, dict):
+        raise UserError(f"{path}: there is no section `recipes`")
+    dataset, name = values.get("dataset"), values.get("method")
+    bases = {recipe[EXTENDS] for recipe in recipes.values() if isinstance(recipe, dict) and EXTENDS in recipe}
+    known = [key for key in recipes if key not in bases]
+    if not isinstance(dataset, str) or dataset not in known:
+        listed = ", ".join(map(str, known))
+        raise UserError(f"{path}: dataset must be one of those below `recipes` ({listed}), got {dataset!r}")
+    if not isinstance(name, str) or name not in methods:
+        raise UserError(f"{path}: method must be one of {', '.join(methods)}, got {name!r}")
+    for key in recipes:
+        _check_known(_without_extends(recipes[key]), Settings, f"recipes.{key}", path)
+    method = methods[name]
+    recipe = _extended(recipes, dataset, path)
+    sources = {
+        "recipe": (f"recipes.{dataset}", recipe),
+        "method": (f"method {name}", _nested(method.defaults)),
+    }
+    filled = _fill(values, sources, "", path)
     try:
-        settings = Settings.model_validate(_fill(values, sources, "", path))
+        filled["methods"] = {name: _own_settings(own, method.Settings, name, methods, path)}
+        settings = Settings.model_validate(filled)
     except ValidationError as error:
         raise UserError(f"{path}: " + "; ".join(_explain(each) for each in error.errors())) from error
-    _check_method(settings, path)
+    _check_method(settings, methods, path)
     _check_together(settings, path)
     return settings
+
+
+def check_processes(settings: Settings, processes: int, path: Path = Path("params.yaml")) -> None:
+    """Raises UserError unless the batch can be shared: every process takes whole BatchNorm groups."""
+    groups = settings.sampler.batch // settings.model.bn_group
+    if processes < 1 or groups % processes:
+        raise UserError(
+            f"{path}: train.processes must divide sampler.batch / model.bn_group = {groups}, got {processes}"
+        )
+
+
+def _own_settings(
+    values: Any, schema: type[MethodSettings], name: str, methods: Mapping[str, type[MethodRules]], path: Path
+) -> MethodSettings:
+    """The method's own settings: its schema's defaults, and on top of them what `methods.<name>` says."""
+    if not isinstance(values, dict):
+        raise UserError(f"{path}: methods must hold keys and values, got {values!r}")
+    for key, given in values.items():
+        if key not in methods:
+            raise UserError(f"{path}: unknown key methods.{key}; known are {', '.join(methods)}")
+        _check_known(given or {}, methods[key].Settings, f"methods.{key}", path)
+    try:
+        return schema.model_validate(values.get(name) or {})
+    except ValidationError as error:
+        explained = "; ".join(f"methods.{name}.{_explain(each)}" for each in error.errors())
+        raise UserError(f"{path}: {explained}") from error
+
+
+def _nested(places: Mapping[str, Any]) -> dict[str, Any]:
+    """Values by place (`memory.update`) as nested sections."""
+    sections: dict[str, Any] = {}
+    for place, value in places.items():
+        section, key = place.split(".")
+        sections.setdefault(section, {})[key] = value
+    return sections
+
+
+def _without_extends(recipe: Any) -> Any:
+    return {key: value for key, value in recipe.items() if key != EXTENDS} if isinstance(recipe, dict) else recipe
+
+
+def _extended(recipes: Mapping[str, Any], name: str, path: Path) -> dict[str, Any]:
+    """A recipe on top of those that it extends."""
+    chain = [name]
+    while (base := (recipes[chain[-1]] or {}).get(EXTENDS)) is not None:
+        if not isinstance(base, str) or base not in recipes or base in chain:
+            fault = "which is a circle" if base in chain else "which is no recipe"
+            raise UserError(f"{path}: recipes.{chain[-1]}.{EXTENDS} is {base!r}, {fault}")
+        chain.append(base)
+    values: dict[str, Any] = {}
+    for each in reversed(chain):
+        values = _on_top(values, _without_extends(recipes[each] or {}))
+    return values
+
+
+def _on_top(base: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
+    """`base` with `values` on top of it, section by section."""
+    both = {
+        key: _on_top(base[key], value) if isinstance(value, dict) and isinstance(base.get(key), dict) else value
+        for key, value in values.items()
+    }
+    return {**base, **both}
 
 
 def _fill(values: dict[str, Any], sources: dict[str, tuple[str, Any]], at: str, path: Path) -> dict[str, Any]:
@@ -73,29 +166,34 @@ def _check_known(recipe: Any, section: type[BaseModel], at: str, path: Path) -> 
     for key, value in recipe.items():
         field = section.model_fields.get(key)
         if field is None:
-            raise UserError(f"{path}: unknown key {at}.{key}; known are {', '.join(section.model_fields)}")
+            raise UserError(f"{path}: {unknown_key(f'{at}.{key}', section)}")
         if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
             _check_known(value, field.annotation, f"{at}.{key}", path)
 
 
-def _check_method(settings: Settings, path: Path) -> None:
+def unknown_key(place: str, section: type[BaseModel]) -> str:
+    """What to say of a key that `section` does not have: its new name, or those that there are."""
+    key = place.split(".")[-1]
+    if key in RENAMED and section is Settings:
+        return f"{place} is called {RENAMED[key]} now"
+    return f"unknown key {place}; known are {', '.join(section.model_fields)}"
+
+
+def _check_method(settings: Settings, methods: Mapping[str, type[MethodRules]], path: Path) -> None:
     """Raises UserError unless all parts are the method's: a run is never called by another method's name."""
-    if settings.method not in METHODS:
-        raise UserError(f"{path}: method must be one of {', '.join(METHODS)}, got {settings.method!r}")
-    for place, allowed in METHODS[settings.method].parts.items():
+    for place, allowed in methods[settings.method].allowed.items():
         section, key = place.split(".")
         given = getattr(getattr(settings, section), key)
         if given not in allowed:
-            fitting = ", ".join(name for name, method in METHODS.items() if given in method.parts.get(place, (given,)))
+            fitting = ", ".join(
+                name for name, method in methods.items() if given in method.allowed.get(place, (given,))
+            )
             raise UserError(
                 f"{path}: {place} must be {' or '.join(map(str, allowed))} for method {settings.method}, got {given} "
                 f"(which fits method {fitting})"
             )
-    reliability, eps = settings.reliability, settings.clustering.eps
-    if settings.method == "spcl" and not reliability.delta < min(eps, 1 - eps):
-        raise UserError(
-            f"{path}: reliability.delta must keep clustering.eps in (0, 1) both ways, got {reliability.delta} at {eps}"
-        )
+    if conflict := methods[settings.method].conflict(settings):
+        raise UserError(f"{path}: {conflict}")
 
 
 def _check_together(settings: Settings, path: Path) -> None:
@@ -109,23 +207,14 @@ def _check_together(settings: Settings, path: Path) -> None:
         check_processes(settings, processes, path)
 
 
-def check_processes(settings: Settings, processes: int, path: Path = Path("params.yaml")) -> None:
-    """Raises UserError unless the batch can be shared: every process takes whole BatchNorm groups."""
-    groups = settings.sampler.batch // settings.model.bn_group
-    if processes < 1 or groups % processes:
-        raise UserError(
-            f"{path}: train.processes must divide sampler.batch / model.bn_group = {groups}, got {processes}"
-        )
-
-
 def _explain(error: Any) -> str:
     place = [str(part) for part in error["loc"]]
-    if place[-1:] in (["int"], ["literal['auto']"]):
-        place.pop()  # the member of a union that did not fit
+    # The member of a union that did not fit stands last in the place.
+    while len(place) > 1 and (place[-1] in ("int", "float") or place[-1].startswith("literal[")):
+        place.pop()
     key = ".".join(place)
     if error["type"] == "extra_forbidden":
-        section = _section(place[:-1])
-        return f"unknown key {key}; known are {', '.join(section.model_fields)}"
+        return unknown_key(key, _section(place[:-1]))
     if error["type"] == "missing":
         return f"{key} is missing"
     return f"{key} must be {error['msg'].removeprefix('Input should be ')}, got {error['input']!r}"
@@ -134,5 +223,7 @@ def _explain(error: Any) -> str:
 def _section(place: list[str]) -> type[BaseModel]:
     section: type[BaseModel] = Settings
     for part in place:
-        section = cast(type[BaseModel], section.model_fields[part].annotation)
+        annotation = section.model_fields[part].annotation
+        assert isinstance(annotation, type) and issubclass(annotation, BaseModel)
+        section = annotation
     return section

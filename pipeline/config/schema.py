@@ -1,154 +1,194 @@
-"""The settings of an experiment: which there are, their types and ranges. params.py fills them from params.yaml."""
+"""Schema of all settings: names, types and valid ranges. `load.py` fills them from params.yaml.
 
+A range is checked here and nowhere else: what receives a value further inside may rely on it.
+"""
+
+import io
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny
+from ruamel.yaml import YAML
 
 from pipeline.common.files import write_text
 
+Pooling = Literal["avg", "gem", "max", "avg+max"]
+EpsSchedule = Literal["expo", "linear", "step", "log", "fix"]
+Neighbours = Literal["exact", "ivf"]
+ClusterUpdate = Literal["dynamic", "hard", "mean", "instance"]  # of a memory with one row per cluster
+LearningRateSchedule = Literal["constant", "step", "cosine"]
+PrecisionName = Literal["fp32", "tf32", "bf16", "fp16"]
 
-class _Section(BaseModel):
+# Settings of earlier versions -> what they are called now.
+RENAMED = {"optimiser": "optimizer", "reliability": "methods.spcl"}
+
+
+class Section(BaseModel):
+    """Settings that belong together; frozen, without unknown keys, without conversions between types."""
+
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
-class Image(_Section):
+class Image(Section):
     height: int = Field(ge=8, le=4096)
     width: int = Field(ge=8, le=4096)
 
 
-class Synthetic(_Section):
+class Synthetic(Section):
     seed: int = Field(ge=0, lt=2**32)
     train_identities: int = Field(ge=1, le=4000)
     test_identities: int = Field(ge=1, le=4000)
     cameras: int = Field(ge=2, le=9)
 
 
-class Own(_Section):
+class Own(Section):
     folder: str = Field(pattern=r"^[^/\\.][^/\\]*$")
     camera: str = Field(min_length=1)
     table: str = Field(pattern=r"^[^/\\.][^/\\]*$")
 
 
-class VehicleID(_Section):
+class VehicleID(Section):
     test_size: Literal[800, 1600, 2400]
 
 
-class Prepare(_Section):
+class Prepare(Section):
     skip_bad: bool
 
 
-class Augment(_Section):
+class Augment(Section):
     flip: float = Field(ge=0, le=1)
     pad: int = Field(ge=0, le=512)
     erase: float = Field(ge=0, le=1)
 
 
-class Sampler(_Section):
+class Sampler(Section):
     batch: int = Field(ge=2)
     instances: int = Field(ge=2)
     camera_aware: bool
 
 
-class Model(_Section):
-    pooling: Literal["avg", "gem", "max", "avg+max"]
+class Model(Section):
+    pooling: Pooling
     features: int = Field(ge=0)
     bn_group: int = Field(ge=2)
 
 
-class Clustering(_Section):
+class Clustering(Section):
     eps: float = Field(gt=0, lt=1)
-    eps_schedule: Literal["expo", "linear", "step", "log", "fix"]
+    eps_schedule: EpsSchedule
     min_samples: int = Field(ge=1)
     k1: int = Field(ge=2)
     k2: int = Field(ge=1)
-    neighbours: Literal["exact", "ivf"]
+    neighbours: Neighbours
 
 
-class Reliability(_Section):
-    delta: float = Field(ge=0, lt=1)
-    independent: float = Field(gt=0, le=1)
-
-
-class Memory(_Section):
-    update: Literal["dynamic", "hard", "mean", "instance", "hybrid"]
+class Memory(Section):
+    update: ClusterUpdate | Literal["hybrid"]
     momentum: float = Field(ge=0, le=1)
     tau: float = Field(gt=0)
 
 
-class Loss(_Section):
+class Loss(Section):
     temperature: float = Field(gt=0)
     smoothing: float = Field(ge=0, le=1)
     weight: float = Field(ge=0, le=1)
 
 
-class Optimiser(_Section):
-    lr: float = Field(gt=0)
-    weight_decay: float = Field(ge=0)
-    schedule: Literal["constant", "step", "cosine"]
+class Optimizer(Section):
+    lr: float = Field(gt=0, le=100)
+    weight_decay: float = Field(ge=0, le=100)
+    schedule: LearningRateSchedule
     step_epochs: int = Field(ge=1)
     warmup_epochs: int = Field(ge=0)
 
 
-class Teacher(_Section):
+class Teacher(Section):
     decay: float = Field(ge=0, lt=1)
 
 
-class Train(_Section):
+class Steps(Section):
+    """What decides the steps of a training."""
+
     iters: int = Field(ge=1)
     eval_step: int = Field(ge=1)
-    precision: Literal["auto", "fp32", "tf32", "bf16", "fp16"]
+    precision: Literal["auto"] | PrecisionName
     compile: bool
     deterministic: bool
+
+
+class Train(Steps):
+    """Beside the steps: what has no part in the result."""
+
     processes: Literal["auto"] | int
     checkpoint_minutes: float = Field(ge=0)
 
 
-class Evaluate(_Section):
+class Evaluate(Section):
     rerank: bool
 
 
-class Settings(_Section):
-    """Everything that an experiment depends on, with recipe and method filled in."""
+class MethodSettings(Section):
+    """Settings of one method alone, below `methods.<method>`; a method that has some derives its own."""
+
+
+class TrainingSettings(Section):
+    """Every setting that decides the outcome of a training, beside its images and its starting weights.
+
+    These are what the fingerprint of a training is made of, what a model file carries, and what the stage `train`
+    declares in dvc.yaml.
+    """
 
     dataset: str
     method: str
     backbone: str
-    pretrained: str
     epochs: int = Field(ge=1)
     seed: int = Field(ge=0, lt=2**32)
     image: Image
-    synthetic: Synthetic
-    own: Own
-    vehicleid: VehicleID
-    prepare: Prepare
     augment: Augment
     sampler: Sampler
     model: Model
     clustering: Clustering
-    reliability: Reliability
     memory: Memory
     loss: Loss
-    optimiser: Optimiser
+    optimizer: Optimizer
     teacher: Teacher
+    train: Steps
+    methods: dict[str, SerializeAsAny[MethodSettings]] = Field(default_factory=dict)  # those of `method` alone
+
+    @property
+    def has_teacher(self) -> bool:
+        """Where the soft loss has no weight there is no teacher."""
+        return self.loss.weight > 0
+
+    def as_dict(self, sections: Iterable[str] | None = None) -> dict[str, Any]:
+        """The settings, or those of some sections, as nested plain values."""
+        return self.model_dump(include=None if sections is None else set(sections))
+
+    def write(self, path: Path, sections: Iterable[str] | None = None) -> None:
+        """Writes the settings that made a result as YAML, to lie beside it."""
+        stream = io.StringIO()
+        yaml = YAML(pure=True)
+        yaml.default_flow_style = False
+        yaml.dump(self.as_dict(sections), stream)
+        write_text(path, stream.getvalue())
+
+
+class Settings(TrainingSettings):
+    """Everything that an experiment depends on, with recipe and method filled in."""
+
+    pretrained: str
+    synthetic: Synthetic
+    own: Own
+    vehicleid: VehicleID
+    prepare: Prepare
     train: Train
     evaluate: Evaluate
 
-    def as_dict(self, *sections: str) -> dict[str, Any]:
-        """The settings, or those of some sections, as nested plain values in the order of params.yaml."""
-        return self.model_dump(include=set(sections) if sections else None)
-
-    def write(self, path: Path, *sections: str) -> None:
-        """Writes the settings that made a result as YAML, to lie beside it."""
-        write_text(path, "".join(_yaml_lines(self.as_dict(*sections))))
-
-
-def _yaml_lines(values: dict[str, Any], indent: str = "") -> list[str]:
-    lines = []
-    for key, value in values.items():
-        if isinstance(value, dict):
-            lines += [f"{indent}{key}:\n", *_yaml_lines(value, indent + "  ")]
-        else:
-            shown = str(value).lower() if isinstance(value, bool) else value
-            lines.append(f"{indent}{key}: {shown}\n")
-    return lines
+    def of_training(self, *, precision: PrecisionName) -> TrainingSettings:
+        """What decides the training, in the precision that `auto` stands for on this machine."""
+        values = self.as_dict(TrainingSettings.model_fields)
+        steps = {key: values["train"][key] for key in Steps.model_fields}
+        if steps["precision"] == "auto":
+            steps["precision"] = precision
+        return TrainingSettings.model_validate({**values, "train": steps, "methods": self.methods})

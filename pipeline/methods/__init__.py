@@ -1,1 +1,46 @@
-"""The methods of training, one file per method."""
+"""The methods of training: one file per method, one line of this registry per method.
+
+All share the trainer, the network and the evaluation. A method says what an epoch begins with (pseudo labels, memory,
+targets), what its loss is, which values of the shared settings belong to it, and which settings are its own.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from pipeline.common.errors import UserError
+from pipeline.config.schema import TrainingSettings
+from pipeline.methods.cluster_contrast import ClusterContrast
+from pipeline.methods.dccc import DCCC
+from pipeline.methods.method import Method
+from pipeline.methods.spcl import SpCL
+
+__all__ = ["METHODS", "Method", "restored_method"]
+
+METHODS: dict[str, type[Method]] = {
+    "dccc": DCCC,
+    "cluster_contrast": ClusterContrast,
+    "spcl": SpCL,
+}
+
+
+def restored_method(settings: Mapping[str, Any]) -> Method:
+    """The method that trained a model, from the settings that the model file carries.
+
+    Raises:
+        UserError: there is no such method, or a setting has another form than in this version.
+    """
+    name = settings.get("method")
+    if name not in METHODS:
+        raise UserError(f"the model was trained by method {name!r}; known are {', '.join(METHODS)}")
+    values = {key: settings[key] for key in TrainingSettings.model_fields if key in settings}
+    own = values.pop("methods", {})
+    schema = METHODS[name].Settings
+    try:
+        restored = TrainingSettings.model_validate(
+            {**values, "methods": {name: schema.model_validate(own.get(name, {}))}}
+        )
+    except ValueError as error:
+        raise UserError("the settings of the model are not those of this version: train again") from error
+    method = METHODS[name](restored)
+    method.load_kept(settings.get("kept", {}))
+    return method

@@ -1,37 +1,23 @@
-"""Interrupted trainings: written between two steps, found again by what was being trained.
+"""The format of checkpoints: tensors and plain values in one file that is whole or not there.
 
-A training is known by a fingerprint of everything that decides its outcome: settings, data, starting weights. Its
-checkpoints lie in a folder of that name, so other settings never go on from them, and never overwrite them. There are
-two, the last and the one before it; each carries the SHA-256 of its content.
+There are two, the last and the one before it; each carries the SHA-256 of its content. Nothing in them is executed.
 """
 
 import hashlib
 import io
-import json
 import os
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from pipeline.common.errors import UserError
-from pipeline.common.files import read_json, replacing, write_json
-from pipeline.common.flatten import flatten
-from pipeline.common.locks import locked
+from pipeline.common.files import replacing
 
-FORMAT = 4
-FACTS = "facts.json"
-_NUM_CHANGES_SHOWN = 4
+FORMAT = 5
 _MAGIC = b"reid checkpoint "
 _HEADER_BYTES = len(_MAGIC) + 64 + 1
-
-
-def fingerprint(values: Mapping[str, Any]) -> str:
-    """The first 16 hexadecimal digits of the SHA-256 of plain nested values, whatever the order of their keys."""
-    text = json.dumps(values, sort_keys=True, allow_nan=False)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def before(path: Path) -> Path:
@@ -106,35 +92,3 @@ def load_latest(path: Path, tell: Callable[[str], None]) -> dict[str, Any] | Non
     if refused:
         raise refused[0]
     return None
-
-
-def other_training(folder: Path, facts: Mapping[str, Any]) -> str | None:
-    """A sentence about the latest interrupted training beside `folder`, and what of its facts differs; None if none.
-
-    Leaves `facts` in `folder` for the next one to compare.
-
-    Args:
-        folder: of this training, named by the fingerprint of `facts`.
-        facts: plain nested values.
-    """
-    write_json(folder / FACTS, facts)
-    others = [path for path in folder.parent.glob(f"*/{FACTS}") if path.parent != folder]
-    others = [path for path in others if any(path.parent.glob("checkpoint*.pt"))]
-    if not others:
-        return None
-    latest = max(others, key=lambda path: path.stat().st_mtime)
-    old, new = flatten(read_json(latest)), flatten(facts)
-    changed = [key for key in sorted(old.keys() | new.keys()) if old.get(key) != new.get(key)]
-    changes = ", ".join(f"{key} {old.get(key)} -> {new.get(key)}" for key in changed[:_NUM_CHANGES_SHOWN])
-    more = ", ..." if len(changed) > _NUM_CHANGES_SHOWN else ""
-    return f"this is not the training that was interrupted in {latest.parent} ({changes}{more}): starting afresh"
-
-
-def held(folder: Path) -> AbstractContextManager[None]:
-    """Keeps `folder` for this process as long as the block lasts; a process that dies lets go of it.
-
-    Raises:
-        UserError: another process trains there.
-    """
-    taken = f"{folder}: the same training is running already; wait for it, or stop it and start this again"
-    return locked(folder / "lock", taken=taken)

@@ -11,7 +11,7 @@ import pandas as pd
 
 from pipeline.common.flatten import flatten
 from pipeline.evaluation.metrics import MAIN
-from pipeline.methods.registry import METHODS
+from pipeline.methods import METHODS
 from pipeline.report.contents import ClusterSample, ConfusedPair, RankedImage, RankedList, ReportData
 
 DASH = "–"

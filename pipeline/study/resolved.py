@@ -10,6 +10,7 @@ from ruamel.yaml import YAML
 from pipeline.common.errors import UserError
 from pipeline.common.flatten import flatten
 from pipeline.config.load import read_settings
+from pipeline.methods import METHODS
 from pipeline.study.study_file import Value
 
 Resolved = dict[str, Any]
@@ -43,7 +44,7 @@ def resolve(params: str, changes: Mapping[str, Value]) -> Resolved:
         with file.open("w", encoding="utf-8") as stream:
             yaml.dump(values, stream)
         try:
-            return flatten(read_settings(file).as_dict())
+            return flatten(read_settings(file, methods=METHODS).as_dict())
         except UserError as error:
             raise UserError(str(error).removeprefix(f"{file}: ").replace(str(file), "params.yaml")) from error
 

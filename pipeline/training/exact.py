@@ -1,13 +1,14 @@
-"""What learns: student, teacher and optimiser, one batch at a time, with the same bits on any number of processes.
+"""The same bits on any number of processes: forward, backward and optimizer of one global batch.
 
 Kernels add up in another order for another batch size, and a sum of sums is rounded differently from the sum. So each
-BatchNorm group goes through the network by itself, forward and backward, in whichever process; and the gradients of
-the groups are added up in one order. What depends on the whole batch, the loss and its slope, every process computes.
+BatchNorm group goes through a network by itself, forward and backward, in whichever process; and the gradients of the
+groups are added up in one order. What depends on the whole batch, the loss and its gradient with respect to the
+embeddings, every process computes.
 
-B: global batch · b: images of this process · g: images of a BatchNorm group · K: clusters · D: width of the embedding.
+B: global batch · b: images of this process · g: images of a BatchNorm group · D: width of the embedding.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -15,108 +16,104 @@ from torch import nn
 
 from pipeline.common.errors import UserError
 from pipeline.common.precision import Precision
-from pipeline.contrast import ClusterMemory, HybridMemory, contrastive_loss, teacher_decay, update_teacher_
+from pipeline.config.schema import Optimizer
 from pipeline.model import commit_statistics_, group_size, take_statistics_
 from pipeline.training.distributed import Processes
-from pipeline.training.plan import Plan
 
 
-class Learner:
-    """Holds the networks and the optimiser.
+class Exact:
+    """Steps of a student, and forward passes of a teacher, over the processes that train together.
 
     Args:
         student: (b, 3, H, W) -> (b, D), L2-normalised; on the device of `processes`.
-        teacher: a copy of the student, or None for a method that has none.
-        plan: the numbers.
+        teacher: a copy of the student, or None for a method that has none; its parameters get no gradient.
+        optimizer: settings of Adam.
+        precision: name of the networks' precision, see `Precision`.
+        compiled: whether torch.compile makes the forward passes.
         processes: this process among those that train together.
     """
 
-    def __init__(self, student: nn.Module, teacher: nn.Module | None, *, plan: Plan, processes: Processes) -> None:
-        self.student, self.teacher = student, teacher
-        self._plan, self._processes = plan, processes
+    def __init__(
+        self,
+        student: nn.Module,
+        teacher: nn.Module | None,
+        *,
+        optimizer: Optimizer,
+        precision: str,
+        compiled: bool,
+        processes: Processes,
+    ) -> None:
+        self._student, self._processes = student, processes
         networks = (student,) if teacher is None else (student, teacher)
         for network in networks[1:]:
             network.requires_grad_(False)
         self._trainable = [p for p in student.parameters() if p.requires_grad]
-        self._optimiser = torch.optim.Adam(self._trainable, lr=plan.lr, weight_decay=plan.weight_decay)
-        self.precision = Precision(plan.precision, processes.device)
+        self._optimizer = torch.optim.Adam(self._trainable, lr=optimizer.lr, weight_decay=optimizer.weight_decay)
+        self.precision = Precision(precision, processes.device)
         self._scaler = self.precision.scaler()
         # Kernels for pixels with their channels side by side are the fast ones where there are tensor cores.
         self._layout = torch.channels_last if processes.device.type == "cuda" else torch.contiguous_format
         for network in networks:
             network.to(memory_format=self._layout)
         # Not in place: an extraction comes with batches of other sizes, and would be compiled for each of them.
-        self._forward = {network: _compiled(network) if plan.compile else network for network in networks}
+        self._forward = {network: _compiled(network) if compiled else network for network in networks}
+        self._groups: list[torch.Tensor] = []  # embeddings (g, D) of the student's last forward pass, with their graph
 
     def set_learning_rate(self, rate: float) -> None:
         """Of the steps that follow."""
-        for group in self._optimiser.param_groups:
+        for group in self._optimizer.param_groups:
             group["lr"] = rate
 
-    def learn_(
-        self,
-        views: tuple[torch.Tensor, ...],
-        labels: torch.Tensor,
-        memory: ClusterMemory | HybridMemory,
-        *,
-        images: torch.Tensor | None = None,
-        step: int,
-    ) -> torch.Tensor:
-        """One step of student, teacher and memory.
+    def embed(self, network: nn.Module, images: torch.Tensor) -> torch.Tensor:
+        """Embeddings of the global batch, in rank order, the same in every process; moves the running statistics.
 
         Args:
-            views: of each image of this process, (b, 3, H, W) each: the student's, and the teacher's if there is one.
-            labels: classes (B,) of the whole batch.
-            memory: of the classes (K, D).
-            images: which images they are, (B,); a memory of clusters does not ask.
-            step: counted over all epochs.
+            network: the student or the teacher.
+            images: of this process, (b, 3, H, W).
 
         Returns:
-            the total loss, L_c and L_ss, of shape (3,).
+            (B, D). Those of the student are a leaf that requires a gradient, for the loss and for `optimize`.
         """
-        plan, processes = self._plan, self._processes
-        groups = self._embed(self.student, views[0])  # (g, D) each
-        student = processes.gather(torch.cat(groups).detach()).requires_grad_()  # (B, D)
-        softened = None
-        if self.teacher is not None:
+        if network is not self._student:
             with torch.no_grad():
-                softened = processes.gather(torch.cat(self._embed(self.teacher, views[1])))  # (B, D)
-        losses = contrastive_loss(
-            student,
-            softened,
-            memory.centroids,
-            labels,
-            temperature=plan.temperature,
-            smoothing=0.0 if softened is None else plan.smoothing,
-            weight=plan.weight,
-        )
-        (slopes,) = torch.autograd.grad(losses[0], student)  # (B, D), the same in every process
-        self._set_gradients(groups, slopes[processes.share(len(slopes))])
-        self._scaler.step(self._optimiser)
+                return self._processes.gather(torch.cat(self._embed_groups(network, images)))
+        self._groups = self._embed_groups(network, images)
+        return self._processes.gather(torch.cat(self._groups).detach()).requires_grad_()
+
+    def optimize(self, loss: torch.Tensor, student: torch.Tensor) -> None:
+        """One step of the optimizer.
+
+        Args:
+            loss: scalar, of the global batch.
+            student: what `embed` gave for the student.
+        """
+        (gradient,) = torch.autograd.grad(loss, student)  # (B, D), the same in every process
+        self._set_gradients(gradient[self._processes.share(len(gradient))])
+        self._scaler.step(self._optimizer)
         self._scaler.update()
-        if self.teacher is not None:
-            update_teacher_(self.teacher, self.student, decay=teacher_decay(step, decay=plan.decay))
-        memory.update_(student.detach(), labels, images)
-        return torch.stack([loss.detach() for loss in losses])
+
+    def require_agreement(self, networks: Mapping[str, Any], *, when: str) -> None:
+        """Stops where the processes have drifted apart, which no rounding explains: they all compute the same.
+
+        Args:
+            networks: role -> what has a `state_dict`; None is left out.
+            when: for the message.
+        """
+        if self._processes.size > 1:
+            there = {role: network for role, network in networks.items() if network is not None}
+            state = {f"{role}.{key}": x for role, network in there.items() for key, x in network.state_dict().items()}
+            self._processes.require_same(state, f"the state {when}")
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything that the next step depends on."""
-        return {
-            "student": self.student.state_dict(),
-            "teacher": None if self.teacher is None else self.teacher.state_dict(),
-            "optimiser": self._optimiser.state_dict(),
-            "scaler": self._scaler.state_dict(),
-        }
+        """What the next step depends on, beside the networks."""
+        return {"optimizer": self._optimizer.state_dict(), "scaler": self._scaler.state_dict()}
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Takes over what `state_dict` described."""
-        self.student.load_state_dict(state["student"])
-        if self.teacher is not None:
-            self.teacher.load_state_dict(state["teacher"])
-        self._optimiser.load_state_dict(state["optimiser"])
+        self._optimizer.load_state_dict(state["optimizer"])
         self._scaler.load_state_dict(state["scaler"])
 
-    def _embed(self, network: nn.Module, images: torch.Tensor) -> list[torch.Tensor]:
+    def _embed_groups(self, network: nn.Module, images: torch.Tensor) -> list[torch.Tensor]:
         """Embeddings (g, D) of each BatchNorm group of this process's images; moves the running statistics."""
         images = images.to(next(network.parameters()).dtype)  # double precision tells rounding from a mistake
         embeddings, statistics = [], []
@@ -128,23 +125,23 @@ class Learner:
         commit_statistics_(network, torch.cat(statistics), reduce=self._processes.gather if several else None)
         return embeddings
 
-    def _set_gradients(self, groups: list[torch.Tensor], slopes: torch.Tensor) -> None:
+    def _set_gradients(self, gradient: torch.Tensor) -> None:
         """Gives every parameter the gradient of the whole batch, added up over all BatchNorm groups in their order.
 
         Args:
-            groups: embeddings (g, D) of each group of this process.
-            slopes: gradient of the loss with respect to all of them, (b, D).
+            gradient: of the loss with respect to this process's embeddings, (b, D).
         """
         rows = []
+        groups, self._groups = self._groups, []
         with self.precision.products():
-            for embeddings, slope in zip(groups, slopes.split([len(group) for group in groups]), strict=True):
-                gradients = torch.autograd.grad(embeddings, self._trainable, self._scaler.scale(slope))
-                rows.append(torch.cat([gradient.reshape(-1) for gradient in gradients]))
+            for embeddings, part in zip(groups, gradient.split([len(group) for group in groups]), strict=True):
+                gradients = torch.autograd.grad(embeddings, self._trainable, self._scaler.scale(part))
+                rows.append(torch.cat([each.reshape(-1) for each in gradients]))
         total = self._processes.sum_in_order(rows)
         for parameter, part in zip(self._trainable, total.split([p.numel() for p in self._trainable]), strict=True):
-            gradient = part.view(parameter.shape)
-            same_layout = gradient.stride() == parameter.stride()
-            parameter.grad = gradient if same_layout else torch.empty_like(parameter).copy_(gradient)
+            shaped = part.view(parameter.shape)
+            same_layout = shaped.stride() == parameter.stride()
+            parameter.grad = shaped if same_layout else torch.empty_like(parameter).copy_(shaped)
 
 
 def _compiled(network: nn.Module) -> Callable[[torch.Tensor], torch.Tensor]:

@@ -1,63 +1,104 @@
 """The batches of an epoch on their way to the device: one is read and drawn while the step before it computes.
 
-b: images of this process in a batch · H, W: pixels.
+b: images of this process in a batch · B: global batch · H, W: pixels.
 """
 
 from collections.abc import Generator
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 
 from pipeline.common.seeding import generator
+from pipeline.config.schema import Augment
 from pipeline.datasets.augment import ViewParameters, apply_views, draw_views
-from pipeline.training.plan import Plan
 
 
-def feed(
+@dataclass(frozen=True)
+class Batch:
+    """One step's images, on the device.
+
+    Attributes:
+        views: (b, 3, H, W) float32 each, of this process's images: the student's, and the teacher's if there is one.
+        images: (B,) which images they are, of the whole batch.
+        targets: (B,) their classes.
+    """
+
+    views: tuple[torch.Tensor, ...]
+    images: torch.Tensor
+    targets: torch.Tensor
+
+
+def load_batches(
     images: np.ndarray,
     batches: np.ndarray,
     *,
-    plan: Plan,
+    targets: np.ndarray,
+    augment: Augment,
+    seed: int,
     first_step: int,
-    mine: slice,
+    share: slice,
     device: torch.device,
     num_views: int = 2,
-) -> Generator[tuple[torch.Tensor, ...], None, None]:
-    """The views of each batch, each (b, 3, H, W) float32 on `device`.
+) -> Generator[Batch, None, None]:
+    """The batches in their order.
 
     What is random follows from seed, step and view, and is drawn for the whole batch of all processes.
 
     Args:
         images: (N, H, W, 3) uint8, may be memory-mapped.
         batches: (steps, B) rows of the images of each step.
-        plan: says how views are drawn.
+        targets: (N,) class of each image.
+        augment: how views are drawn.
+        seed: the experiment's.
         first_step: the number of the first batch, counted over all epochs.
-        mine: the rows of a batch that this process computes.
+        share: the rows of a batch that this process computes.
         device: where the views are wanted.
         num_views: of each image; the first is the same whether there are others or not.
     """
     if not len(batches):
         return
-    with ThreadPoolExecutor(1, thread_name_prefix="feed") as reader:
+    classes = torch.from_numpy(targets)
+    with ThreadPoolExecutor(1, thread_name_prefix="loader") as reader:
 
         def read(number: int) -> "Future[tuple[torch.Tensor, list[ViewParameters]]]":
-            pinned = device.type == "cuda"
             return reader.submit(
-                _read, images, batches[number], mine, plan, first_step + number, num_views, pinned=pinned
+                _read,
+                images,
+                batches[number],
+                share,
+                augment,
+                seed,
+                first_step + number,
+                num_views,
+                pinned=device.type == "cuda",
             )
 
         waiting = read(0)
-        for number in range(len(batches)):
+        for number, rows in enumerate(batches):
             pixels, drawn = waiting.result()
             if number + 1 < len(batches):
                 waiting = read(number + 1)
             pixels = pixels.to(device, non_blocking=True)
-            yield tuple(apply_views(pixels, views.to(device)) for views in drawn)
+            chosen = torch.from_numpy(rows)
+            yield Batch(
+                tuple(apply_views(pixels, views.to(device)) for views in drawn),
+                chosen.to(device),
+                classes[chosen].to(device),
+            )
 
 
 def _read(
-    images: np.ndarray, rows: np.ndarray, mine: slice, plan: Plan, step: int, num_views: int, *, pinned: bool
+    images: np.ndarray,
+    rows: np.ndarray,
+    share: slice,
+    augment: Augment,
+    seed: int,
+    step: int,
+    num_views: int,
+    *,
+    pinned: bool,
 ) -> tuple[torch.Tensor, list[ViewParameters]]:
     """Pixels (b, H, W, 3) of this process's images, and how each view of them is made."""
     height, width = images.shape[1:3]
@@ -66,14 +107,14 @@ def _read(
             len(rows),
             height=height,
             width=width,
-            pad=plan.pad,
-            flip=plan.flip,
-            erase=plan.erase,
-            generator=generator(plan.seed, "view", step, view),
-        )[mine]
+            pad=augment.pad,
+            flip=augment.flip,
+            erase=augment.erase,
+            generator=generator(seed, "view", step, view),
+        )[share]
         for view in range(num_views)
     ]
-    chosen = rows[mine]
+    chosen = rows[share]
     pixels = torch.empty((len(chosen), *images.shape[1:]), dtype=torch.uint8, pin_memory=pinned)
     np.take(images, chosen, axis=0, out=pixels.numpy(), mode="clip")  # the other modes write into a copy first
     return pixels, drawn

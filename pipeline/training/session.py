@@ -9,7 +9,7 @@ from typing import Any
 
 from pipeline.model.checkpoint import load_latest, save_checkpoint
 from pipeline.training.interruption import InterruptedTrainingError
-from pipeline.training.plan import EpochResult
+from pipeline.training.results import EpochResult
 from pipeline.training.trainer import Trainer
 
 CHECKPOINT = "checkpoint.pt"
@@ -36,18 +36,18 @@ def train_to_end(
 
     Args:
         trainer: at its first epoch; goes on from the checkpoint if there is one.
-        folder: of the checkpoints; removed by the caller once the results are safe (`forget`).
+        folder: of the checkpoints; removed by the caller once the results are safe (`delete_checkpoints`).
         eval_step: epochs.
         checkpoint_minutes: 0 writes one after every step.
         settings: kept in the checkpoints, so that a network can be rebuilt from one of them alone.
         score: called in every process; what it returns in the first is added to the row of the epoch.
         record: called in the first process with the row of every epoch, and again with those of earlier ones where
             the training goes on: whoever keeps them knows which it has.
-        tell: called in the first process with a sentence for the person.
+        tell: called in the first process with a sentence for the user.
         describe: called in every process with what an epoch did; what it returns is added to the row.
 
     Returns:
-        One row an epoch: everything of `EpochResult` but the labels, and the scores of the epochs that have them.
+        One row per epoch: everything of `EpochResult` but the labels, and the scores of the epochs that have them.
 
     Raises:
         InterruptedTrainingError: the training was asked to stop; a checkpoint is there.
@@ -65,7 +65,7 @@ def train_to_end(
         while session.progress.unscored is not None or next(epochs, None) is not None:
             assert session.progress.unscored is not None, "the trainer has not told of the epoch that it finished"
             row = session.progress.unscored
-            if row["epoch"] % eval_step == 0 or row["epoch"] == trainer.plan.epochs:
+            if row["epoch"] % eval_step == 0 or row["epoch"] == trainer.settings.epochs:
                 session.save()  # looking takes its time too
                 row = {**row, **score()}
             session.progress = _Progress((*session.progress.rows, row))
@@ -125,19 +125,19 @@ class _Session:
             self.save()
 
     def place(self) -> str:
-        epochs = self._trainer.plan.epochs
+        epochs = self._trainer.settings.epochs
         if self.progress.unscored is not None:
             return f"the evaluation of epoch {self.progress.unscored['epoch']} of {epochs}"
-        if self._trainer.epoch == epochs:
+        if self._trainer.next_epoch == epochs:
             return f"epoch {epochs} of {epochs}, which is finished"
-        return f"epoch {self._trainer.epoch + 1} of {epochs}, step {self._trainer.steps_done + 1}"
+        return f"epoch {self._trainer.next_epoch + 1} of {epochs}, step {self._trainer.steps_done + 1}"
 
 
 def _say_nothing(_: str) -> None:
     """For all processes but the first."""
 
 
-def forget(folder: Path) -> None:
+def delete_checkpoints(folder: Path) -> None:
     """Removes the checkpoints of a training whose results are written."""
     shutil.rmtree(folder, ignore_errors=True)
 

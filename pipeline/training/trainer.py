@@ -1,40 +1,40 @@
 """Unsupervised training: cluster the embeddings, contrast against the clusters, let the teacher follow. Epoch by epoch.
 
-He et al., "Dynamic Clustering and Cluster Contrastive Learning for Unsupervised Person Re-ID with Feature Distribution
-Alignment", ICASSP 2024 (arXiv 2303.06810). The trainer receives images and, if known, cameras. It has no way to an
-identity, and it knows neither the evaluation nor the tracking: who runs it looks at the networks between two epochs.
+`Trainer.epoch` is the whole of it. What the pseudo labels, the memory and the loss are says the method
+(pipeline/methods/); what makes the result the same on any number of processes is in exact.py. The trainer receives
+images and, if known, cameras: it has no way to an identity, and it knows neither the evaluation nor the tracking.
+Whoever runs it looks at the networks between two epochs.
 
-N: training images · B: global batch · K: clusters · D: width of the embedding · H, W: pixels.
+N: training images · B: global batch · K: classes · D: width of the embedding · H, W: pixels.
 """
 
-import copy
 import math
 import time
-from collections.abc import Callable, Iterator
-from contextlib import closing
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 
-from pipeline.clustering import eps_at
 from pipeline.common.errors import UserError
 from pipeline.common.precision import Precision
 from pipeline.common.progress import Progress
 from pipeline.common.seeding import derive_seed
-from pipeline.contrast import HybridMemory
+from pipeline.config.schema import TrainingSettings
+from pipeline.contrast import teacher_decay, update_teacher_
 from pipeline.datasets.sampling import epoch_batches
+from pipeline.methods import Method
+from pipeline.methods.method import EpochStart
 from pipeline.model.embedding import embed
-from pipeline.training.beginning import Memory, find_clusters, new_memory, restored_memory, targets
 from pipeline.training.distributed import Processes
-from pipeline.training.exact import Learner
+from pipeline.training.exact import Exact
 from pipeline.training.interruption import InterruptedTrainingError, Interruption
 from pipeline.training.learning_rate import learning_rate_at
-from pipeline.training.loader import feed
-from pipeline.training.plan import EpochResult, Plan
+from pipeline.training.loader import Batch, load_batches
+from pipeline.training.results import EpochResult
 
 
 def _nothing(*_: object) -> None:
@@ -42,19 +42,14 @@ def _nothing(*_: object) -> None:
 
 
 @dataclass
-class _RunningEpoch:
-    """What an epoch keeps from step to step, beside networks and optimiser."""
+class _State:
+    """What an epoch keeps from step to step, beside networks and optimizer."""
 
-    labels: np.ndarray  # (N,)
+    start: EpochStart
     batches: np.ndarray  # (iters, B) rows of the images of each step
-    memory: Memory
-    told: dict[str, Any]  # by the clustering
     seconds: dict[str, float]
     steps_done: int = 0
     total: torch.Tensor = field(default_factory=lambda: torch.zeros(3, dtype=torch.float64))  # of the losses
-
-
-_ARRAYS = ("labels", "batches")
 
 
 class Trainer:
@@ -62,10 +57,11 @@ class Trainer:
 
     Args:
         student: (B, 3, H, W) -> (B, D), L2-normalised; on the device of `processes`.
-        teacher: a copy of the student, or None where the plan has no teacher.
+        teacher: a copy of the student, or None where the settings have no teacher.
         images: of shape (N, H, W, 3), uint8, may be memory-mapped.
         cameras: of shape (N,), or None where they are not known: then the sampler is the one that needs none.
-        plan: the numbers.
+        settings: of the training; its precision is not `auto`.
+        method: made with the same settings.
         processes: this process among those that train together.
         interruption: tells whether to stop between two steps.
         shown: show progress (in the first process).
@@ -78,24 +74,47 @@ class Trainer:
         *,
         images: np.ndarray,
         cameras: np.ndarray | None,
-        plan: Plan,
+        settings: TrainingSettings,
+        method: Method,
         processes: Processes | None = None,
         interruption: Interruption | None = None,
         shown: bool = True,
     ) -> None:
-        assert plan.has_teacher == (teacher is not None), "the plan says whether there is a teacher"
-        self.student, self.teacher, self.plan = student, teacher, plan
+        assert settings.has_teacher == (teacher is not None), "the settings say whether there is a teacher"
+        self.student, self.teacher, self.settings, self.method = student, teacher, settings, method
         self.processes = processes or Processes()
         self._interruption = interruption or Interruption()
         self._images, self._cameras = images, cameras
         self._shown = shown and self.processes.first
-        self._learner = Learner(student, teacher, plan=plan, processes=self.processes)
-        self.epoch = 0  # the next one
+        self._exact = Exact(
+            student,
+            teacher,
+            optimizer=settings.optimizer,
+            precision=settings.train.precision,
+            compiled=settings.train.compile,
+            processes=self.processes,
+        )
+        self.next_epoch = 0
         self.step = 0  # the next one, counted over all epochs
-        self._running: _RunningEpoch | None = None
-        # What SpCL keeps from epoch to epoch: the rows (N, D) of its memory, and the independence that it asks for.
-        self._instances: torch.Tensor | None = None
-        self._level: float | None = None
+        self._state: _State | None = None  # of the epoch that is running
+
+    def epoch(
+        self, on_step: Callable[[], None] = _nothing, on_epoch: Callable[[EpochResult], None] = _nothing
+    ) -> EpochResult:
+        """One epoch, or what is left of it; the arguments are those of `run`."""
+        state = self._state = self._state or self._begin()
+        with self._interruption.deferred(), closing(self._steps_of(state, on_step)) as steps:
+            for batch in steps:
+                student = self._exact.embed(self.student, batch.views[0])  # (B, D), of all processes
+                teacher = self._exact.embed(self.teacher, batch.views[1]) if self.teacher else None
+                losses = self.method.loss(student, teacher, state.start.memory, batch.targets)
+                self._exact.optimize(losses[0], student)
+                if self.teacher:
+                    decay = teacher_decay(self.step, decay=self.settings.teacher.decay)
+                    update_teacher_(self.teacher, self.student, decay=decay)
+                state.start.memory.update_(student.detach(), batch.targets, batch.images)
+                state.total += torch.stack([loss.detach() for loss in losses]).double().cpu()
+            return self._end(state, on_epoch)
 
     def run(
         self, on_step: Callable[[], None] = _nothing, on_epoch: Callable[[EpochResult], None] = _nothing
@@ -109,13 +128,13 @@ class Trainer:
         Raises:
             InterruptedTrainingError: the training was asked to stop, and all processes have finished the same step.
         """
-        while self.epoch < self.plan.epochs:
-            yield self._run_epoch(on_step, on_epoch)
+        while self.next_epoch < self.settings.epochs:
+            yield self.epoch(on_step, on_epoch)
 
     @property
     def steps_done(self) -> int:
         """Of the epoch that is running."""
-        return self._running.steps_done if self._running else 0
+        return self._state.steps_done if self._state else 0
 
     def embed(
         self, network: nn.Module, images: np.ndarray, title: str, *, precision: Precision | None = None
@@ -137,162 +156,158 @@ class Trainer:
             mine.sum_([found])
         return found.cpu()
 
-    def state_dict(self) -> dict[str, Any]:
-        """Everything that `run` needs to go on: all else, every random choice too, follows from plan and place."""
-        running = None
-        if self._running is not None:
-            arrays = {name: torch.from_numpy(getattr(self._running, name)) for name in _ARRAYS}
-            running = {**vars(self._running), **arrays, "memory": self._running.memory.state_dict()}
-        return {
-            "learner": self._learner.state_dict(),
-            "epoch": self.epoch,
-            "step": self.step,
-            "running": running,
-            "instances": self._instances,
-            "level": self._level,
-        }
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Takes the place that `state_dict` described."""
-        self._learner.load_state_dict(state["learner"])
-        self.epoch, self.step = int(state["epoch"]), int(state["step"])
-        self._instances, self._level = state["instances"], state["level"]
-        self._running = None
-        if state["running"] is not None:
-            running = copy.deepcopy(state["running"])
-            memory = restored_memory(self.plan, running["memory"], self.processes.device)
-            arrays = {name: running[name].numpy() for name in _ARRAYS}
-            self._running = _RunningEpoch(**{**running, **arrays, "memory": memory})
-
-    def _run_epoch(self, on_step: Callable[[], None], on_epoch: Callable[[EpochResult], None]) -> EpochResult:
-        plan, epoch = self.plan, self.epoch
-        learning_rate = learning_rate_at(
-            epoch,
-            start=plan.lr,
-            warmup_epochs=plan.warmup_epochs,
-            schedule=plan.schedule,
-            epochs=plan.epochs,
-            step_epochs=plan.step_epochs,
-        )
-        self._learner.set_learning_rate(learning_rate)
-        eps = eps_at(epoch, schedule=plan.eps_schedule, start=plan.eps, epochs=plan.epochs)
-        if self._running is None:
-            self._running = self._begin(epoch, eps)
-        running = self._running
-        with self._interruption.deferred():
-            self._train(running, on_step)
-            self._require_agreement(running.memory)
-            loss, hard, soft = (running.total / len(running.batches)).tolist()
-            result = EpochResult(
-                epoch,
-                eps,
-                learning_rate,
-                int(running.labels.max(initial=-1)) + 1,
-                int((running.labels < 0).sum()),
-                loss,
-                hard,
-                soft,
-                seconds=running.seconds,
-                labels=running.labels,
-                images_per_second=running.batches.size / running.seconds["train"],
-                **running.told,
-            )
-            if isinstance(running.memory, HybridMemory):
-                self._instances = running.memory.features.cpu()
-            self.epoch, self._running = epoch + 1, None
-            on_epoch(result)
-        return result
-
-    def _begin(self, epoch: int, eps: float) -> _RunningEpoch:
-        """Pseudo labels, batches and the memory of the classes, the same in all processes."""
-        plan = self.plan
+    def _begin(self) -> _State:
+        """Pseudo labels, memory, targets and batches of the next epoch, the same in all processes."""
+        sampler, epoch = self.settings.sampler, self.next_epoch
         seconds = {"extract": 0.0}
-        features, self._instances = self._instances, None
-        if features is None:
+
+        def extract() -> torch.Tensor:
+            title = f"epoch {epoch + 1}/{self.settings.epochs}, embeddings"
             with _timed(seconds, "extract"):
-                title = f"epoch {epoch + 1}/{plan.epochs}, embeddings"
-                features = self.embed(self.student, self._images, title, precision=self._learner.precision)
-        found = None
-        if self.processes.first:
-            found = find_clusters(
-                features.numpy(), plan=plan, eps=eps, epoch=epoch, level=self._level, timed=partial(_timed, seconds)
-            )
-        clusters = self.processes.from_first(found)
-        self._level = clusters.level
-        batches = epoch_batches(
-            clusters.labels,
-            self._cameras,
-            batch=plan.batch,
-            instances=plan.instances,
-            iters=plan.iters,
-            camera_aware=plan.camera_aware and self._cameras is not None,
-            seed=derive_seed(plan.seed, "sampler"),
+                return self.embed(self.student, self._images, title, precision=self._exact.precision)
+
+        start = self.method.begin(
+            extract,
             epoch=epoch,
-            outliers=plan.hybrid,
+            device=self.processes.device,
+            in_first=lambda compute: self.processes.from_first(compute() if self.processes.first else None),
+            timed=lambda part: _timed(seconds, part),
         )
-        memory = new_memory(plan, clusters, features, self.processes.device)
-        return _RunningEpoch(clusters.labels, batches, memory, clusters.told, {**seconds, "train": 0.0})
+        batches = epoch_batches(
+            start.labels,
+            self._cameras,
+            batch=sampler.batch,
+            instances=sampler.instances,
+            iters=self.settings.train.iters,
+            camera_aware=sampler.camera_aware and self._cameras is not None,
+            seed=derive_seed(self.settings.seed, "sampler"),
+            epoch=epoch,
+            outliers=self.method.draws_outliers,
+        )
+        return _State(start, batches, {**seconds, "train": 0.0})
 
-    def _require_agreement(self, memory: Memory) -> None:
-        """Stops where the processes have drifted apart, which no rounding explains: they all compute the same."""
-        if self.processes.size > 1:
-            networks = {"student": self.student, "teacher": self.teacher, "memory": memory}
-            there = {role: network for role, network in networks.items() if network is not None}
-            state = {f"{role}.{key}": x for role, network in there.items() for key, x in network.state_dict().items()}
-            self.processes.require_same(state, f"the state after epoch {self.epoch + 1}")
-
-    def _train(self, running: _RunningEpoch, on_step: Callable[[], None]) -> None:
+    def _steps_of(self, state: _State, on_step: Callable[[], None]) -> Generator[Batch, None, None]:
+        """The batches that are left of an epoch. What stands behind the `yield` closes a step."""
         for network in (self.student, self.teacher):
             if network is not None:
                 network.train()
-        plan, processes = self.plan, self.processes
-        left, classes = running.batches[running.steps_done :], torch.from_numpy(targets(plan, running.labels))
-        arriving = feed(
+        self._exact.set_learning_rate(self._learning_rate())
+        arriving = load_batches(
             self._images,
-            left,
-            plan=plan,
+            state.batches[state.steps_done :],
+            targets=state.start.targets,
+            augment=self.settings.augment,
+            seed=self.settings.seed,
             first_step=self.step,
-            mine=processes.share(plan.batch),
-            device=processes.device,
-            num_views=1 + plan.has_teacher,
+            share=self.processes.share(self.settings.sampler.batch),
+            device=self.processes.device,
+            num_views=1 if self.teacher is None else 2,
         )
-        title = f"epoch {self.epoch + 1}/{plan.epochs}"
-        with Progress(title, len(running.batches), shown=self._shown) as progress, closing(arriving):
-            progress.advance(running.steps_done)
+        title = f"epoch {self.next_epoch + 1}/{self.settings.epochs}"
+        with Progress(title, len(state.batches), shown=self._shown) as progress, closing(arriving):
+            progress.advance(state.steps_done)
             began = time.perf_counter()
-            for rows, views in zip(left, arriving, strict=True):
-                images = torch.from_numpy(rows)
-                losses = self._learner.learn_(
-                    views,
-                    classes[images].to(processes.device),
-                    running.memory,
-                    images=images.to(processes.device),
-                    step=self.step,
-                )
-                running.total += losses.double().cpu()
-                number = running.steps_done + 1
-                if not math.isfinite(float(running.total[0])):
+            for batch in arriving:
+                yield batch
+                done = state.steps_done + 1
+                if not math.isfinite(float(state.total[0])):
                     raise UserError(
-                        f"the loss is not finite in epoch {self.epoch + 1}, step {number}: "
-                        "lower optimiser.lr or raise loss.temperature"
+                        f"the loss is not finite in epoch {self.next_epoch + 1}, step {done}: "
+                        "lower optimizer.lr or raise loss.temperature"
                     )
-                stop = processes.any(self._interruption.asked)  # asked of one, all stop after the same step
+                stop = self.processes.any(self._interruption.asked)  # asked of one, all stop after the same step
                 self.step += 1
-                running.steps_done = number
-                running.seconds["train"] += time.perf_counter() - began
-                progress.advance(loss=f"{running.total[0] / number:.3f}", clusters=len(running.memory.centroids))
+                state.steps_done = done
+                state.seconds["train"] += time.perf_counter() - began
+                num_classes = len(state.start.memory.centroids)
+                progress.advance(loss=f"{state.total[0] / done:.3f}", clusters=num_classes)
                 if stop:
                     raise InterruptedTrainingError
                 on_step()
                 began = time.perf_counter()
 
+    def _end(self, state: _State, on_epoch: Callable[[EpochResult], None]) -> EpochResult:
+        labels, memory = state.start.labels, state.start.memory
+        networks = {"student": self.student, "teacher": self.teacher, "memory": memory}
+        self._exact.require_agreement(networks, when=f"after epoch {self.next_epoch + 1}")
+        loss, hard, soft = (state.total / len(state.batches)).tolist()
+        result = EpochResult(
+            epoch=self.next_epoch,
+            eps=self.method.eps(self.next_epoch),
+            learning_rate=self._learning_rate(),
+            num_clusters=int(labels.max(initial=-1)) + 1,
+            num_outliers=int((labels < 0).sum()),
+            loss=loss,
+            loss_hard=hard,
+            loss_soft=soft,
+            images_per_second=state.batches.size / state.seconds["train"],
+            seconds=state.seconds,
+            labels=labels,
+            **state.start.stats,
+        )
+        self.method.end(memory)
+        self.next_epoch, self._state = self.next_epoch + 1, None
+        on_epoch(result)
+        return result
 
-class _timed:  # noqa: N801 - reads as a word
-    def __init__(self, seconds: dict[str, float], part: str) -> None:
-        self._seconds, self._part = seconds, part
+    def _learning_rate(self) -> float:
+        optimizer = self.settings.optimizer
+        return learning_rate_at(
+            self.next_epoch,
+            start=optimizer.lr,
+            warmup_epochs=optimizer.warmup_epochs,
+            schedule=optimizer.schedule,
+            epochs=self.settings.epochs,
+            step_epochs=optimizer.step_epochs,
+        )
 
-    def __enter__(self) -> None:
-        self._began = time.perf_counter()
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that `run` needs to go on: all else, every random choice too, follows from settings and place."""
+        state = self._state
+        return {
+            "student": self.student.state_dict(),
+            "teacher": None if self.teacher is None else self.teacher.state_dict(),
+            "exact": self._exact.state_dict(),
+            "method": self.method.state_dict(),
+            "epoch": self.next_epoch,
+            "step": self.step,
+            "running": None
+            if state is None
+            else {
+                "labels": torch.from_numpy(state.start.labels),
+                "memory": state.start.memory.state_dict(),
+                "stats": state.start.stats,
+                "batches": torch.from_numpy(state.batches),
+                "seconds": state.seconds,
+                "steps_done": state.steps_done,
+                "total": state.total,
+            },
+        }
 
-    def __exit__(self, *_: object) -> None:
-        self._seconds[self._part] = time.perf_counter() - self._began
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Takes the place that `state_dict` described."""
+        self.student.load_state_dict(state["student"])
+        if self.teacher is not None:
+            self.teacher.load_state_dict(state["teacher"])
+        self._exact.load_state_dict(state["exact"])
+        self.method.load_state_dict(state["method"])
+        self.next_epoch, self.step, running = int(state["epoch"]), int(state["step"]), state["running"]
+        self._state = None
+        if running is not None:
+            start = self.method.restored(
+                running["labels"].numpy(), running["memory"], running["stats"], device=self.processes.device
+            )
+            self._state = _State(
+                start,
+                running["batches"].numpy(),
+                dict(running["seconds"]),
+                running["steps_done"],
+                running["total"].clone(),
+            )
+
+
+@contextmanager
+def _timed(seconds: dict[str, float], part: str) -> Iterator[None]:
+    began = time.perf_counter()
+    yield
+    seconds[part] = time.perf_counter() - began

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 import torch
+from pipeline.training.plan import Plan
 from torch import nn
 
 from pipeline.model import build, load_weights_
 from pipeline.model.saved import load_model, save_model
-from pipeline.training.plan import Plan
 from pipeline.training.session import CHECKPOINT, train_to_end
 from pipeline.training.trainer import Trainer
 

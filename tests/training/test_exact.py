@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from pipeline.training.plan import Plan
 from torch import nn
 
 from pipeline.contrast import ClusterMemory, contrastive_loss, teacher_decay
@@ -19,7 +20,6 @@ from pipeline.model.batchnorm import GroupedBatchNorm2d
 from pipeline.model.checkpoint import load_checkpoint, save_checkpoint
 from pipeline.training.distributed import Processes
 from pipeline.training.exact import Learner
-from pipeline.training.plan import Plan
 from pipeline.training.trainer import Trainer
 
 STEPS = 3

@@ -13,12 +13,12 @@ from typing import Any
 
 import pytest
 import torch
+from pipeline.training.plan import Plan
 
 from pipeline.model import build
 from pipeline.model.checkpoint import load_latest
 from pipeline.training.distributed import Processes
 from pipeline.training.interruption import InterruptedTrainingError, Interruption
-from pipeline.training.plan import Plan
 from pipeline.training.session import CHECKPOINT, Row, train_to_end
 from pipeline.training.trainer import Trainer
 

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from pipeline.training.plan import Plan
 
 from pipeline.common.seeding import generator
 from pipeline.datasets.augment import apply_views, draw_views
 from pipeline.training.loader import feed
-from pipeline.training.plan import Plan
 
 CPU = torch.device("cpu")
 WHOLE = slice(0, 16)

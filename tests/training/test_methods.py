@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from pipeline.training.plan import Plan
 from torch import nn
 
 from pipeline.clustering import Reliability, pseudo_labels
@@ -19,7 +20,6 @@ from pipeline.model.checkpoint import load_checkpoint, save_checkpoint
 from pipeline.model.embedding import embed
 from pipeline.training.distributed import Processes
 from pipeline.training.loader import feed
-from pipeline.training.plan import Plan
 from pipeline.training.trainer import Trainer
 
 CLUSTER_CONTRAST: dict[str, Any] = {"eps_schedule": "fix", "update": "instance", "weight": 0.0, "eps": 0.45}

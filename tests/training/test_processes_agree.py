@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from pipeline.training.plan import Plan
 
 from pipeline.evaluation import evaluate
 from pipeline.model import build, embedding
 from pipeline.training.distributed import Processes
-from pipeline.training.plan import Plan
 from pipeline.training.trainer import Trainer
 from tests.training.gloo import in_processes
 

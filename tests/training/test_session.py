@@ -9,11 +9,11 @@ from typing import Any, cast
 import numpy as np
 import pytest
 import torch
+from pipeline.training.plan import EpochResult
 
 from pipeline.common.errors import UserError
 from pipeline.model.checkpoint import load_checkpoint
 from pipeline.training.distributed import Processes
-from pipeline.training.plan import EpochResult
 from pipeline.training.session import CHECKPOINT, Row, forget, train_to_end
 from pipeline.training.trainer import Trainer
 

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from pipeline.training.plan import EpochResult, Plan
 
 from pipeline.model import build
 from pipeline.model.checkpoint import load_checkpoint, save_checkpoint
-from pipeline.training.plan import EpochResult, Plan
 from pipeline.training.trainer import Trainer
 
 

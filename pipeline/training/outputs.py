@@ -1,0 +1,61 @@
+"""What a finished training leaves: the networks with their settings, the table of its epochs, and what it is called."""
+
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+import pipeline.common.paths as at
+from pipeline.common.files import replacing, write_json
+from pipeline.config.schema import TrainingSettings
+from pipeline.model.saved import BEST_FILE, MODEL_FILE, save_model
+from pipeline.training.trainer import Trainer
+
+
+def facts_of(settings: TrainingSettings, *, data: str, weights: str | None) -> dict[str, Any]:
+    """Everything that decides the outcome of a training, as plain values: what its fingerprint is made of."""
+    return {**settings.as_dict(), "data": data, "weights": weights}
+
+
+def tags_of(settings: TrainingSettings, *, data: str, weights: str | None) -> dict[str, str]:
+    """What runs are told apart by where they are listed."""
+    return {
+        "dataset": settings.dataset,
+        "method": settings.method,
+        "backbone": settings.backbone,
+        "seed": str(settings.seed),
+        "data.digest": data,
+        "precision": settings.train.precision,
+        "weights": str(weights),
+    }
+
+
+def write_outputs(
+    trainer: Trainer, rows: Sequence[Mapping[str, float]], *, best: Path, run_id: str | None, name: str
+) -> None:
+    """Writes data/model/ and reports/training.csv; see the stage `train`.
+
+    Args:
+        trainer: at its end.
+        rows: one per epoch.
+        best: file of the best networks of the run; there is none where nothing was evaluated.
+        run_id: of the MLflow run.
+        name: of the run.
+    """
+    settings = {**trainer.settings.as_dict(), "kept": trainer.method.kept()}
+    save_model(at.MODEL / MODEL_FILE, trainer.student, trainer.teacher, settings=settings)
+    if best.is_file():
+        with replacing(at.MODEL / BEST_FILE) as temporary:
+            shutil.copyfile(best, temporary)
+    trainer.settings.write(at.MODEL / "settings.yaml")
+    write_json(at.MODEL / "run.json", {"run_id": run_id, "name": name})
+    with replacing(at.REPORTS / "training.csv") as temporary:
+        _table(rows).to_csv(temporary, index=False)
+
+
+def _table(rows: Sequence[Mapping[str, float]]) -> pd.DataFrame:
+    """One row per epoch. The teacher's mAP has its column where there is no teacher too: DVC draws it by its name."""
+    table = pd.DataFrame(rows)
+    return table if "teacher_mAP" in table or "student_mAP" not in table else table.assign(teacher_mAP=float("nan"))

@@ -1,0 +1,44 @@
+"""What one epoch of a training did.
+
+N: training images · K: clusters.
+"""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+
+@dataclass(frozen=True, kw_only=True)
+class EpochResult:
+    """What one epoch did.
+
+    Attributes:
+        epoch: from 0.
+        eps: DBSCAN's radius in this epoch.
+        learning_rate: Adam's in this epoch.
+        num_clusters: K.
+        num_outliers: images that are in no cluster.
+        loss, loss_hard, loss_soft: means over the steps of the total, L_c and L_ss.
+        images_per_second: of the steps, over all processes.
+        seconds: of each part of the epoch: extract, neighbours, jaccard, dbscan, train, and recall where measured.
+        labels: pseudo labels of shape (N,), -1 for outliers.
+        distance_within, distance_between: see `cluster_spread`; None where there is no cluster, or no other.
+        num_unreliable: images that SpCL took out of clusters; they count as outliers. None for other methods.
+        neighbour_recall: share of the true neighbours that `neighbours: ivf` found, on a sample; None for `exact`.
+    """
+
+    epoch: int
+    eps: float
+    learning_rate: float
+    num_clusters: int
+    num_outliers: int
+    loss: float
+    loss_hard: float
+    loss_soft: float
+    images_per_second: float
+    seconds: dict[str, float]
+    labels: np.ndarray = field(repr=False)
+    distance_within: float | None = None
+    distance_between: float | None = None
+    num_unreliable: int | None = None
+    neighbour_recall: float | None = None
