@@ -176,7 +176,6 @@ def main(
             cameras=cameras,
             processes=Processes(device=device),
             settings=training,
-            method=METHODS[settings.method](training),
             shown=False,
         )
         results = list(trainer.run())[1:]

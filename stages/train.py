@@ -13,7 +13,6 @@ from pipeline.common.seeding import seed_everything
 from pipeline.config.load import Settings, check_processes
 from pipeline.datasets.packed_images import PackedImages, open_training_images
 from pipeline.evaluation.training_curve import TrainingCurve
-from pipeline.methods import METHODS
 from pipeline.model.saved import BEST_FILE, build_of
 from pipeline.model.starting_weights import starting_weights
 from pipeline.tracking import tracked
@@ -67,7 +66,6 @@ def _train(settings: Settings, processes: distributed.Processes) -> None:
         images=images.images,
         cameras=images.camids,
         settings=decisive,
-        method=METHODS[settings.method](decisive),
         processes=processes,
         interruption=interruption,
     )

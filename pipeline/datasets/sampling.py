@@ -76,9 +76,24 @@ def epoch_batches(
         order = _class_order(num_clusters, len(alone), instances, iters * batch, generator)
         images = _joined(order, draw(order[order < num_clusters]), alone)
     else:
-        _require_clusters(num_clusters, clusters_per_batch, len(labels), batch=batch, instances=instances)
+        require_clusters(labels, batch=batch, instances=instances)
         images = draw(_cluster_order(num_clusters, clusters_per_batch, iters, generator))
     return images.reshape(-1)[: iters * batch].reshape(iters, batch)
+
+
+def require_clusters(labels: np.ndarray, *, batch: int, instances: int) -> None:
+    """Raises UserError unless there are clusters enough for a batch; labels (N,) as in `epoch_batches`."""
+    num_clusters, needed = len(np.unique(labels[labels != OUTLIER])), batch // instances
+    if num_clusters == 0:
+        raise UserError(
+            f"no cluster among {len(labels)} images, all are outliers: raise clustering.eps or lower "
+            "clustering.min_samples"
+        )
+    if num_clusters < needed:
+        raise UserError(
+            f"{num_clusters} clusters are too few: a batch needs {needed} (sampler.batch {batch} / sampler.instances "
+            f"{instances}): lower sampler.batch, raise sampler.instances, or change clustering.eps"
+        )
 
 
 def _joined(order: np.ndarray, of_clusters: np.ndarray, alone: np.ndarray) -> np.ndarray:
@@ -170,16 +185,3 @@ def _class_order(
     per_shuffle = num_clusters * instances + num_outliers
     shuffles = [generator.permutation(num_clusters + num_outliers) for _ in range(-(-num_images // per_shuffle))]
     return np.concatenate(shuffles)
-
-
-def _require_clusters(num_clusters: int, needed: int, num_images: int, *, batch: int, instances: int) -> None:
-    if num_clusters == 0:
-        raise UserError(
-            f"no cluster among {num_images} images, all are outliers: raise clustering.eps or lower "
-            "clustering.min_samples"
-        )
-    if num_clusters < needed:
-        raise UserError(
-            f"{num_clusters} clusters are too few: a batch needs {needed} (sampler.batch {batch} / sampler.instances "
-            f"{instances}): lower sampler.batch, raise sampler.instances, or change clustering.eps"
-        )

@@ -20,6 +20,7 @@ from pipeline.clustering import PseudoLabels, pseudo_labels
 from pipeline.common.seeding import derive_seed
 from pipeline.config.schema import ClusterUpdate
 from pipeline.contrast import ClusterMemory, contrastive_loss
+from pipeline.datasets.sampling import require_clusters
 from pipeline.methods.method import EpochStart, Extract, InFirst, Memory, Method, Timed
 
 
@@ -52,6 +53,8 @@ class DCCC(Method):
     ) -> EpochStart:
         features = extract()
         clusters = in_first(lambda: self._described(features.numpy(), epoch, timed))
+        sampler = self.settings.sampler
+        require_clusters(clusters.found.labels, batch=sampler.batch, instances=sampler.instances)
         memory = self._memory(torch.from_numpy(clusters.centroids), device)
         return EpochStart(clusters.found.labels, clusters.found.labels, memory, clusters.stats)
 

@@ -26,7 +26,7 @@ from pipeline.common.seeding import derive_seed
 from pipeline.config.schema import TrainingSettings
 from pipeline.contrast import teacher_decay, update_teacher_
 from pipeline.datasets.sampling import epoch_batches
-from pipeline.methods import Method
+from pipeline.methods import METHODS
 from pipeline.methods.method import EpochStart
 from pipeline.model.embedding import embed
 from pipeline.training.distributed import Processes
@@ -61,7 +61,6 @@ class Trainer:
         images: of shape (N, H, W, 3), uint8, may be memory-mapped.
         cameras: of shape (N,), or None where they are not known: then the sampler is the one that needs none.
         settings: of the training; its precision is not `auto`.
-        method: made with the same settings.
         processes: this process among those that train together.
         interruption: tells whether to stop between two steps.
         shown: show progress (in the first process).
@@ -75,13 +74,13 @@ class Trainer:
         images: np.ndarray,
         cameras: np.ndarray | None,
         settings: TrainingSettings,
-        method: Method,
         processes: Processes | None = None,
         interruption: Interruption | None = None,
         shown: bool = True,
     ) -> None:
         assert settings.has_teacher == (teacher is not None), "the settings say whether there is a teacher"
-        self.student, self.teacher, self.settings, self.method = student, teacher, settings, method
+        self.student, self.teacher, self.settings = student, teacher, settings
+        self.method = METHODS[settings.method](settings)
         self.processes = processes or Processes()
         self._interruption = interruption or Interruption()
         self._images, self._cameras = images, cameras

@@ -1,14 +1,11 @@
-"""Checkpoints: whole or not there, refused by name where damaged, found again by what was trained."""
+"""Checkpoints: whole or not there, refused by name where damaged."""
 
-import copy
 import hashlib
 import io
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
@@ -19,33 +16,20 @@ from pipeline.common.errors import UserError
 from pipeline.model.checkpoint import (
     FORMAT,
     before,
-    fingerprint,
-    held,
     load_checkpoint,
     load_latest,
-    other_training,
     save_checkpoint,
 )
 
-FACTS = {
-    "dataset": "toy",
-    "epochs": 8,
-    "sampler": {"batch": 64, "camera_aware": True},
-    "optimiser": {"lr": 3.5e-4},
-    "train": [60, 6],
-    "data": "0123",
-    "weights": None,
-}
-
 
 def trained() -> dict[str, Any]:
-    """The state of a small network and its optimiser after a step."""
+    """The state of a small network and its optimizer after a step."""
     torch.manual_seed(0)
     network = nn.Linear(4, 3)
-    optimiser = torch.optim.Adam(network.parameters(), lr=0.1)
+    optimizer = torch.optim.Adam(network.parameters(), lr=0.1)
     network(torch.ones(1, 4)).sum().backward()
-    optimiser.step()
-    return {"student": network.state_dict(), "optimiser": optimiser.state_dict(), "epoch": 3, "rows": [{"loss": 0.5}]}
+    optimizer.step()
+    return {"student": network.state_dict(), "optimizer": optimizer.state_dict(), "epoch": 3, "rows": [{"loss": 0.5}]}
 
 
 @pytest.fixture
@@ -60,10 +44,10 @@ def test_checkpoint_comes_back_bit_for_bit(path: Path) -> None:
     assert found["epoch"] == 3 and found["rows"] == [{"loss": 0.5}]
     for key, tensor in expected["student"].items():
         assert torch.equal(found["student"][key], tensor)
-    for number, state in expected["optimiser"]["state"].items():
+    for number, state in expected["optimizer"]["state"].items():
         for key, tensor in state.items():
-            assert torch.equal(found["optimiser"]["state"][number][key], tensor)
-    assert found["optimiser"]["param_groups"] == expected["optimiser"]["param_groups"]
+            assert torch.equal(found["optimizer"]["state"][number][key], tensor)
+    assert found["optimizer"]["param_groups"] == expected["optimizer"]["param_groups"]
 
 
 def test_checkpoint_that_is_not_there_is_none(tmp_path: Path) -> None:
@@ -176,24 +160,6 @@ def test_checkpoints_that_are_all_damaged_are_refused(path: Path) -> None:
     assert load_latest(path.with_name("other.pt"), print) is None
 
 
-def test_folder_is_held_by_one_training(tmp_path: Path) -> None:
-    again = pytest.raises(UserError, match="a: the same training is running already")
-    with held(tmp_path / "a"), held(tmp_path / "b"), again, held(tmp_path / "a"):
-        pass
-    with held(tmp_path / "a"):
-        pass
-
-
-def test_other_training_says_what_differs(tmp_path: Path) -> None:
-    changed = {**FACTS, "epochs": 9, "sampler": {"batch": 32, "camera_aware": True}}
-    assert other_training(tmp_path / "first", FACTS) is None
-    assert other_training(tmp_path / "second", changed) is None, "nothing was interrupted"
-    save_checkpoint(tmp_path / "first" / "checkpoint.pt", {"epoch": 1})
-    told = other_training(tmp_path / "second", changed)
-    assert told is not None and str(tmp_path / "first") in told
-    assert "(epochs 8 -> 9, sampler.batch 64 -> 32): starting afresh" in told
-
-
 @pytest.mark.parametrize("content", [{"format": 0}, {"epoch": 3}, [1, 2], torch.ones(2), "text"])
 def test_checkpoint_of_another_version_or_of_others_is_refused(tmp_path: Path, content: Any) -> None:
     for written in (saved_by_torch(content), sealed(saved_by_torch(content)), sealed(b"text"), b"text"):
@@ -218,62 +184,3 @@ def test_checkpoint_never_executes_code(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="is no checkpoint of this version"):
         load_checkpoint(tmp_path / "checkpoint.pt")
     assert not (tmp_path / "trace").exists()
-
-
-def test_fingerprint_by_hand() -> None:
-    text = '{"a": 1, "b": {"c": [1.5, null, true]}}'
-    expected = hashlib.sha256(text.encode()).hexdigest()[:16]
-    assert fingerprint({"b": {"c": [1.5, None, True]}, "a": 1}) == expected
-
-
-def leaves(value: Any, at: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-    children = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-    for key, child in children:
-        yield from leaves(child, (*at, key))
-    if not isinstance(value, dict | list):
-        yield at
-
-
-def changed(at: tuple[Any, ...], value: object) -> dict[str, Any]:
-    facts = copy.deepcopy(FACTS)
-    part: Any = facts
-    for key in at[:-1]:
-        part = part[key]
-    part[at[-1]] = value
-    return facts
-
-
-@pytest.mark.parametrize("at", list(leaves(FACTS)), ids=lambda at: ".".join(map(str, at)))
-def test_fingerprint_changes_with_each_fact(at: tuple[Any, ...]) -> None:
-    assert fingerprint(changed(at, "another")) != fingerprint(FACTS)
-
-
-def test_fingerprint_changes_with_a_fact_more_or_less() -> None:
-    one_less = {key: value for key, value in FACTS.items() if key != "weights"}
-    assert len({fingerprint(FACTS), fingerprint(one_less), fingerprint({**FACTS, "more": None})}) == 3
-
-
-def test_fingerprint_tells_values_from_their_names() -> None:
-    values = [1, "1", True, "true", None, "null", [1], {"1": 1}, 1.5, ""]
-    assert len({fingerprint({"a": value}) for value in values}) == len(values)
-
-
-@given(facts=st.dictionaries(st.text(), st.integers() | st.text() | st.none()), seed=st.randoms())
-def test_fingerprint_does_not_depend_on_the_order(facts: dict[str, Any], seed: Any) -> None:
-    items = list(facts.items())
-    seed.shuffle(items)
-    assert fingerprint(dict(items)) == fingerprint(facts)
-    assert len(fingerprint(facts)) == 16 and int(fingerprint(facts), 16) >= 0
-
-
-@pytest.mark.parametrize(
-    ("value", "error", "message"),
-    [
-        (float("nan"), ValueError, "not JSON compliant"),
-        (np.float32(1), TypeError, "not JSON serializable"),
-        (Path("a"), TypeError, "not JSON serializable"),
-    ],
-)
-def test_fingerprint_takes_plain_values_only(value: object, error: type[Exception], message: str) -> None:
-    with pytest.raises(error, match=message):
-        fingerprint({"a": value})

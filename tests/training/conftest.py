@@ -1,10 +1,12 @@
-"""A data set of a few coloured people and a plan of a few steps, so that a training takes a second."""
+"""A data set of a few coloured people and settings of a few steps, so that a training takes a second."""
 
 from dataclasses import dataclass
 
 import numpy as np
 import pytest
-from pipeline.training.plan import Plan
+
+from pipeline.config.schema import TrainingSettings
+from tests.training.small import small_settings
 
 
 @dataclass(frozen=True)
@@ -27,33 +29,5 @@ def crowd() -> Crowd:
 
 
 @pytest.fixture
-def plan() -> Plan:
-    return Plan(
-        epochs=2,
-        iters=3,
-        seed=5,
-        batch=16,
-        instances=4,
-        camera_aware=True,
-        flip=0.5,
-        pad=2,
-        erase=0.5,
-        eps=0.6,
-        eps_schedule="expo",
-        min_samples=3,
-        k1=6,
-        k2=3,
-        neighbours="exact",
-        update="dynamic",
-        momentum=0.1,
-        tau=0.05,
-        temperature=0.05,
-        smoothing=0.2,
-        weight=1.0,
-        lr=1e-3,
-        weight_decay=5e-4,
-        schedule="constant",
-        step_epochs=20,
-        warmup_epochs=0,
-        decay=0.99,
-    )
+def small() -> TrainingSettings:
+    return small_settings()

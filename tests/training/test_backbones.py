@@ -1,28 +1,35 @@
 """A training of any backbone: the same bits each time, and a start for another training at every moment."""
 
 import copy
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from pipeline.training.plan import Plan
 from torch import nn
 
+from pipeline.config.schema import TrainingSettings
 from pipeline.model import build, load_weights_
 from pipeline.model.saved import load_model, save_model
 from pipeline.training.session import CHECKPOINT, train_to_end
 from pipeline.training.trainer import Trainer
+from tests.training.small import change
 
 BACKBONES = ("timm/test_vit", "timm/test_efficientnet", "resnet10_w32")
 SIZE = (32, 16)
 
 
-def trained(backbone: str, crowd, plan: Plan, folder: Path) -> Trainer:
+def trained(backbone: str, crowd, small: TrainingSettings, folder: Path) -> Trainer:
     torch.manual_seed(0)
     student = build(backbone, bn_group=8, image_size=SIZE)
-    trainer = Trainer(student, copy.deepcopy(student), images=crowd.images, cameras=None, plan=plan, shown=False)
+    trainer = Trainer(
+        student,
+        copy.deepcopy(student),
+        images=crowd.images,
+        cameras=None,
+        settings=small,
+        shown=False,
+    )
     train_to_end(
         trainer,
         folder=folder,
@@ -42,9 +49,9 @@ def assert_same(found: nn.Module, expected: nn.Module) -> None:
 
 
 @pytest.mark.parametrize("backbone", BACKBONES)
-def test_training_repeats_and_starts_another_one(backbone: str, crowd, plan: Plan, tmp_path: Path) -> None:
-    plan = replace(plan, epochs=1, iters=2, pad=1, eps=0.9)
-    first, second = (trained(backbone, crowd, plan, tmp_path / name) for name in ("first", "second"))
+def test_training_repeats_and_starts_another_one(backbone: str, crowd, small: TrainingSettings, tmp_path: Path) -> None:
+    small = change(small, epochs=1, train__iters=2, augment__pad=1, clustering__eps=0.9)
+    first, second = (trained(backbone, crowd, small, tmp_path / name) for name in ("first", "second"))
     assert_same(first.student, second.student)
     assert_same(first.teacher, second.teacher)
 

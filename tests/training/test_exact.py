@@ -1,7 +1,6 @@
 """One step is that of the method, whatever precision, compilation and scaling do to its last digits."""
 
 import copy
-import dataclasses
 import os
 import shutil
 from pathlib import Path
@@ -11,21 +10,22 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from pipeline.training.plan import Plan
 from torch import nn
 
-from pipeline.contrast import ClusterMemory, contrastive_loss, teacher_decay
+from pipeline.config.schema import TrainingSettings
+from pipeline.contrast import ClusterMemory, contrastive_loss, teacher_decay, update_teacher_
 from pipeline.model import build
 from pipeline.model.batchnorm import GroupedBatchNorm2d
 from pipeline.model.checkpoint import load_checkpoint, save_checkpoint
 from pipeline.training.distributed import Processes
-from pipeline.training.exact import Learner
+from pipeline.training.exact import Exact
 from pipeline.training.trainer import Trainer
+from tests.training.small import change
 
 STEPS = 3
 
 
-class Small(nn.Module):
+class Tiny(nn.Module):
     """A network that compiles in seconds."""
 
     def __init__(self, bn_group: int) -> None:
@@ -36,9 +36,9 @@ class Small(nn.Module):
         return F.normalize(self.norm(self.conv(images)).relu().mean(dim=(2, 3)), dim=1)
 
 
-def networks(dtype: torch.dtype, bn_group: int, *, small: bool = False) -> tuple[nn.Module, nn.Module]:
+def networks(dtype: torch.dtype, bn_group: int, *, tiny: bool = False) -> tuple[nn.Module, nn.Module]:
     torch.manual_seed(1)
-    student = (Small(bn_group) if small else build("resnet10_w32", bn_group=bn_group)).to(dtype).train()
+    student = (Tiny(bn_group) if tiny else build("resnet10_w32", bn_group=bn_group)).to(dtype).train()
     return student, copy.deepcopy(student)
 
 
@@ -56,31 +56,64 @@ def batches(dtype: torch.dtype) -> list[tuple[tuple[torch.Tensor, torch.Tensor],
     ]
 
 
-def memory(plan: Plan, dtype: torch.dtype) -> ClusterMemory:
+def memory(small: TrainingSettings, dtype: torch.dtype) -> ClusterMemory:
     centroids = torch.randn(4, 256, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
-    return ClusterMemory(centroids.to(dtype), momentum=plan.momentum, update=plan.update, tau=plan.tau)
+    return ClusterMemory(
+        centroids.to(dtype), momentum=small.memory.momentum, update=small.memory.update, tau=small.memory.tau
+    )
+
+
+class Learner:
+    """Student, teacher and memory, and the steps of an epoch as the trainer takes them."""
+
+    def __init__(
+        self, small: TrainingSettings, dtype: torch.dtype = torch.float32, bn_group: int = 8, *, tiny: bool = False
+    ) -> None:
+        self.small, self.rows = small, memory(small, dtype)
+        self.student, self.teacher = networks(dtype, bn_group, tiny=tiny)
+        self.exact = Exact(
+            self.student,
+            self.teacher,
+            optimizer=small.optimizer,
+            precision=small.train.precision,
+            compiled=small.train.compile,
+            processes=Processes(),
+        )
+
+    def learn(self, views: tuple[torch.Tensor, ...], labels: torch.Tensor, *, step: int) -> list[float]:
+        loss = self.small.loss
+        student = self.exact.embed(self.student, views[0])
+        teacher = self.exact.embed(self.teacher, views[1])
+        losses = contrastive_loss(
+            student,
+            teacher,
+            self.rows.centroids,
+            labels,
+            temperature=loss.temperature,
+            smoothing=loss.smoothing,
+            weight=loss.weight,
+        )
+        self.exact.optimize(losses[0], student)
+        update_teacher_(self.teacher, self.student, decay=teacher_decay(step, decay=self.small.teacher.decay))
+        self.rows.update_(student.detach(), labels)
+        return [float(each.detach()) for each in losses]
 
 
 def losses_of(
-    plan: Plan, dtype: torch.dtype = torch.float32, bn_group: int = 8, *, small: bool = False
+    small: TrainingSettings, dtype: torch.dtype = torch.float32, bn_group: int = 8, *, tiny: bool = False
 ) -> tuple[Learner, list[list[float]]]:
     """A learner after some steps, and the three losses of each."""
-    student, teacher = networks(dtype, bn_group, small=small)
-    learner = Learner(student, teacher, plan=plan, processes=Processes())
-    rows = memory(plan, dtype)
-    losses = [
-        learner.learn_(views, labels, rows, step=step).tolist() for step, (views, labels) in enumerate(batches(dtype))
-    ]
-    return learner, losses
+    learner = Learner(small, dtype, bn_group, tiny=tiny)
+    return learner, [learner.learn(*each, step=step) for step, each in enumerate(batches(dtype))]
 
 
 @pytest.mark.parametrize("bn_group", [8, 16])
-def test_step_is_that_of_the_method(plan: Plan, bn_group: int) -> None:
+def test_step_is_that_of_the_method(small: TrainingSettings, bn_group: int) -> None:
     """Against the step as one writes it: one pass of the whole batch, `backward`, and Adam on what it leaves."""
-    learner, found = losses_of(plan, torch.float64, bn_group)
+    learner, found = losses_of(small, torch.float64, bn_group)
     student, teacher = networks(torch.float64, bn_group)
-    adam = torch.optim.Adam(student.parameters(), lr=plan.lr, weight_decay=plan.weight_decay)
-    rows = memory(plan, torch.float64)
+    adam = torch.optim.Adam(student.parameters(), lr=small.optimizer.lr, weight_decay=small.optimizer.weight_decay)
+    rows = memory(small, torch.float64)
     for step, (views, labels) in enumerate(batches(torch.float64)):
         embeddings = student(views[0])
         losses = contrastive_loss(
@@ -88,14 +121,14 @@ def test_step_is_that_of_the_method(plan: Plan, bn_group: int) -> None:
             teacher(views[1]).detach(),
             rows.centroids,
             labels,
-            temperature=plan.temperature,
-            smoothing=plan.smoothing,
-            weight=plan.weight,
+            temperature=small.loss.temperature,
+            smoothing=small.loss.smoothing,
+            weight=small.loss.weight,
         )
         adam.zero_grad()
         losses[0].backward()
         adam.step()
-        decay = teacher_decay(step, decay=plan.decay)
+        decay = teacher_decay(step, decay=small.teacher.decay)
         with torch.no_grad():
             for old, new in zip(teacher.parameters(), student.parameters(), strict=True):
                 old.mul_(decay).add_((1 - decay) * new)
@@ -108,9 +141,9 @@ def test_step_is_that_of_the_method(plan: Plan, bn_group: int) -> None:
 
 
 @pytest.mark.parametrize(("precision", "tolerance"), [("bf16", 0.05), ("fp16", 0.01)])
-def test_step_in_few_bits_is_nearly_that_of_many(plan: Plan, precision: str, tolerance: float) -> None:
-    _, exact = losses_of(plan)
-    learner, found = losses_of(dataclasses.replace(plan, precision=precision))
+def test_step_in_few_bits_is_nearly_that_of_many(small: TrainingSettings, precision: str, tolerance: float) -> None:
+    _, exact = losses_of(small)
+    learner, found = losses_of(change(small, train__precision=precision))
     assert found != exact
     np.testing.assert_allclose(found[0], exact[0], rtol=tolerance)
     for name, parameter in learner.student.named_parameters():
@@ -118,50 +151,59 @@ def test_step_in_few_bits_is_nearly_that_of_many(plan: Plan, precision: str, tol
         assert torch.isfinite(parameter).all(), name
 
 
-def test_step_whose_scaled_gradients_overflow_is_left_out_and_the_scale_lowered(plan: Plan) -> None:
-    student, teacher = networks(torch.float32, 8)
-    learner = Learner(student, teacher, plan=dataclasses.replace(plan, precision="fp16"), processes=Processes())
-    state = learner.state_dict()
+def test_step_whose_scaled_gradients_overflow_is_left_out_and_the_scale_lowered(small: TrainingSettings) -> None:
+    learner = Learner(change(small, train__precision="fp16"))
+    state = learner.exact.state_dict()
     state["scaler"]["scale"] = 2.0**100
-    learner.load_state_dict(state)
-    before = copy.deepcopy(student.state_dict())
-    views, labels = batches(torch.float32)[0]
-    learner.learn_(views, labels, memory(plan, torch.float32), step=0)
-    assert all(torch.equal(value, before[key]) for key, value in student.named_parameters())
-    assert learner.state_dict()["scaler"]["scale"] == 2.0**99
+    learner.exact.load_state_dict(state)
+    before = copy.deepcopy(learner.student.state_dict())
+    learner.learn(*batches(torch.float32)[0], step=0)
+    assert all(torch.equal(value, before[key]) for key, value in learner.student.named_parameters())
+    assert learner.exact.state_dict()["scaler"]["scale"] == 2.0**99
 
 
 COMPILER = os.environ.get("CXX", "g++")
 
 
 @pytest.mark.skipif(shutil.which(COMPILER) is None, reason=f"{COMPILER} is not installed, and torch.compile needs it")
-def test_compiled_step_is_nearly_the_plain_one(plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_compiled_step_is_nearly_the_plain_one(
+    small: TrainingSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
-    plain, exact = losses_of(plan, small=True)
-    learner, found = losses_of(dataclasses.replace(plan, compile=True), small=True)
+    plain, exact = losses_of(small, tiny=True)
+    learner, found = losses_of(change(small, train__compile=True), tiny=True)
     np.testing.assert_allclose(found, exact, rtol=1e-4)
     assert list(learner.student.state_dict()) == list(plain.student.state_dict())
     assert list(tmp_path.rglob("*.cpp")), "nothing was compiled"
 
 
-def test_network_that_cannot_be_compiled_is_one_line(plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_network_that_cannot_be_compiled_is_one_line(small: TrainingSettings, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*_: object) -> None:
         raise RuntimeError("no working C++ compiler")
 
     compile_ = torch.compile
     monkeypatch.setattr(torch, "compile", lambda network, dynamic: compile_(network, dynamic=dynamic, backend=broken))
     with pytest.raises(ValueError, match="train.compile: .*no working C\\+\\+ compiler.* or set it to false") as caught:
-        losses_of(dataclasses.replace(plan, compile=True), small=True)
+        losses_of(change(small, train__compile=True), tiny=True)
     assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])
-def test_training_in_few_bits_goes_on_bit_for_bit(crowd: Any, plan: Plan, tmp_path: Path, precision: str) -> None:
-    plan = dataclasses.replace(plan, precision=precision, iters=2)
+def test_training_in_few_bits_goes_on_bit_for_bit(
+    crowd: Any, small: TrainingSettings, tmp_path: Path, precision: str
+) -> None:
+    small = change(small, train__precision=precision, train__iters=2)
 
     def trainer() -> Trainer:
         student, teacher = networks(torch.float32, 8)
-        return Trainer(student, teacher, images=crowd.images, cameras=crowd.cameras, plan=plan, shown=False)
+        return Trainer(
+            student,
+            teacher,
+            images=crowd.images,
+            cameras=crowd.cameras,
+            settings=small,
+            shown=False,
+        )
 
     whole, half, resumed = trainer(), trainer(), trainer()
     list(whole.run())
@@ -173,4 +215,4 @@ def test_training_in_few_bits_goes_on_bit_for_bit(crowd: Any, plan: Plan, tmp_pa
     list(resumed.run())
     expected = whole.student.state_dict()
     assert [key for key, value in resumed.student.state_dict().items() if not torch.equal(value, expected[key])] == []
-    assert resumed.state_dict()["learner"]["scaler"] == whole.state_dict()["learner"]["scaler"]
+    assert resumed.state_dict()["exact"]["scaler"] == whole.state_dict()["exact"]["scaler"]

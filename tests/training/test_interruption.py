@@ -1,7 +1,6 @@
 """Killed and told to stop, at any step: a training goes on, and ends bit for bit as it would have without."""
 
 import copy
-import dataclasses
 import multiprocessing
 import os
 import random
@@ -13,20 +12,21 @@ from typing import Any
 
 import pytest
 import torch
-from pipeline.training.plan import Plan
 
+from pipeline.config.schema import TrainingSettings
 from pipeline.model import build
 from pipeline.model.checkpoint import load_latest
 from pipeline.training.distributed import Processes
 from pipeline.training.interruption import InterruptedTrainingError, Interruption
 from pipeline.training.session import CHECKPOINT, Row, train_to_end
 from pipeline.training.trainer import Trainer
+from tests.training.small import change
 
 CLOCKS = ("seconds", "images_per_second")
 NUM_KILLS = 20
 
 
-def train(crowd: Any, plan: Plan, folder: Path, processes: Processes, *, minutes: float) -> dict[str, Any]:
+def train(crowd: Any, small: TrainingSettings, folder: Path, processes: Processes, *, minutes: float) -> dict[str, Any]:
     """A training with its checkpoints in `folder`; what is to be the same however often it was interrupted."""
     torch.manual_seed(1)
     student = build("resnet10_w32", bn_group=8)
@@ -36,7 +36,7 @@ def train(crowd: Any, plan: Plan, folder: Path, processes: Processes, *, minutes
         copy.deepcopy(student),
         images=crowd.images,
         cameras=crowd.cameras,
-        plan=plan,
+        settings=small,
         processes=processes,
         interruption=interruption,
         shown=False,
@@ -66,13 +66,13 @@ def train(crowd: Any, plan: Plan, folder: Path, processes: Processes, *, minutes
     return {"rows": list(recorded.values()), "epochs": len(rows), "networks": networks}
 
 
-def process(rank: int, size: int, folder: Path, crowd: Any, plan: Plan, minutes: float) -> None:
+def process(rank: int, size: int, folder: Path, crowd: Any, small: TrainingSettings, minutes: float) -> None:
     torch.set_num_threads(1)
     os.environ["CUDA_VISIBLE_DEVICES"] = ""
     if size > 1:
-        meeting = f"file://{folder}/meeting-{os.getppid()}-{plan.seed}-{(folder / 'attempt').read_text()}"
+        meeting = f"file://{folder}/meeting-{os.getppid()}-{small.seed}-{(folder / 'attempt').read_text()}"
         torch.distributed.init_process_group("gloo", init_method=meeting, rank=rank, world_size=size)
-    result = train(crowd, plan, folder, Processes(rank=rank, size=size), minutes=minutes)
+    result = train(crowd, small, folder, Processes(rank=rank, size=size), minutes=minutes)
     if rank == 0:
         torch.save(result, folder / "partial")
         (folder / "partial").rename(folder / "result.pt")
@@ -83,9 +83,11 @@ def process(rank: int, size: int, folder: Path, crowd: Any, plan: Plan, minutes:
 class Attempts:
     """Starts the processes of a training again and again."""
 
-    def __init__(self, context: Any, folder: Path, size: int, crowd: Any, plan: Plan, *, minutes: float = 0) -> None:
+    def __init__(
+        self, context: Any, folder: Path, size: int, crowd: Any, small: TrainingSettings, *, minutes: float = 0
+    ) -> None:
         self.folder, self.size, self._context = folder, size, context
-        self._arguments = (size, folder, crowd, plan, minutes)
+        self._arguments = (size, folder, crowd, small, minutes)
         self._number = 0
         folder.mkdir()
 
@@ -126,8 +128,8 @@ def context() -> Iterator[Any]:
 
 
 @pytest.fixture
-def long_plan(plan: Plan) -> Plan:
-    return dataclasses.replace(plan, epochs=4, iters=6)
+def long_settings(small: TrainingSettings) -> TrainingSettings:
+    return change(small, epochs=4, train__iters=6)
 
 
 def assert_same(found: dict[str, Any], expected: dict[str, Any]) -> None:
@@ -138,15 +140,15 @@ def assert_same(found: dict[str, Any], expected: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("size", [1, 2])
 def test_training_killed_at_random_times_ends_bit_for_bit_the_same(
-    size: int, context: Any, crowd: Any, long_plan: Plan, tmp_path: Path
+    size: int, context: Any, crowd: Any, long_settings: TrainingSettings, tmp_path: Path
 ) -> None:
     """SIGKILL of one process or of all, at random steps of a training that writes a checkpoint after each."""
-    expected = Attempts(context, tmp_path / "whole", size, crowd, long_plan).to_the_end()
+    expected = Attempts(context, tmp_path / "whole", size, crowd, long_settings).to_the_end()
     generator = random.Random(size)
     kills, trainings, steps = 0, 0, set()
     while kills < NUM_KILLS // 2:
         trainings += 1
-        attempts = Attempts(context, tmp_path / f"parts{trainings}", size, crowd, long_plan)
+        attempts = Attempts(context, tmp_path / f"parts{trainings}", size, crowd, long_settings)
         while attempts.finished() is None and kills < NUM_KILLS // 2:
             running = attempts.start()
             checkpoint = attempts.folder / CHECKPOINT
@@ -183,10 +185,10 @@ def _place(checkpoint: Path) -> tuple[int, int]:
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 @pytest.mark.parametrize("size", [1, 2])
 def test_training_told_to_stop_leaves_a_checkpoint_between_two_steps(
-    size: int, number: signal.Signals, context: Any, crowd: Any, long_plan: Plan, tmp_path: Path
+    size: int, number: signal.Signals, context: Any, crowd: Any, long_settings: TrainingSettings, tmp_path: Path
 ) -> None:
-    expected = Attempts(context, tmp_path / "whole", size, crowd, long_plan).to_the_end()
-    attempts = Attempts(context, tmp_path / "parts", size, crowd, dataclasses.replace(long_plan), minutes=60)
+    expected = Attempts(context, tmp_path / "whole", size, crowd, long_settings).to_the_end()
+    attempts = Attempts(context, tmp_path / "parts", size, crowd, long_settings, minutes=60)
     checkpoint = attempts.folder / CHECKPOINT
     running = attempts.start()
     while not checkpoint.is_file():  # of the first epoch: there are no others
@@ -231,7 +233,7 @@ def test_signals_are_given_back() -> None:
     assert [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)] == before
 
 
-def test_trainer_stops_between_two_steps_and_goes_on_in_another(crowd: Any, long_plan: Plan) -> None:
+def test_trainer_stops_between_two_steps_and_goes_on_in_another(crowd: Any, long_settings: TrainingSettings) -> None:
     """The state after any number of steps is all that another trainer needs."""
 
     def make() -> tuple[Trainer, Interruption]:
@@ -243,7 +245,7 @@ def test_trainer_stops_between_two_steps_and_goes_on_in_another(crowd: Any, long
             copy.deepcopy(student),
             images=crowd.images,
             cameras=crowd.cameras,
-            plan=long_plan,
+            settings=long_settings,
             interruption=interruption,
             shown=False,
         ), interruption

@@ -5,20 +5,20 @@ up in one order.
 """
 
 import copy
-import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from pipeline.training.plan import Plan
 
+from pipeline.config.schema import TrainingSettings
 from pipeline.evaluation import evaluate
 from pipeline.model import build, embedding
 from pipeline.training.distributed import Processes
 from pipeline.training.trainer import Trainer
 from tests.training.gloo import in_processes
+from tests.training.small import change, small_settings
 
 SIZES = (2, 4)
 NUM_IDENTITIES, NUM_CAMERAS = 12, 4
@@ -65,17 +65,19 @@ class Training:
     untrained: list[torch.Tensor]  # embeddings of the first COUNTS images
 
 
-def train(processes: Processes, splits: tuple[Split, Split, Split], plan: Plan, precision: torch.dtype) -> Training:
+def train(
+    processes: Processes, splits: tuple[Split, Split, Split], small: TrainingSettings, precision: torch.dtype
+) -> Training:
     data, query, gallery = splits
     embedding.CHUNK = 16  # several chunks a process
     torch.manual_seed(1)
     student = build("resnet10_w32", bn_group=8).to(precision)
     trainer = Trainer(
         student,
-        copy.deepcopy(student) if plan.has_teacher else None,
+        copy.deepcopy(student) if small.has_teacher else None,
         images=data.images,
         cameras=data.cameras,
-        plan=plan,
+        settings=small,
         processes=processes,
         shown=False,
     )
@@ -91,51 +93,21 @@ def train(processes: Processes, splits: tuple[Split, Split, Split], plan: Plan, 
     return Training([r.labels for r in results], np.array(losses), networks, scores.mean_ap, untrained)
 
 
-def train_all(processes: Processes, splits: Any, plan: Plan) -> tuple[Training, ...]:
+def train_all(processes: Processes, splits: Any, small: TrainingSettings) -> tuple[Training, ...]:
     """DCCC in double and in single precision, and SpCL in single precision."""
-    spcl = dataclasses.replace(
-        plan, eps_schedule="fix", update="hybrid", momentum=0.2, weight=0.0, delta=0.02, independent=0.9
-    )
-    chosen = (plan, torch.float64), (plan, torch.float32), (spcl, torch.float32)
+    spcl = change(small, method="spcl")
+    chosen = (small, torch.float64), (small, torch.float32), (spcl, torch.float32)
     return tuple(train(processes, splits, *each) for each in chosen)
 
 
 @pytest.fixture(scope="module")
 def trainings(splits: Any, tmp_path_factory: pytest.TempPathFactory) -> dict[int, list[tuple[Training, ...]]]:
     """By the number of processes, of each process: the trainings of `train_all`."""
-    plan = Plan(
-        epochs=3,
-        iters=4,
-        seed=5,
-        batch=32,
-        instances=4,
-        camera_aware=True,
-        flip=0.5,
-        pad=2,
-        erase=0.5,
-        eps=0.6,
-        eps_schedule="expo",
-        min_samples=3,
-        k1=6,
-        k2=3,
-        neighbours="exact",
-        update="dynamic",
-        momentum=0.1,
-        tau=0.05,
-        temperature=0.05,
-        smoothing=0.2,
-        weight=1.0,
-        lr=3.5e-4,
-        weight_decay=5e-4,
-        schedule="constant",
-        step_epochs=20,
-        warmup_epochs=0,
-        decay=0.99,
-    )
-    found = {1: [train_all(Processes(), splits, plan)]}
+    small = small_settings(epochs=3, train__iters=4, sampler__batch=32, sampler__instances=4, optimizer__lr=3.5e-4)
+    found = {1: [train_all(Processes(), splits, small)]}
     for size in SIZES:
         folder = tmp_path_factory.mktemp(f"processes{size}")
-        found[size] = in_processes(train_all, size, folder, splits, plan)
+        found[size] = in_processes(train_all, size, folder, splits, small)
     return found
 
 

@@ -9,12 +9,12 @@ from typing import Any, cast
 import numpy as np
 import pytest
 import torch
-from pipeline.training.plan import EpochResult
 
 from pipeline.common.errors import UserError
 from pipeline.model.checkpoint import load_checkpoint
 from pipeline.training.distributed import Processes
-from pipeline.training.session import CHECKPOINT, Row, forget, train_to_end
+from pipeline.training.results import EpochResult
+from pipeline.training.session import CHECKPOINT, Row, delete_checkpoints, train_to_end
 from pipeline.training.trainer import Trainer
 
 EPOCHS = 5
@@ -35,20 +35,20 @@ class Adder:
     """Stands for a `Trainer`: its one weight becomes half of itself plus the number of the epoch."""
 
     def __init__(self, epochs: int = EPOCHS, *, rank: int = 0, recall: float | None = None) -> None:
-        self.plan = SimpleNamespace(epochs=epochs)
+        self.settings = SimpleNamespace(epochs=epochs)
         self.processes = Together(rank=rank, size=rank + 1)
-        self.weight, self.epoch, self.recall, self.steps_done = torch.ones(2), 0, recall, 0
+        self.weight, self.next_epoch, self.recall, self.steps_done = torch.ones(2), 0, recall, 0
 
     def run(self, on_step: Callable[[], None], on_epoch: Callable[[EpochResult], None]) -> Iterator[EpochResult]:
-        while self.epoch < self.plan.epochs:
-            self.weight = self.weight / 2 + self.epoch
+        while self.next_epoch < self.settings.epochs:
+            self.weight = self.weight / 2 + self.next_epoch
             on_step()
-            self.epoch += 1
+            self.next_epoch += 1
             result = EpochResult(
-                epoch=self.epoch - 1,
+                epoch=self.next_epoch - 1,
                 eps=0.6,
                 learning_rate=1e-3,
-                num_clusters=10 + self.epoch,
+                num_clusters=10 + self.next_epoch,
                 num_outliers=3,
                 loss=float(self.weight[0]),
                 loss_hard=0.0,
@@ -62,10 +62,10 @@ class Adder:
             yield result
 
     def state_dict(self) -> dict[str, Any]:
-        return {"weight": self.weight, "epoch": self.epoch}
+        return {"weight": self.weight, "epoch": self.next_epoch}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.weight, self.epoch = state["weight"], state["epoch"]
+        self.weight, self.next_epoch = state["weight"], state["epoch"]
 
 
 class Stage:
@@ -78,7 +78,7 @@ class Stage:
         self.told: list[str] = []
 
     def score(self) -> dict[str, float]:
-        self.scored.append(self.trainer.epoch)
+        self.scored.append(self.trainer.next_epoch)
         return {"student_mAP": float(self.trainer.weight.sum())} if self.trainer.processes.first else {}
 
     def run(self, record: Callable[[Row], None] | None = None, **more: Any) -> list[Row]:
@@ -206,14 +206,14 @@ def test_resume_from_a_damaged_checkpoint_is_refused(tmp_path: Path) -> None:
     stage = Stage(tmp_path)
     with pytest.raises(UserError, match=r"checkpoint\.pt is no checkpoint of this version"):
         stage.run()
-    assert stage.trainer.epoch == 0
+    assert stage.trainer.next_epoch == 0
 
 
 def test_other_processes_train_and_score_but_write_and_record_nothing(tmp_path: Path) -> None:
     stage = Stage(tmp_path, Adder(rank=1))
     Together.told = None
     rows = stage.run()
-    assert stage.scored == [2, 4, 5] and stage.trainer.epoch == EPOCHS
+    assert stage.scored == [2, 4, 5] and stage.trainer.next_epoch == EPOCHS
     assert len(rows) == EPOCHS and not any("student_mAP" in row for row in rows)
     assert stage.recorded == [] and list(tmp_path.iterdir()) == []
 
@@ -245,24 +245,24 @@ def test_checkpoints_are_written_between_steps_when_it_is_time(
 
     class Watched(Adder):
         def state_dict(self) -> dict[str, Any]:
-            finished.append(self.epoch)
+            finished.append(self.next_epoch)
             return super().state_dict()
 
     Stage(tmp_path, Watched(2), eval_step=3, minutes=minutes).run()
     assert finished == expected
 
 
-def test_forget_removes_the_checkpoint_and_what_lies_beside_it(tmp_path: Path) -> None:
+def test_delete_checkpoints_removes_the_checkpoint_and_what_lies_beside_it(tmp_path: Path) -> None:
     folder = tmp_path / "0123456789abcdef"
     Stage(folder).run()
     (folder / "run.json").write_text("{}")
-    forget(folder)
+    delete_checkpoints(folder)
     assert list(tmp_path.iterdir()) == []
-    forget(folder)
+    delete_checkpoints(folder)
 
 
-def test_forget_starts_the_training_afresh(tmp_path: Path) -> None:
+def test_delete_checkpoints_starts_the_training_afresh(tmp_path: Path) -> None:
     first, second = Stage(tmp_path / "run"), Stage(tmp_path / "run")
     expected = first.run()
-    forget(tmp_path / "run")
+    delete_checkpoints(tmp_path / "run")
     assert second.run() == expected == second.recorded
