@@ -5,8 +5,8 @@ from contextlib import nullcontext
 
 import typer
 
-from pipeline.common import paths
 import stages
+from pipeline.common import paths
 from pipeline.common.files import read_json
 from pipeline.common.precision import default_precision
 from pipeline.common.seeding import seed_everything

@@ -1,12 +1,20 @@
-"""Reading a YAML file that a person writes."""
+"""YAML files that the user writes, and those that lie beside results."""
 
+import io
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
+from ruamel.yaml.tokens import AliasToken
 
 from pipeline.common.errors import UserError
+from pipeline.common.files import write_text
+
+# A few lines of aliases to aliases stand for more values than there is memory.
+MOST_ALIASES = 20
+MOST_BYTES = 1_000_000
 
 
 def read_mapping(path: Path, *, if_missing: str) -> dict[str, Any]:
@@ -14,17 +22,37 @@ def read_mapping(path: Path, *, if_missing: str) -> dict[str, Any]:
 
     Args:
         path: of the file.
-        if_missing: what to tell a person to do where there is none.
+        if_missing: what to tell the user to do where there is none.
 
     Raises:
         UserError: it is missing, or not valid, or something else than keys and values.
     """
+    yaml = YAML(typ="safe", pure=True)
     try:
-        values = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        if len(text) > MOST_BYTES:
+            raise UserError(f"{path} has {len(text):,} characters: no settings are that long")
+        aliases = sum(isinstance(token, AliasToken) for token in yaml.scan(text))
+        if aliases > MOST_ALIASES:
+            raise UserError(f"{path} has {aliases} aliases (*name): write the values out, {MOST_ALIASES} are allowed")
+        values = yaml.load(text)
     except FileNotFoundError as error:
         raise UserError(f"{path} is missing: {if_missing}") from error
-    except (YAMLError, UnicodeDecodeError) as error:
+    except RecursionError as error:
+        raise UserError(f"{path} is not valid: it is nested too deeply") from error
+    except UserError:
+        raise
+    except (YAMLError, ValueError) as error:  # ValueError: a number or a text that Python cannot hold
         raise UserError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
     if not isinstance(values, dict):
         raise UserError(f"{path}: expected keys and values, got {type(values).__name__}")
     return values
+
+
+def write_mapping(path: Path, values: Mapping[str, Any]) -> None:
+    """Writes nested plain values as YAML to `path` in one step, so that they are read back as they are."""
+    stream = io.StringIO()
+    yaml = YAML(pure=True)
+    yaml.default_flow_style = False
+    yaml.dump(dict(values), stream)
+    write_text(path, stream.getvalue())

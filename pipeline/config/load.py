@@ -63,6 +63,7 @@ def read_settings(path: Path = Path("params.yaml"), *, methods: Mapping[str, typ
         raise UserError(f"{path}: method must be one of {', '.join(methods)}, got {name!r}")
     for key in recipes:
         _check_known(_without_extends(recipes[key]), Settings, f"recipes.{key}", path)
+        _extended(recipes, key, path)
     method = methods[name]
     recipe = _extended(recipes, dataset, path)
     sources = {

@@ -3,15 +3,13 @@
 A range is checked here and nowhere else: what receives a value further inside may rely on it.
 """
 
-import io
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny
-from ruamel.yaml import YAML
 
-from pipeline.common.files import write_text
+from pipeline.common.yaml_file import write_mapping
 
 Pooling = Literal["avg", "gem", "max", "avg+max"]
 EpsSchedule = Literal["expo", "linear", "step", "log", "fix"]
@@ -167,11 +165,7 @@ class TrainingSettings(Section):
 
     def write(self, path: Path, sections: Iterable[str] | None = None) -> None:
         """Writes the settings that made a result as YAML, to lie beside it."""
-        stream = io.StringIO()
-        yaml = YAML(pure=True)
-        yaml.default_flow_style = False
-        yaml.dump(self.as_dict(sections), stream)
-        write_text(path, stream.getvalue())
+        write_mapping(path, self.as_dict(sections))
 
 
 class Settings(TrainingSettings):

@@ -19,6 +19,7 @@ from pipeline.evaluation.candidates import Comparison, best_of_run, compare, sum
 from pipeline.evaluation.diagnostics.tables import diagnose, diagnose_clusters
 from pipeline.evaluation.metrics import MAIN
 from pipeline.evaluation.test_set import Embed, TestSet, why_not_scored
+from pipeline.methods import restored_method
 from pipeline.model.embedding import embed_shown
 
 
@@ -95,7 +96,8 @@ def evaluate_training(
     student, teacher, settings = trained
     train = packed.split("train")
     features = embed_shown(student, train.images, "training images")
-    clusters = cluster_table(features, train.paths, epochs=settings["epochs"], **settings["clustering"])
+    labels = restored_method(settings).cluster(features, epoch=settings["epochs"] - 1).labels
+    clusters = cluster_table(labels, train.paths)
     found, uses_cameras = Comparison.empty(), False
     if reason := why_not_scored(packed):
         tables = diagnose_clusters(features, clusters["cluster"].to_numpy())

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from pipeline.clustering.quality import cluster_quality
-from pipeline.datasets.packed import PackedImages
+from pipeline.datasets.packed_images import PackedImages
 from pipeline.evaluation.metrics import metrics
 from pipeline.evaluation.test_set import TestSet, why_not_scored
 from pipeline.model.saved import ROLES, save_best

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-import pipeline.common.paths as at
+from pipeline.common import paths
 from pipeline.common.files import replacing, write_json
 from pipeline.config.schema import TrainingSettings
 from pipeline.model.saved import BEST_FILE, MODEL_FILE, save_model
@@ -45,13 +45,13 @@ def write_outputs(
         name: of the run.
     """
     settings = {**trainer.settings.as_dict(), "kept": trainer.method.kept()}
-    save_model(at.MODEL / MODEL_FILE, trainer.student, trainer.teacher, settings=settings)
+    save_model(paths.MODEL / MODEL_FILE, trainer.student, trainer.teacher, settings=settings)
     if best.is_file():
-        with replacing(at.MODEL / BEST_FILE) as temporary:
+        with replacing(paths.MODEL / BEST_FILE) as temporary:
             shutil.copyfile(best, temporary)
-    trainer.settings.write(at.MODEL / "settings.yaml")
-    write_json(at.MODEL / "run.json", {"run_id": run_id, "name": name})
-    with replacing(at.REPORTS / "training.csv") as temporary:
+    trainer.settings.write(paths.MODEL / "settings.yaml")
+    write_json(paths.MODEL / "run.json", {"run_id": run_id, "name": name})
+    with replacing(paths.REPORTS / "training.csv") as temporary:
         _table(rows).to_csv(temporary, index=False)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipeline.clustering import cluster_table, dbscan, eps_at, jaccard_distance, nearest_neighbours, pseudo_labels
+from pipeline.clustering import cluster_table, dbscan, jaccard_distance, nearest_neighbours, pseudo_labels
 
 HOW: dict[str, Any] = {"min_samples": 3, "k1": 6, "k2": 2, "neighbours": "exact"}
 
@@ -52,25 +52,12 @@ def test_pseudo_labels_leave_the_embeddings_alone(groups):
     np.testing.assert_array_equal(groups[0], before)
 
 
-def test_cluster_table_numbers_clusters_by_size_and_keeps_the_order_of_the_images(groups):
-    embeddings, truth = groups
-    paths = [f"{row}.jpg" for row in range(len(truth))]
-    table = cluster_table(embeddings, paths, epochs=5, eps=0.6, eps_schedule="fix", **HOW)
-    assert list(table.columns) == ["path", "cluster"] and table["path"].tolist() == paths
-    expected = {0: 2, 1: 0, 2: 1}  # group -> place by size: 9, 7, 5
-    assert table["cluster"].tolist() == [expected.get(group, -1) for group in truth]
+def test_cluster_table_numbers_clusters_by_size_and_keeps_the_order_of_the_images():
+    labels = np.array([1, 0, -1, 1, 2, 1, 2])
+    table = cluster_table(labels, list("abcdefg"))
+    assert list(table.columns) == ["path", "cluster"] and table["path"].tolist() == list("abcdefg")
+    assert table["cluster"].tolist() == [0, 2, -1, 0, 1, 0, 1]
 
 
-def test_cluster_table_uses_the_radius_of_the_last_epoch(groups):
-    embeddings, truth = groups
-    paths = [str(row) for row in range(len(truth))]
-    late = cluster_table(embeddings, paths, epochs=40, eps=0.6, eps_schedule="expo", **HOW)
-    radius = eps_at(39, schedule="expo", start=0.6, epochs=40)
-    fixed = cluster_table(embeddings, paths, epochs=1, eps=radius, eps_schedule="fix", **HOW)
-    assert radius < 0.45
-    assert late.equals(fixed)
-
-
-def test_cluster_table_without_a_cluster_has_outliers_only(groups):
-    table = cluster_table(groups[0][:3], ["a", "b", "c"], epochs=1, eps=0.01, eps_schedule="fix", **HOW)
-    assert table["cluster"].tolist() == [-1, -1, -1]
+def test_cluster_table_without_a_cluster_has_outliers_only():
+    assert cluster_table(np.array([-1, -1, -1]), ["a", "b", "c"])["cluster"].tolist() == [-1, -1, -1]

@@ -7,11 +7,18 @@ import pytest
 from pydantic import ValidationError
 from ruamel.yaml import YAML
 
-from pipeline.config.load import Settings, check_processes, read_settings
+from pipeline.config import load
+from pipeline.config.load import Settings, check_processes
+from pipeline.config.schema import Steps, TrainingSettings
+from pipeline.methods import METHODS
 from tests.params_file import change_params
 
 ROOT = Path(__file__).parents[2]
 ORIGINAL = (ROOT / "params.yaml").read_text(encoding="utf-8")
+
+
+def read_settings(path: Path) -> Settings:
+    return load.read_settings(path, methods=METHODS)
 
 
 def with_change(folder: Path, **changes: object) -> Path:
@@ -39,7 +46,7 @@ def test_settings_recipe_is_the_papers(
     assert (settings.clustering.eps_schedule, settings.clustering.k1, settings.clustering.k2) == ("expo", 30, 6)
     assert (settings.memory.momentum, settings.loss.weight, settings.model.bn_group) == (0.1, 1.0, 64)
     assert (settings.image.height, settings.image.width, settings.augment.pad) == (256, 128, 10)
-    assert (settings.optimiser.lr, settings.optimiser.weight_decay, settings.pretrained) == (3.5e-4, 5e-4, "imagenet")
+    assert (settings.optimizer.lr, settings.optimizer.weight_decay, settings.pretrained) == (3.5e-4, 5e-4, "imagenet")
 
 
 def test_settings_value_stands_above_the_recipe(tmp_path: Path) -> None:
@@ -48,7 +55,7 @@ def test_settings_value_stands_above_the_recipe(tmp_path: Path) -> None:
 
 
 def test_settings_every_recipe_resolves(tmp_path: Path) -> None:
-    for dataset in YAML(typ="safe").load(ORIGINAL)["recipes"]:
+    for dataset in set(YAML(typ="safe").load(ORIGINAL)["recipes"]) - {"paper"}:
         assert read_settings(with_change(tmp_path, dataset=dataset)).dataset == dataset
 
 
@@ -73,6 +80,33 @@ def test_settings_value_stands_above_the_method(tmp_path: Path) -> None:
     assert settings.memory.update == "hard"
 
 
+def test_settings_of_a_method_have_defaults_and_can_be_left_out(tmp_path: Path) -> None:
+    path = with_change(tmp_path, method="spcl", methods={})
+    assert read_settings(path).as_dict()["methods"] == {"spcl": {"delta": 0.02, "independent": 0.9}}
+
+
+def test_settings_recipe_extends_another(tmp_path: Path) -> None:
+    settings = read_settings(with_change(tmp_path, dataset="msmt17", recipes__paper__clustering__k1=20))
+    assert (settings.clustering.k1, settings.clustering.eps, settings.epochs) == (20, 0.8, 80)
+
+
+@pytest.mark.parametrize("camera", ["[^/]+", "none", "yes: no", "#1", "'", "c(\\d+)", "ü"])
+def test_settings_with_a_strange_value_read_back(tmp_path: Path, camera: str) -> None:
+    settings = read_settings(with_change(tmp_path, own__camera=camera))
+    settings.write(tmp_path / "all.yaml")
+    assert YAML(typ="safe", pure=True).load((tmp_path / "all.yaml").read_text())["own"]["camera"] == camera
+
+
+def test_what_decides_a_training_is_one_list() -> None:
+    decisive = set(TrainingSettings.model_fields)
+    stages = YAML(typ="safe").load((ROOT / "dvc.yaml").read_text())["stages"]
+    watched = {place.split(".")[0] for place in stages["train"]["params"]} - {"recipes"}
+    elsewhere = {"dataset", "image"}  # reach the training with data/prepared
+    assert watched | elsewhere == decisive
+    train = {place.split(".")[1] for place in stages["train"]["params"] if place.startswith("train.")}
+    assert train == set(Steps.model_fields)
+
+
 def test_settings_are_frozen() -> None:
     with pytest.raises(ValidationError, match="frozen"):
         read_settings(ROOT / "params.yaml").clustering.eps = 0.5
@@ -81,8 +115,8 @@ def test_settings_are_frozen() -> None:
 def test_settings_written_beside_a_result_read_back(tmp_path: Path) -> None:
     settings = read_settings(ROOT / "params.yaml")
     settings.write(tmp_path / "all.yaml")
-    assert Settings.model_validate(YAML(typ="safe", pure=True).load((tmp_path / "all.yaml").read_text())) == settings
-    settings.write(tmp_path / "some.yaml", "dataset", "image")
+    assert YAML(typ="safe", pure=True).load((tmp_path / "all.yaml").read_text()) == settings.as_dict()
+    settings.write(tmp_path / "some.yaml", ("dataset", "image"))
     assert list(YAML(typ="safe").load((tmp_path / "some.yaml").read_text())) == ["dataset", "image"]
 
 
@@ -113,16 +147,22 @@ def test_settings_written_beside_a_result_read_back(tmp_path: Path) -> None:
         ({"train__processes": 3}, "train.processes must divide sampler.batch / model.bn_group = "),
         ({"train__processes": "many"}, "train.processes must be "),
         ({"recipes": 3}, "there is no section `recipes`"),
-        ({"methods": None}, "there is no section `methods`"),
+        ({"methods": 3}, "methods must hold keys and values, got 3"),
+        ({"method": "moco"}, "method must be one of dccc, cluster_contrast, spcl, got 'moco'"),
+        ({"methods__moco": {}}, "unknown key methods.moco; known are dccc, cluster_contrast, spcl"),
+        ({"methods__spcl__queue": 5}, "unknown key methods.spcl.queue; known are delta, independent"),
+        ({"method": "spcl", "methods__spcl__delta": 2.0}, "methods.spcl.delta must be less than 1, got 2.0"),
+        ({"clustering__eps": "method"}, "clustering.eps is left to the method, but method dccc has no clustering.eps"),
+        ({"recipes__veri__extends": "pape"}, "recipes.veri.extends is 'pape', which is no recipe"),
+        ({"recipes__veri__extends": "veri"}, "recipes.veri.extends is 'veri', which is a circle"),
         (
-            {"method": "moco"},
-            r"method must be one of those below `methods` \(dccc, cluster_contrast, spcl\), got 'moco'",
+            {"dataset": "paper"},
+            "one of those below `recipes` .*csv., got 'paper'",
         ),
-        (
-            {"methods__moco": {}, "method": "moco"},
-            "clustering.eps_schedule is left to the method, but methods.moco has",
-        ),
-        ({"methods__dccc__memory__queue": 5}, "unknown key methods.dccc.memory.queue; known are update, momentum, tau"),
+        ({"optimiser": {"lr": 0.1}}, "optimiser is called optimizer now"),
+        ({"reliability": {"delta": 0.1}}, "reliability is called methods.spcl now"),
+        ({"recipes__veri__optimiser": {"lr": 0.1}}, "recipes.veri.optimiser is called optimizer now"),
+        ({"optimizer__lr": 1e38}, "optimizer.lr must be less than or equal to 100, got 1e"),
         (
             {"memory__update": "hybrid"},
             "memory.update must be dynamic or hard or mean or instance for method dccc, got hy",
@@ -137,7 +177,7 @@ def test_settings_written_beside_a_result_read_back(tmp_path: Path) -> None:
         ),
         ({"method": "spcl", "loss__weight": 0.5}, r"loss.weight must be 0 for method spcl, got 0.5 \(which fits"),
         (
-            {"method": "spcl", "reliability__delta": 0.5},
+            {"method": "spcl", "methods__spcl__delta": 0.5},
             "delta must keep clustering.eps in .* both ways, got 0.5 at 0.6",
         ),
     ],
@@ -157,6 +197,10 @@ def test_settings_refuse(tmp_path: Path, change: dict[str, object], message: str
         ("a: 1\na: 2", "found duplicate key"),
         ("- 1", "expected keys and values, got list"),
         ("", "expected keys and values, got NoneType"),
+        ("a: " + "[" * 5000, "is not valid: it is nested too deeply"),
+        ("a: " + "9" * 6000, "is not valid YAML: Exceeds the limit"),
+        ("a: &a {x: 1}\n" + "".join(f"b{i}: *a\n" for i in range(30)), "has 30 aliases"),
+        ("a: " + "x" * 1_000_000, "no settings are that long"),
     ],
 )
 def test_settings_refuse_what_is_no_mapping(tmp_path: Path, text: str, message: str) -> None:

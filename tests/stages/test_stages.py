@@ -17,8 +17,8 @@ import safetensors.torch
 
 from pipeline.common.files import read_json
 from pipeline.datasets.catalogue import read_catalogue, write_catalogue
-from pipeline.model.checkpoint import held
 from pipeline.model.saved import load_model
+from pipeline.training.fingerprint import held
 
 ROOT = Path(__file__).parents[2]
 AGAINST_IDENTITIES = ("ari", "nmi", "purity", "pairwise_f", "pairwise_precision", "pairwise_recall")
