@@ -3,7 +3,7 @@
 # uv does the work. Where it is missing, it is put into .tools/ with its cache; nothing outside this folder is touched.
 UV_VERSION := 0.13.9
 ifeq ($(shell command -v uv),)
-UV := PYTHONPATH=$(CURDIR)/.tools UV_CACHE_DIR=$(CURDIR)/.tools/cache $(CURDIR)/.tools/bin/uv
+UV := PYTHONPATH="$(CURDIR)/.tools" UV_CACHE_DIR="$(CURDIR)/.tools/cache" "$(CURDIR)/.tools/bin/uv"
 SETUP := .tools/bin/uv
 else
 UV := uv
