@@ -101,6 +101,7 @@ def test_no_arrow_runs_up(room: str) -> None:
         ("torch.distributed", "pipeline/training/distributed/"),
         ("mlflow", "pipeline/tracking/"),
         ("matplotlib", ("pipeline/report/", "pipeline/search/")),
+        ("numba", "pipeline/common/kernels.py"),
         ("jinja2", "pipeline/report/"),
         ("ruamel", ("pipeline/common/yaml_file.py", "pipeline/study/")),
         ("dvc", "pipeline/study/"),

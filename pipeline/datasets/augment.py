@@ -12,9 +12,10 @@ import math
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-import numba
 import numpy as np
 import torch
+
+from pipeline.common.kernels import compiled
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -139,7 +140,7 @@ def _apply_on_cpu(images: torch.Tensor, parameters: ViewParameters) -> torch.Ten
     return torch.from_numpy(out)
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def _views_kernel(rows, flip, shift, erase, scale, offset, fill, out):  # type: ignore[no-untyped-def]
     """Writes `out` (B, 3, H, W) from `rows` (B, H, 3 W)."""
     batch, _, height, width = out.shape
@@ -173,7 +174,7 @@ def _views_kernel(rows, flip, shift, erase, scale, offset, fill, out):  # type: 
 # overlap with what is written; unsigned indices need no test for counting from the end.
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def _normalise(row, scale, offset, red, green, blue):  # type: ignore[no-untyped-def]
     """(3 n,) bytes, colours alternating -> three times (n,) float32."""
     red_scale, green_scale, blue_scale = scale[0], scale[1], scale[2]
@@ -185,7 +186,7 @@ def _normalise(row, scale, offset, red, green, blue):  # type: ignore[no-untyped
         blue[x] = np.float32(row[pixel + np.uint64(2)]) * blue_scale + blue_offset
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def _normalise_mirrored(row, scale, offset, red, green, blue):  # type: ignore[no-untyped-def]
     """The same from right to left."""
     red_scale, green_scale, blue_scale = scale[0], scale[1], scale[2]

@@ -1,4 +1,6 @@
 import json
+import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -81,6 +83,21 @@ def test_compiled_works_where_nothing_can_be_kept():
 
     twice.__code__ = twice.__code__.replace(co_filename="no/such/file.py")
     assert compiled(twice)(21) == 42
+
+
+def test_modules_with_kernels_open_where_neither_code_nor_home_can_be_written(request, tmp_path):
+    without = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(request.config.rootpath / "pipeline", tmp_path / "pipeline", ignore=without)
+    for folder in [tmp_path / "pipeline", *(path for path in (tmp_path / "pipeline").rglob("*") if path.is_dir())]:
+        (folder / "__pycache__").touch()  # a file in the folder's place, which stops root too
+    users = [file for file in (tmp_path / "pipeline").rglob("*.py") if "@compiled" in file.read_text(encoding="utf-8")]
+    assert len(users) >= 8
+    script = "\n".join(f"import {'.'.join(file.relative_to(tmp_path).with_suffix('').parts)}" for file in users)
+    writable = ("XDG_CACHE_HOME", "NUMBA_CACHE_DIR", "PYTHONPATH")
+    env = {key: value for key, value in os.environ.items() if key not in writable} | {"HOME": os.devnull}
+    command = [sys.executable, "-W", "error", "-c", script]
+    done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_compiled_reorders_sums_on_request_only():
