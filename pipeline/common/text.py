@@ -6,9 +6,24 @@ _NUM_SHOWN = 10
 
 
 def one_line(name: object) -> str:
-    """A file name as a message can show it: one with line breaks or broken characters is quoted and escaped."""
+    """A file name as a message can show it: one with line breaks, terminal escapes or broken characters is quoted."""
     text = str(name)
     return text if text.isprintable() else ascii(text)
+
+
+def first_line(error: BaseException) -> str:
+    """What an error of a library says, in one line; its kind where it says nothing."""
+    lines = [line.strip() for line in str(error).splitlines()]
+    return one_line(next((line for line in lines if line), type(error).__name__))
+
+
+def csv_cell(name: object) -> str:
+    """A file name as a cell of a table: `one_line`, and never a formula to a spreadsheet.
+
+    Source: OWASP, "CSV Injection".
+    """
+    text = one_line(name)
+    return f"'{text}" if text.startswith(("=", "+", "-", "@")) else text
 
 
 def some(words: Iterable[str], *, shown: int = _NUM_SHOWN) -> str:

@@ -12,10 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.common.errors import UserError
+from pipeline.common.text import one_line
 from pipeline.datasets.augment import IMAGENET_MEAN, IMAGENET_STD
-from pipeline.model.saved import checked_settings
+from pipeline.model.saved import ROLES, checked_settings, parsed_json
 
 FORMAT = 1
+_SHOWN = 40  # characters of what another program wrote
 
 
 @dataclass(frozen=True)
@@ -70,11 +72,14 @@ def read_metadata(texts: Mapping[str, str], path: Path) -> Metadata:
     if missing:
         raise UserError(f"{path} was not written by `python -m stages.export`: its metadata lack {', '.join(missing)}")
     try:
-        values = {key: json.loads(texts[key]) for key in ("format", "role", "settings", "preprocessing")}
-    except json.JSONDecodeError as error:
+        values = {key: parsed_json(texts[key]) for key in ("format", "role", "settings", "preprocessing")}
+    except ValueError as error:
         raise UserError(f"{path} is damaged: its metadata cannot be read") from error
     if values["format"] != FORMAT:
-        raise UserError(f"{path} is of format {values['format']}, where {FORMAT} can be read: export it again")
+        given = one_line(str(values["format"])[:_SHOWN])
+        raise UserError(f"{path} is of format {given}, where {FORMAT} can be read: export it again")
+    if values["role"] not in ROLES or not isinstance(values["preprocessing"], dict):
+        raise UserError(f"{path} is damaged: its metadata name no network, or no preprocessing")
     found = Metadata(values["role"], checked_settings(values["settings"], path, "its metadata"))
     expected = preprocessing(*found.size)
     different = [key for key in expected if values["preprocessing"].get(key) != expected[key]]

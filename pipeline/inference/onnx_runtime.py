@@ -12,6 +12,7 @@ import torch
 
 from pipeline.common.errors import UserError
 from pipeline.common.progress import Progress
+from pipeline.common.text import first_line, one_line
 from pipeline.datasets.augment import normalise
 from pipeline.inference.onnx_metadata import read_metadata
 from pipeline.model.embedding import CHUNK
@@ -23,7 +24,7 @@ _CPU = "CPUExecutionProvider"
 _CUDA = ("CUDAExecutionProvider", {"use_tf32": "0"})
 _TENSORRT = ("TensorrtExecutionProvider", {"trt_fp16_enable": "False"})
 PROVIDERS: dict[str, list[_Provider]] = {"cpu": [_CPU], "cuda": [_CUDA, _CPU], "tensorrt": [_TENSORRT, _CUDA, _CPU]}
-_ERRORS_ONLY = 3
+_FATAL_ONLY = 4  # of ONNX Runtime's own log: an error is an exception anyway
 
 
 class OnnxNetwork:
@@ -50,25 +51,44 @@ class OnnxNetwork:
             raise UserError(f"{path} is missing: run `python -m stages.export` first")
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads or torch.get_num_threads()
-        options.log_severity_level = _ERRORS_ONLY
+        options.log_severity_level = _FATAL_ONLY
         wanted = PROVIDERS[self.provider]
+        with path.open("rb"):  # a file that may not be read says so here, and not as a damaged one
+            pass
         try:
             self._session = onnxruntime.InferenceSession(path, options, providers=wanted)
+            texts = self._session.get_modelmeta().custom_metadata_map
         except Exception as error:  # its own exceptions have no common kind
-            reason = str(error).splitlines()[0]
-            raise UserError(f"{path} cannot be opened, it is damaged or no ONNX file ({reason})") from error
+            raise UserError(f"{path} cannot be opened, it is damaged or no ONNX file ({first_line(error)})") from error
         # ONNX Runtime goes on without a provider whose libraries it does not find.
         if _name(wanted[0]) not in self._session.get_providers():
             raise UserError(f"ONNX Runtime cannot start {self.provider} here, its libraries are missing: take cpu")
-        self.metadata = read_metadata(self._session.get_modelmeta().custom_metadata_map, path)
-        (self._input,), (output,) = self._session.get_inputs(), self._session.get_outputs()
+        self._path = path
+        self.metadata = read_metadata(texts, path)
+        inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
+        if len(inputs) != 1 or len(outputs) != 1:
+            raise UserError(f"{path} is damaged: it has {len(inputs)} inputs and {len(outputs)} outputs, not one each")
+        self._input = inputs[0]
         if self._input.shape[1:] != [3, *self.metadata.size]:
-            raise UserError(f"{path} is damaged: its input {self._input.shape} is not of the size in its metadata")
-        self.num_features: int = output.shape[1]
+            shape = one_line(self._input.shape)
+            raise UserError(f"{path} is damaged: its input {shape} is not of the size in its metadata")
+        # A graph may declare anything: what it computes counts.
+        self.num_features: int = self(np.zeros((2, 3, *self.metadata.size), np.float32)).shape[1]
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
-        """(B, 3, H, W) float32, prepared as in the metadata -> (B, D) float32, rows of length 1."""
-        (embeddings,) = self._session.run(None, {self._input.name: images})
+        """(B, 3, H, W) float32, prepared as in the metadata -> (B, D) float32, rows of length 1.
+
+        Raises:
+            UserError: the file is damaged.
+        """
+        try:
+            (embeddings,) = self._session.run(None, {self._input.name: images})
+        except Exception as error:  # its own exceptions have no common kind
+            raise UserError(f"{self._path} cannot be run, it is damaged ({first_line(error)})") from error
+        if not isinstance(embeddings, np.ndarray) or embeddings.dtype != np.float32 or embeddings.ndim != 2:
+            raise UserError(f"{self._path} is damaged: it gives no embeddings")
+        if len(embeddings) != len(images):
+            raise UserError(f"{self._path} is damaged: it gives {len(embeddings)} embeddings of {len(images)} images")
         return embeddings
 
     def embed(self, images: np.ndarray, *, advance: Callable[[int], None] | None = None) -> np.ndarray:

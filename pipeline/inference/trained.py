@@ -35,7 +35,11 @@ def load_trained(path: Path, *, role: str = "student") -> tuple[Network, dict[st
         raise UserError(f"{path} is missing: there is no checkpoint")
     if "settings" not in state:
         raise UserError(f"{path} is of a training that kept no settings in its checkpoints: let it end first")
-    settings, tensors = checked_settings(state["settings"], path, "it"), state["trainer"][role]
+    settings = checked_settings(state["settings"], path, "it")
+    try:
+        tensors = state["trainer"][role]
+    except (KeyError, TypeError) as error:
+        raise UserError(f"{path} is no checkpoint of this version") from error
     if tensors is None:
         raise no_teacher(path)
     return rebuilt(settings, tensors, path), settings

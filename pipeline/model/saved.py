@@ -18,12 +18,14 @@ from torch import Tensor, nn
 
 from pipeline.common.errors import UserError
 from pipeline.common.files import replacing
+from pipeline.common.text import first_line, one_line
 from pipeline.model.network import Network, build
 
 MODEL_FILE, BEST_FILE = "model.safetensors", "best.safetensors"
 ROLES = ("student", "teacher")
 # What a network is built from, and what its images are like.
 REQUIRED = ("backbone", "model", "image")
+SIDES = range(8, 4097)  # pixels of an image's side, as the settings allow them
 
 
 def save_model(path: Path, student: nn.Module, teacher: nn.Module | None, *, settings: Mapping[str, Any]) -> None:
@@ -129,11 +131,18 @@ def rebuilt(settings: Mapping[str, Any], tensors: Mapping[str, Tensor], path: Pa
     Raises:
         UserError: they do not fit together.
     """
-    network = build_of(settings)
+    linear = tensors.get("embedding.weight")
     try:
+        features, width = settings["model"].get("features", 0), 0 if linear is None else len(linear)
+        if features != width:  # found before memory is taken for it
+            raise ValueError(f"size mismatch, an embedding of {features} is in them and one of {width} in the file")
+        network = build_of(settings)
         network.load_state_dict(tensors)
-    except RuntimeError as error:
-        raise UserError(f"{path} does not fit its own settings: {str(error).splitlines()[-1].strip()}") from error
+    except UserError as error:
+        raise UserError(f"{path}: {first_line(error)}") from error
+    except (RuntimeError, TypeError, ValueError) as error:
+        reason = one_line(str(error).splitlines()[-1].strip())
+        raise UserError(f"{path} does not fit its own settings: {reason}") from error
     return network.eval()
 
 
@@ -141,12 +150,33 @@ def checked_settings(settings: Any, path: Path, place: str) -> dict[str, Any]:
     """`settings`, which the file `path` holds in `place`, if they are enough to rebuild a network.
 
     Raises:
-        UserError: they lack one of `REQUIRED`.
+        UserError: they lack one of `REQUIRED`, or it cannot be used.
     """
     missing = [key for key in REQUIRED if not isinstance(settings, dict) or key not in settings]
     if missing:
         raise UserError(f"{path} is not of this version: the settings in {place} lack {', '.join(missing)}")
+    image, sizes = settings["image"], []
+    if isinstance(image, dict):
+        sizes = [image.get("height"), image.get("width")]
+    if not isinstance(settings["backbone"], str):
+        raise UserError(f"{path} is damaged: the backbone in {place} is no name")
+    if not isinstance(settings["model"], dict):
+        raise UserError(f"{path} is damaged: the settings `model` in {place} are no table")
+    if not sizes or not all(type(size) is int and size in SIDES for size in sizes):
+        raise UserError(f"{path} is damaged: the size of the images in {place} is no height and width")
     return settings
+
+
+def parsed_json(text: str) -> Any:
+    """JSON of a file that anybody may have written.
+
+    Raises:
+        ValueError: it is none, or nested too deep to be read.
+    """
+    try:
+        return json.loads(text)
+    except RecursionError as error:
+        raise ValueError("nested too deep") from error
 
 
 def _own(tensors: Mapping[str, Tensor], role: str) -> dict[str, Tensor]:
@@ -156,13 +186,15 @@ def _own(tensors: Mapping[str, Tensor], role: str) -> dict[str, Tensor]:
 def _read(path: Path, roles: tuple[str, ...]) -> tuple[dict[str, Any], dict[str, Tensor]]:
     if not path.is_file():
         raise UserError(f"{path} is missing: run `dvc repro train` first")
+    with path.open("rb"):  # a file that may not be read says so here, and not as a damaged one
+        pass
     try:
         with safetensors.safe_open(path, framework="pt") as file:
             header = file.metadata() or {}
             wanted = [key for key in file.keys() if key.split(".")[0] in roles]  # noqa: SIM118
             content = {key: file.get_tensor(key) for key in wanted}
-    except safetensors.SafetensorError as error:
-        raise UserError(f"{path} is damaged: {error}") from error
+    except Exception as error:  # it meets damage with whatever its parsers raise
+        raise UserError(f"{path} is damaged: {first_line(error)}") from error
     return _settings(header, path), content
 
 
@@ -170,7 +202,7 @@ def _settings(header: Mapping[str, str], path: Path) -> dict[str, Any]:
     if "settings" not in header:
         raise UserError(f"{path} was not written by the train stage: its header holds no settings")
     try:
-        settings = json.loads(header["settings"])
-    except json.JSONDecodeError as error:
+        settings = parsed_json(header["settings"])
+    except ValueError as error:
         raise UserError(f"{path} is damaged: the settings in its header cannot be read") from error
     return checked_settings(settings, path, "its header")

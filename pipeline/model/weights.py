@@ -26,6 +26,7 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.common.errors import UserError
+from pipeline.common.text import one_line
 from pipeline.model.timm_backbones import TimmTrunk
 from pipeline.model.timm_weights import fit_published
 
@@ -104,6 +105,8 @@ def read_weights(path: Path) -> Mapping[str, Any]:
     """
     if not path.is_file():
         raise UserError(f"there is no file of weights at {path}")
+    with path.open("rb"):  # a file that may not be read says so here, and not as a damaged one
+        pass
     try:
         if path.suffix == ".safetensors":
             return safetensors.torch.load_file(path)
@@ -155,7 +158,7 @@ def _by_bare_name(tensors: Mapping[str, Tensor], source: str) -> dict[str, Tenso
     found: dict[str, Tensor] = {}
     for name, tensor in tensors.items():
         if _bare(name) in found:
-            raise UserError(f"{source} holds {_bare(name)} twice, under different prefixes: keep one of them")
+            raise UserError(f"{source} holds {one_line(_bare(name))} twice, under different prefixes: keep one of them")
         found[_bare(name)] = tensor
     return found
 
@@ -185,6 +188,6 @@ def _stop_if_any(
 
 
 def _listed(names: Iterable[str]) -> str:
-    ordered = sorted(names)
+    ordered = sorted(map(one_line, names))
     more = f" and {len(ordered) - SHOWN} more" if len(ordered) > SHOWN else ""
     return ", ".join(ordered[:SHOWN]) + more

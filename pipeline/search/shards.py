@@ -9,7 +9,6 @@ n: images of a shard · D: width of an embedding.
 import hashlib
 import io
 import json
-import zipfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -66,11 +65,11 @@ def write_shard(folder: Path, images: Sequence[tuple[str, str]], embeddings: np.
 def open_shards(folder: Path) -> tuple[list[Shard], list[Path]]:
     """The shards of a folder, and the files among them that were damaged: those are deleted."""
     shards, damaged = [], []
-    for path in sorted(folder.glob("*.npz")):
+    for path in sorted(path for path in folder.glob("*.npz") if path.is_file()):
         content = path.read_bytes()
         try:
             images = _parsed(content)[0] if _is_whole(path, content) else None
-        except (ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile):  # whole, but nothing of ours
+        except Exception:  # whole, but nothing of ours: numpy and zipfile meet it with whatever their parsers raise
             images = None
         if images is None:
             path.unlink()

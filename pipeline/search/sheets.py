@@ -15,7 +15,7 @@ from matplotlib.patches import Rectangle
 from pipeline.common.errors import UserError
 from pipeline.common.files import replacing
 from pipeline.common.progress import Progress
-from pipeline.common.text import one_line
+from pipeline.common.text import csv_cell, one_line
 from pipeline.datasets.images import UnreadableImageError, read_image
 from pipeline.report.figures.contact_sheets import draw_image
 from pipeline.report.figures.drawing import INK, Picture, canvas, png_bytes
@@ -55,14 +55,14 @@ def write_search(
             files[f"{sheet.name}.png"] = sheet.png
             progress.advance()
     hits = [
-        (one_line(found.query), rank, hit.path, hit.similarity)
+        (csv_cell(found.query), rank, csv_cell(hit.path), hit.similarity)
         for found in lists
         for rank, hit in enumerate(found.hits, start=1)
     ]
     tables = {"search.csv": pd.DataFrame(hits, columns=["query", "rank", "path", "similarity"])}
     if bad:
         tables["bad_images.csv"] = pd.DataFrame(
-            [(one_line(name), reason) for name, reason in bad], columns=["path", "reason"]
+            [(csv_cell(name), reason) for name, reason in bad], columns=["path", "reason"]
         )
     files |= {
         name: table.to_csv(index=False, lineterminator="\n", float_format="%.6f").encode()
