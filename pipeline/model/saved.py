@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from pipeline.common.errors import UserError
 from pipeline.common.files import replacing
 from pipeline.common.text import first_line, one_line
+from pipeline.config.schema import RENAMED
 from pipeline.model.network import Network, build
 
 MODEL_FILE, BEST_FILE = "model.safetensors", "best.safetensors"
@@ -150,8 +151,11 @@ def checked_settings(settings: Any, path: Path, place: str) -> dict[str, Any]:
     """`settings`, which the file `path` holds in `place`, if they are enough to rebuild a network.
 
     Raises:
-        UserError: they lack one of `REQUIRED`, or it cannot be used.
+        UserError: they are of an earlier version, or lack one of `REQUIRED`, or it cannot be used.
     """
+    for old, new in RENAMED.items():
+        if isinstance(settings, dict) and old in settings:
+            raise UserError(f"{path} is of an earlier version: {old}, in {place}, is called {new} now; train it again")
     missing = [key for key in REQUIRED if not isinstance(settings, dict) or key not in settings]
     if missing:
         raise UserError(f"{path} is not of this version: the settings in {place} lack {', '.join(missing)}")

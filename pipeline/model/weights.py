@@ -30,7 +30,7 @@ from pipeline.common.text import one_line
 from pipeline.model.timm_backbones import TimmTrunk
 from pipeline.model.timm_weights import fit_published
 
-# The last three are those of a checkpoint of `train`, one within the other.
+# The last two are those of a checkpoint of `train`, one within the other.
 WRAPPERS = ("state_dict", "model", "trainer", "student")
 PREFIXES = ("module.", "backbone.", "base.", "model.", "student.")
 HEAD = ("pool.", "embedding.", "neck.")

@@ -30,6 +30,8 @@ REQUIREMENTS = (
     "onnxruntime",
     "pandas",
     "pillow",
+    "pydantic",
+    "ruamel-yaml",
     "safetensors",
     "timm",
     "torch",

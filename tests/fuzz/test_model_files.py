@@ -38,7 +38,8 @@ def embed(path: Path) -> None:
 
 
 def load(network: Any) -> Callable[[Path], None]:
-    return lambda path: load_weights_(network, path) and None
+    target = copy.deepcopy(network)
+    return lambda path: load_weights_(target, path) and None
 
 
 @pytest.fixture(scope="module")
@@ -81,9 +82,10 @@ def test_damaged_checkpoint_is_read_or_refused_in_one_line(
     rng = np.random.default_rng(3)
     save_checkpoint(tmp_path / "good.pt", checkpoint_of(network, SETTINGS))
     good = (tmp_path / "good.pt").read_bytes()
+    readers = (embed, load(network), lambda path: load_checkpoint(path) and None)
     for _ in range(NUM_MUTATIONS):
         content = with_digest(mutated(good[HEADER:], rng)) if whole else mutated(good, rng)
-        for read in (embed, load(network), lambda path: load_checkpoint(path) and None):
+        for read in readers:
             survive(read, content, "checkpoint.pt")
 
 
@@ -108,8 +110,9 @@ def test_damaged_file_of_weights_is_read_or_refused_in_one_line(survive: Survive
     rng = np.random.default_rng(6)
     torch.save(network.state_dict(), tmp_path / "good.pth")
     good = (tmp_path / "good.pth").read_bytes()
+    read = load(network)
     for _ in range(NUM_MUTATIONS):
-        survive(load(network), mutated(good, rng), "weights.pth")
+        survive(read, mutated(good, rng), "weights.pth")
 
 
 def test_damaged_onnx_file_is_read_or_refused_in_one_line(survive: Survive, onnx_file: bytes) -> None:

@@ -55,8 +55,8 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     torch.manual_seed(1)
     student, teacher = (build("resnet10_w32", pooling="avg", features=8, bn_group=2).eval() for _ in ROLES)
     save_model(folder / "model.safetensors", student, teacher, settings=SETTINGS)
-    learner = {"student": student.state_dict(), "teacher": teacher.state_dict()}
-    save_checkpoint(folder / "checkpoint.pt", {"settings": SETTINGS, "trainer": {"learner": learner}})
+    trainer = {"student": student.state_dict(), "teacher": teacher.state_dict()}
+    save_checkpoint(folder / "checkpoint.pt", {"settings": SETTINGS, "trainer": trainer})
     images = np.zeros((1, 32, 16, 3), np.uint8)
     export_onnx(folder / "model.onnx", teacher, images, role="teacher", settings=SETTINGS)
     return {path.suffix: path for path in folder.iterdir()}

@@ -28,8 +28,8 @@ def networks() -> dict[str, nn.Module]:
 
 
 def state_of(networks: dict[str, nn.Module], **others: Any) -> dict[str, Any]:
-    learner = {role: network.state_dict() for role, network in networks.items()}
-    return {"trainer": {"learner": {**learner, "optimiser": {}}, "epoch": 1}, "rows": [], **others}
+    states = {role: network.state_dict() for role, network in networks.items()}
+    return {"trainer": {**states, "optimizer": {}, "epoch": 1}, "rows": [], **others}
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ SETTINGS: dict[str, Any] = {
     "seed": 2**32 - 1,
     "image": {"height": 32, "width": 16},
     "model": {"pooling": "gem", "features": 8, "bn_group": 2},
-    "optimiser": {"lr": 3.5e-4, "names": ["σ", None, True]},
+    "optimizer": {"lr": 3.5e-4, "names": ["σ", None, True]},
 }
 
 
@@ -209,3 +209,11 @@ def test_best_networks_are_kept_each_by_itself(tmp_path: Path) -> None:
     for before, after in zip((networks[1], networks[0]), found, strict=True):
         state = after.state_dict()
         assert [key for key, value in before.state_dict().items() if not torch.equal(state[key], value)] == []
+
+
+@pytest.mark.parametrize(("old", "new"), [("optimiser", "optimizer"), ("reliability", "methods.spcl")])
+def test_model_of_an_earlier_version_says_what_its_settings_are_called_now(tmp_path, old, new):
+    path = tmp_path / "model.safetensors"
+    save_model(path, build(SETTINGS["backbone"], **SETTINGS["model"]), None, settings={**SETTINGS, old: {}})
+    with pytest.raises(UserError, match=f"is of an earlier version: {old}, in its header, is called {new} now"):
+        model_settings(path)

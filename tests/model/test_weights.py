@@ -86,10 +86,10 @@ def test_checkpoint_of_train_gives_its_student(tmp_path, network, other):
 
 
 def checkpoint(path, student):
-    """What a training leaves while it runs: see `Trainer.state_dict` and `Learner.state_dict`."""
+    """What a training leaves while it runs: see `Trainer.state_dict`."""
     teacher = {name: torch.zeros_like(tensor) for name, tensor in student.state_dict().items()}
-    learner = {"student": student.state_dict(), "teacher": teacher, "optimiser": {"state": {}}, "scaler": {}}
-    trainer = {"learner": learner, "epoch": 3, "step": 120, "running": None}
+    trainer = {"student": student.state_dict(), "teacher": teacher, "optimizer": {"state": {}}, "scaler": {}}
+    trainer |= {"epoch": 3, "step": 120, "running": None}
     save_checkpoint(path, {"trainer": trainer, "rows": [], "unscored": None})
 
 
@@ -97,7 +97,7 @@ def test_interrupted_training_gives_its_student(tmp_path, network, other):
     checkpoint(tmp_path / "checkpoint.pt", other)
     loaded = load_weights_(network, tmp_path / "checkpoint.pt")
     assert_same(network.state_dict(), other.state_dict())
-    kept = {"format", "rows", "unscored", "epoch", "step", "running", "teacher", "optimiser", "scaler"}
+    kept = {"format", "rows", "unscored", "epoch", "step", "running", "teacher", "optimizer", "scaler"}
     assert set(loaded.left_out) == kept and loaded.initial == ()
 
 
