@@ -4,8 +4,11 @@ Source: DCCC (He et al., ICASSP 2024, arXiv 2303.06810), dynamic clustering para
 """
 
 import math
+from typing import get_args
 
-SCHEDULES = ("fix", "step", "linear", "expo", "log")
+from pipeline.config.schema import EpsSchedule
+
+SCHEDULES: tuple[str, ...] = get_args(EpsSchedule)
 
 FLOOR = 0.399  # step, linear and expo act only above it, so that they may end a little below
 

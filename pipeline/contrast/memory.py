@@ -11,17 +11,20 @@ He et al., ICASSP 2024 (arXiv 2303.06810). τ -> 0 is `hard` (only the least sim
 B: images in the global batch · K: clusters · P: clusters in the batch · D: width of the embedding.
 """
 
+from typing import get_args
+
 import torch
 import torch.nn.functional as F
 from torch import nn
 
 from pipeline.common.errors import UserError
+from pipeline.config.schema import ClusterUpdate
 
-UPDATES = ("dynamic", "hard", "mean", "instance")
+UPDATES: tuple[str, ...] = get_args(ClusterUpdate)
 
 
 class ClusterMemory(nn.Module):
-    """One L2-normalised row a cluster, moved towards the instances of each batch.
+    """One L2-normalised row per cluster, moved towards the instances of each batch.
 
     Args:
         centroids: of shape (K, D); kept in float32 (float64 stays), normalised, copied.
