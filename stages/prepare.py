@@ -1,18 +1,20 @@
 """Images as they came -> one packed array and a catalogue."""
 
+import os
+import shutil
 import sys
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-import pipeline.common.paths as at
 import stages
+from pipeline.common import paths
+from pipeline.common.contents import contents
+from pipeline.common.errors import UserError
+from pipeline.common.files import read_json
 from pipeline.common.progress import Progress
-from pipeline.config.load import Settings
-from pipeline.preparation.archives import unpack_if_missing
 from pipeline.preparation.prepared_folder import BAD_IMAGES, LEAKED_IMAGES, write_prepared_folder
-from pipeline.preparation.readers import ReaderOptions, dataset_folders, open_dataset
-from pipeline.preparation.synthetic_dataset import ensure_synthetic
+from pipeline.preparation.readers import open_dataset
+from stages.sources import place, reader_options
 
 SECTIONS = ("dataset", "image", "synthetic", "own", "vehicleid", "prepare")
 
@@ -20,20 +22,14 @@ SECTIONS = ("dataset", "image", "synthetic", "own", "vehicleid", "prepare")
 def prepare() -> None:
     """Decodes and resizes every image once.
 
-    Reads params.yaml (dataset, image, synthetic, own, vehicleid, prepare) and the data set's folder below data/raw/;
-    it is generated there first if the data set is `synthetic`, and unpacked if only its archive is there. Writes
-    data/prepared/: images.npy, catalogue.csv, summary.json, settings.yaml; and, where there are any,
-    data/bad_images.csv (unreadable) and data/leaked_images.csv (in both halves).
+    Reads params.yaml (dataset, image, synthetic, own, vehicleid, prepare) and the data set's folder below data/raw/.
+    Writes data/prepared/: images.npy, catalogue.csv, summary.json, settings.yaml and, where there are any,
+    bad_images.csv (unreadable, left out) and leaked_images.csv (in both halves). Where it has to stop because of
+    unreadable images, it lists them in data/bad_images.csv.
     """
     settings = stages.settings()
-    options = ReaderOptions(
-        folder=settings.own.folder,
-        table=settings.own.table,
-        camera=None if settings.own.camera == "none" else settings.own.camera,
-        test_size=settings.vehicleid.test_size,
-    )
-    _place(settings, dataset_folders(settings.dataset, at.raw(), options=options))
-    source = open_dataset(settings.dataset, at.raw(), options=options)
+    place(settings)
+    source = open_dataset(settings.dataset, paths.raw(), options=reader_options(settings))
     for warning in source.warnings:
         print(f"warning: {warning}", file=sys.stderr)
     for note in source.notes:
@@ -42,44 +38,41 @@ def prepare() -> None:
         summary = write_prepared_folder(
             source.catalogue,
             source.folder,
-            at.PREPARED,
+            paths.PREPARED,
             height=settings.image.height,
             width=settings.image.width,
             skip_bad=settings.prepare.skip_bad,
+            list_if_refused=paths.checkout() / paths.BAD_IMAGES,
+            check=lambda: _require_as_recorded(source.folder),
             progress=progress.advance,
         )
-    settings.write(at.PREPARED / "settings.yaml", SECTIONS)
-    _tell(settings.dataset, summary)
+    settings.write(paths.PREPARED / "settings.yaml", SECTIONS)
+    _report(settings.dataset, summary)
 
 
-def _place(settings: Settings, folders: list[Path]) -> None:
-    """Draws or unpacks the data set where that can be done and has not been."""
-    if settings.dataset == "synthetic":
-        with Progress("generating images", unit="image") as progress:
-            ensure_synthetic(folders[0], **settings.synthetic.model_dump(), progress=progress.reach)
+def _require_as_recorded(folder: Path) -> None:
+    """Under DVC: raises UserError if the images are no longer those whose digest DVC keeps beside the result."""
+    if "DVC_ROOT" not in os.environ or not paths.DATASET_STATE.is_file():
         return
-    with ExitStack() as stack:
-        shown: list[Progress] = []  # a bar appears with the first byte: mostly there is nothing to unpack
-
-        def reach(done: int, total: int) -> None:
-            if not shown:
-                shown.append(stack.enter_context(Progress("unpacking", total, unit="byte")))
-            shown[0].reach(done, total)
-
-        archive = unpack_if_missing(at.raw(), settings.dataset, folders, progress=reach)
-    if archive is not None:
-        print(f"unpacked {archive.name}")
+    found = contents(folder, memory=paths.scratch() / "contents")
+    if found is None or found.digest != read_json(paths.DATASET_STATE).get("digest", found.digest):
+        raise UserError(f"{folder} was changed while its images were being packed: start the run again")
 
 
-def _tell(dataset: str, summary: dict[str, Any]) -> None:
-    beside = at.PREPARED.parent
-    if summary["skipped"]:
-        print(f"warning: {summary['skipped']:,} images cannot be read and are left out: {beside / BAD_IMAGES}")
-    if summary["leaked"]:
-        table = beside / LEAKED_IMAGES
-        print(f"warning: {summary['leaked']:,} test images are training images too, byte for byte: {table}")
+def _report(dataset: str, summary: dict[str, Any]) -> None:
+    for count, what, name in (
+        (summary["skipped"], "images cannot be read and are left out", BAD_IMAGES),
+        (summary["leaked"], "test images are training images too, byte for byte", LEAKED_IMAGES),
+    ):
+        if count:
+            print(f"warning: {count:,} {what}: {_lasting(paths.PREPARED / name)}")
     splits = ", ".join(f"{name} {s['images']:,}" for name, s in summary["splits"].items())
     print(f"{dataset}: {summary['images']:,} images ({splits}), digest {summary['digest'][:12]}")
+
+
+def _lasting(table: Path) -> Path:
+    """`table`, or its copy in the user's checkout where DVC will remove the folder that this run has to itself."""
+    return table if paths.in_workspace() else Path(shutil.copy(table, paths.checkout() / "data" / table.name))
 
 
 if __name__ == "__main__":

@@ -10,14 +10,19 @@ from pathlib import Path
 
 from pipeline.common.errors import UserError
 
+DATASET_STATE = Path("data/dataset.json")
+WEIGHTS_STATE = Path("data/weights.json")
 PREPARED = Path("data/prepared")
 PRETRAINED = Path("data/pretrained")
 MODEL = Path("data/model")
 EVALUATION = Path("data/evaluation")
 REPORTS = Path("reports")
 COMPARISON = REPORTS / "comparison"  # of a study: with .html, .csv, ..., and the folder of its figures
+BAD_IMAGES = Path("data/bad_images.csv")  # of a `prepare` that was refused; no result, and not DVC's
 # What dvc.yaml names as written by its stages.
 RESULTS = (
+    DATASET_STATE,
+    WEIGHTS_STATE,
     PREPARED,
     PRETRAINED,
     MODEL,
@@ -31,6 +36,11 @@ RESULTS = (
 def checkout() -> Path:
     """The person's checkout: DVC_ROOT under DVC, else the current folder."""
     return Path(os.environ.get("DVC_ROOT") or ".").resolve()
+
+
+def in_workspace() -> bool:
+    """Whether the current folder is the user's checkout, not a copy that DVC removes when the experiment has ended."""
+    return checkout() == Path.cwd()
 
 
 def raw() -> Path:

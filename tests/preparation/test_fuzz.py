@@ -71,7 +71,7 @@ NAMES = [
 ]
 # The catalogue, or Python's text, cannot hold these.
 IMPOSSIBLE_NAMES = ["a\nb", "a\rb", "tab\tbed", "\x01", "back\\slash", "broken\udcff", "\udce9t\udce9"]
-LEFT = {"prepared", ".prepared.fingerprint.json", "bad_images.csv", "leaked_images.csv"}
+LEFT = {"prepared", "bad_images.csv"}
 
 
 def pixels() -> Image.Image:
@@ -200,7 +200,7 @@ def complete(target: Path, summary: dict[str, object]) -> set[str]:
 
 
 def bad_images(target: Path) -> set[str]:
-    table = target.with_name("bad_images.csv")
+    table = (target if target.exists() else target.parent) / "bad_images.csv"
     if not table.exists():
         return set()
     listed = pd.read_csv(table, dtype=str, keep_default_na=False, encoding="utf-8")

@@ -1,4 +1,4 @@
-"""The prepared folder: the pixels, what is packed again, what is left out and what is refused."""
+"""The prepared folder: the pixels, what is left out and what is refused."""
 
 import errno
 import io
@@ -16,7 +16,6 @@ from pipeline.common.files import read_json
 from pipeline.datasets import packing
 from pipeline.datasets.catalogue import digest, from_rows, read_catalogue
 from pipeline.datasets.packed_images import PackedImages
-from pipeline.preparation import prepared_folder
 from pipeline.preparation.prepared_folder import write_prepared_folder
 
 SIZE: dict[str, Any] = {"height": 24, "width": 16}
@@ -71,53 +70,27 @@ def test_summary_counts_each_split(market_folder: Path, catalogue: pd.DataFrame,
     assert sorted(contents(target)) == ["catalogue.csv", "images.npy", "summary.json"]
 
 
-def test_write_prepared_folder_does_nothing_twice(
-    market_folder: Path, catalogue: pd.DataFrame, target: Path, monkeypatch: pytest.MonkeyPatch
+def test_write_prepared_folder_replaces_what_was_there(
+    market_folder: Path, catalogue: pd.DataFrame, target: Path
 ) -> None:
-    first = write_prepared_folder(catalogue, market_folder, target, **SIZE)
-    inode = target.stat().st_ino
-    done: list[int] = []
-    with monkeypatch.context() as patch:
-        patch.setattr(prepared_folder, "pack_images", None)  # would raise if it were called
-        assert write_prepared_folder(catalogue, market_folder, target, **SIZE, progress=done.append) == first
-    assert target.stat().st_ino == inode and done == [7]
-
-
-@pytest.mark.parametrize(
-    "what", ["pixels", "time", "size", "catalogue", "target", "summary", "fingerprint", "images", "table", "link"]
-)
-def test_write_prepared_folder_packs_again_after_a_change(
-    market_folder: Path, catalogue: pd.DataFrame, target: Path, write_image, what: str
-) -> None:
+    target.mkdir(parents=True)
+    (target / "leaked_images.csv").write_text("train,test\n", encoding="utf-8")  # of another data set
     write_prepared_folder(catalogue, market_folder, target, **SIZE)
-    inode, size = target.stat().st_ino, dict(SIZE)
-    first = market_folder / catalogue["path"][0]
-    if what == "pixels":
-        write_image(first, height=50)
-    elif what == "time":
-        os.utime(first, (1, 1))
-    elif what == "size":
-        size["height"] = 32
-    elif what == "catalogue":
-        catalogue.loc[0, "camid"] = 9
-    elif what == "target":  # as when another data set was checked out in between
-        (target / "summary.json").write_text('{"digest": "another"}', encoding="utf-8")
-    elif what == "summary":
-        (target / "summary.json").write_text("no JSON", encoding="utf-8")
-    elif what == "fingerprint":
-        target.with_name(".prepared.fingerprint.json").unlink()
-    elif what == "table":  # of an attempt since then, which failed
-        target.with_name("bad_images.csv").write_text("path,reason\n", encoding="utf-8")
-    elif what == "link":  # to a file of the same size and time
-        first.rename(first.with_suffix(".old"))
-        first.symlink_to(first.with_suffix(".old"))
-    else:
-        (target / "images.npy").unlink()
-    summary = write_prepared_folder(catalogue, market_folder, target, **size)
-    assert target.stat().st_ino != inode
-    assert summary["height"] == size["height"]
-    assert summary["digest"] == digest(catalogue, PackedImages(target).images)
-    assert not target.with_name("bad_images.csv").exists()
+    assert sorted(contents(target)) == ["catalogue.csv", "images.npy", "summary.json"]
+    assert [path.name for path in target.parent.iterdir()] == ["prepared"]
+
+
+def test_write_prepared_folder_keeps_the_old_folder_if_the_check_fails(
+    market_folder: Path, catalogue: pd.DataFrame, target: Path
+) -> None:
+    def check() -> None:
+        raise UserError("the images were changed")
+
+    write_prepared_folder(catalogue, market_folder, target, **SIZE)
+    before = contents(target)
+    with pytest.raises(UserError, match="the images were changed"):
+        write_prepared_folder(catalogue[:1], market_folder, target, **SIZE, check=check)
+    assert contents(target) == before and [path.name for path in target.parent.iterdir()] == ["prepared"]
 
 
 def spoil(market_folder: Path, catalogue: pd.DataFrame) -> list[str]:
@@ -144,11 +117,7 @@ def test_unreadable_images_are_all_listed(market_folder: Path, catalogue: pd.Dat
     assert list(table["reason"])[1:] == ["an empty file", not_one, "no such file"]
     assert "truncated" in table["reason"][0].lower()
     assert contents(target) == before  # the old folder is whole
-    assert sorted(p.name for p in target.parent.iterdir()) == [
-        ".prepared.fingerprint.json",
-        "bad_images.csv",
-        "prepared",
-    ]
+    assert sorted(p.name for p in target.parent.iterdir()) == ["bad_images.csv", "prepared"]
 
 
 def test_write_prepared_folder_forgets_bad_images_when_they_are_mended(
@@ -219,30 +188,8 @@ def test_write_prepared_folder_without_bad_images_equals_a_source_without_them(
     assert summary == read_json(target / "summary.json") == {**expected, "skipped": 4}
     for name in ("images.npy", "catalogue.csv"):
         assert (target / name).read_bytes() == (target.with_name("expected") / name).read_bytes()
-    assert list(pd.read_csv(target.with_name("bad_images.csv"))["path"]) == spoilt
-
-
-def test_write_prepared_folder_packs_again_when_bad_images_count_again(
-    market_folder: Path, catalogue: pd.DataFrame, target: Path, write_image, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    spoilt = spoil(market_folder, catalogue)
-    first = write_prepared_folder(catalogue, market_folder, target, **SIZE, skip_bad=True)
-    inode = target.stat().st_ino
-    with monkeypatch.context() as patch:
-        patch.setattr(prepared_folder, "pack_images", None)  # would raise if it were called
-        assert write_prepared_folder(catalogue, market_folder, target, **SIZE, skip_bad=True) == first
-    assert target.stat().st_ino == inode and target.with_name("bad_images.csv").exists()
-    with pytest.raises(UserError, match="4 of 7 images cannot be read"):
-        write_prepared_folder(catalogue, market_folder, target, **SIZE)
-    write_image(market_folder / spoilt[0])
-    assert write_prepared_folder(catalogue, market_folder, target, **SIZE, skip_bad=True)["skipped"] == 3
-    for path in spoilt:
-        write_image(market_folder / path)
-    last = write_prepared_folder(catalogue, market_folder, target, **SIZE, skip_bad=True)
-    assert last["skipped"] == 0 and last["images"] == 7 and not target.with_name("bad_images.csv").exists()
-    with monkeypatch.context() as patch:
-        patch.setattr(prepared_folder, "pack_images", None)
-        assert write_prepared_folder(catalogue, market_folder, target, **SIZE) == last  # nothing was left out
+    assert list(pd.read_csv(target / "bad_images.csv")["path"]) == spoilt
+    assert not target.with_name("bad_images.csv").exists()
 
 
 @pytest.mark.parametrize(("split", "num"), [("train", 3), ("query", 1), ("gallery", 3)])
