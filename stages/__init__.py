@@ -9,7 +9,6 @@ import typer
 from pipeline.common.errors import UserError
 from pipeline.common.files import DISK_FULL
 from pipeline.config.load import Settings, read_settings
-from pipeline.methods import METHODS
 
 # What the user has to mend outside the program: no space, no permission, a read-only disk, a disk that is gone.
 _ENVIRONMENT = {
@@ -26,6 +25,8 @@ _ENVIRONMENT = {
 
 def settings() -> Settings:
     """The settings of params.yaml, checked as a whole: no stage works for long where a later one refuses a setting."""
+    from pipeline.methods import METHODS  # here: it takes seconds, and `sources` runs every time
+
     return read_settings(methods=METHODS)
 
 

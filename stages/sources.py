@@ -7,7 +7,8 @@ import stages
 from pipeline.common import paths
 from pipeline.common.contents import is_record_of, record_contents
 from pipeline.common.progress import Progress
-from pipeline.config.load import Settings
+from pipeline.config.load import read_source_settings
+from pipeline.config.schema import SourceSettings
 from pipeline.preparation.archives import unpack_if_missing
 from pipeline.preparation.readers import ReaderOptions, dataset_folder, dataset_folders
 from pipeline.preparation.synthetic_dataset import ensure_synthetic
@@ -23,7 +24,7 @@ def sources() -> None:
     data/dataset.json and data/weights.json: digests, by which DVC sees that something has changed. What is not on
     this machine keeps the digest that it had, so that results can be taken over without their sources.
     """
-    settings = stages.settings()
+    settings = read_source_settings()
     if paths.in_workspace():
         paths.BAD_IMAGES.unlink(missing_ok=True)  # of a run that failed
     raw, options = paths.raw(), reader_options(settings)
@@ -42,7 +43,7 @@ def sources() -> None:
     record_contents(paths.WEIGHTS_STATE, {"pretrained": settings.pretrained}, weights, memory=memory)
 
 
-def reader_options(settings: Settings) -> ReaderOptions:
+def reader_options(settings: SourceSettings) -> ReaderOptions:
     """The settings that decide how the data set is read."""
     return ReaderOptions(
         folder=settings.own.folder,
@@ -52,7 +53,7 @@ def reader_options(settings: Settings) -> ReaderOptions:
     )
 
 
-def place(settings: Settings) -> None:
+def place(settings: SourceSettings) -> None:
     """Generates or unpacks the data set where that can be done and has not been."""
     folders = dataset_folders(settings.dataset, paths.raw(), options=reader_options(settings))
     if settings.dataset == "synthetic":

@@ -14,9 +14,9 @@ from pydantic import BaseModel, ValidationError
 
 from pipeline.common.errors import UserError
 from pipeline.common.yaml_file import read_mapping
-from pipeline.config.schema import RENAMED, MethodSettings, Settings, TrainingSettings
+from pipeline.config.schema import RENAMED, MethodSettings, Settings, SourceSettings, TrainingSettings
 
-__all__ = ["MethodRules", "Settings", "check_processes", "read_settings"]
+__all__ = ["MethodRules", "Settings", "check_processes", "read_settings", "read_source_settings"]
 
 EXTENDS = "extends"
 
@@ -49,16 +49,9 @@ def read_settings(path: Path = Path("params.yaml"), *, methods: Mapping[str, typ
     Raises:
         UserError: one line that names the key, what was given and what is allowed.
     """
-    values = read_mapping(path, if_missing="run this from the top folder of the project")
-    recipes, own = values.pop("recipes", None), values.pop("methods", None) or {}
-    if not isinstance(recipes, dict):
-        raise UserError(f"{path}: there is no section `recipes`")
-    dataset, name = values.get("dataset"), values.get("method")
-    bases = {recipe[EXTENDS] for recipe in recipes.values() if isinstance(recipe, dict) and EXTENDS in recipe}
-    known = [key for key in recipes if key not in bases]
-    if not isinstance(dataset, str) or dataset not in known:
-        listed = ", ".join(map(str, known))
-        raise UserError(f"{path}: dataset must be one of those below `recipes` ({listed}), got {dataset!r}")
+    values, recipes = _read(path)
+    own = values.pop("methods", None) or {}
+    dataset, name = values["dataset"], values.get("method")
     if not isinstance(name, str) or name not in methods:
         raise UserError(f"{path}: method must be one of {', '.join(methods)}, got {name!r}")
     for key in recipes:
@@ -79,6 +72,35 @@ def read_settings(path: Path = Path("params.yaml"), *, methods: Mapping[str, typ
     _check_method(settings, methods, path)
     _check_together(settings, path)
     return settings
+
+
+def read_source_settings(path: Path = Path("params.yaml")) -> SourceSettings:
+    """As `read_settings`, for these few settings alone: without the methods, whose import takes seconds.
+
+    Raises:
+        UserError: as `read_settings`.
+    """
+    values, recipes = _read(path)
+    own = {key: values[key] for key in SourceSettings.model_fields if key in values}
+    recipe = _extended(recipes, values["dataset"], path)
+    try:
+        return SourceSettings.model_validate(_fill(own, {"recipe": (f"recipes.{values['dataset']}", recipe)}, "", path))
+    except ValidationError as error:
+        raise UserError(f"{path}: " + "; ".join(_explain(each) for each in error.errors())) from error
+
+
+def _read(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The settings as they are written, with a data set that is known, and apart from them the recipes."""
+    values = read_mapping(path, if_missing="run this from the top folder of the project")
+    recipes, dataset = values.pop("recipes", None), values.get("dataset")
+    if not isinstance(recipes, dict):
+        raise UserError(f"{path}: there is no section `recipes`")
+    bases = {recipe[EXTENDS] for recipe in recipes.values() if isinstance(recipe, dict) and EXTENDS in recipe}
+    known = [key for key in recipes if key not in bases]
+    if not isinstance(dataset, str) or dataset not in known:
+        listed = ", ".join(map(str, known))
+        raise UserError(f"{path}: dataset must be one of those below `recipes` ({listed}), got {dataset!r}")
+    return values, recipes
 
 
 def check_processes(settings: Settings, processes: int, path: Path = Path("params.yaml")) -> None:

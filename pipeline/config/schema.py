@@ -168,13 +168,19 @@ class TrainingSettings(Section):
         write_mapping(path, self.as_dict(sections))
 
 
-class Settings(TrainingSettings):
-    """Everything that an experiment depends on, with recipe and method filled in."""
+class SourceSettings(Section):
+    """Where an experiment's images and weights come from."""
 
+    dataset: str
     pretrained: str
     synthetic: Synthetic
     own: Own
     vehicleid: VehicleID
+
+
+class Settings(TrainingSettings, SourceSettings):
+    """Everything that an experiment depends on, with recipe and method filled in."""
+
     prepare: Prepare
     train: Train
     evaluate: Evaluate

@@ -74,7 +74,12 @@ def test_contents_read_a_file_once(folder: Path, tmp_path: Path, monkeypatch: py
     before = digest(folder, tmp_path / "memory")
     (folder / "new.jpg").write_bytes(b"new")
     read: list[str] = []
-    monkeypatch.setattr(module, "_digest", lambda path: read.append(path.name) or "0" * 32)
+
+    def note(path: Path) -> str:
+        read.append(path.name)
+        return "0" * 32
+
+    monkeypatch.setattr(module, "_digest", note)
     after = digest(folder, tmp_path / "memory")
     assert read == ["new.jpg"] and after != before
     digest(folder, tmp_path / "memory")

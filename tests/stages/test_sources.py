@@ -86,8 +86,8 @@ def test_weights_replaced_under_their_name_are_noticed(new_project: Callable[[],
 
 def test_experiment_in_a_copy_reads_the_checkout_and_leaves_its_list_there(clone: Checkout) -> None:
     (clone.folder / "data/raw/mine/5.png").write_bytes(b"no image")
-    told = clone.start(["dvc", "exp", "run", "--temp", "-S", "image.height=24", "prepare"])
-    assert told.returncode != 0 and "1 of 6 images cannot be read: 5.png" in told.stderr + told.stdout
+    refused = clone.start(["dvc", "exp", "run", "--temp", "-S", "image.height=24", "prepare"])
+    assert refused.returncode != 0 and "1 of 6 images cannot be read: 5.png" in refused.stderr + refused.stdout
     assert pd.read_csv(clone.folder / "data/bad_images.csv")["path"].tolist() == ["5.png"]
     told = clone.run("dvc", "exp", "run", "--temp", "-S", "prepare.skip_bad=true", "prepare")
     assert "warning: 1 images cannot be read and are left out" in told
