@@ -64,7 +64,7 @@ def test_prepare_that_fails_keeps_what_was_there(copied: Any, people: Path) -> N
         ("train", {"clustering__eps": 1.5}, ["params.yaml", "clustering.eps must be less than 1, got 1.5"]),
         ("train", {"sampler__batch": 640}, ["cluster", "sampler.batch"]),
         ("train", {"clustering__eps": 0.001, "clustering__min_samples": 50}, ["no cluster"]),
-        ("train", {"optimiser__lr": 1e30}, ["the loss is not finite in epoch 1, step"]),
+        ("train", {"loss__temperature": 1e-40}, ["the loss is not finite in epoch 1, step"]),
         ("train", {"train__processes": 3}, ["train.processes must divide"]),
     ],
 )

@@ -11,7 +11,7 @@ from pipeline.model.saved import load_model
 # A random network on drawn people finds few clusters, and SpCL's criterion leaves fewer.
 CHOICES = {
     "cluster_contrast": {"memory__update": "hard"},
-    "spcl": {"reliability__independent": 1.0, "reliability__delta": 0.05},
+    "spcl": {"methods__spcl__independent": 1.0, "methods__spcl__delta": 0.05},
 }
 
 

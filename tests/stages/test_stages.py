@@ -156,12 +156,12 @@ def test_two_processes_give_the_result_of_one(finished: Any, copied: Any) -> Non
 
 
 def test_mistake_in_one_of_two_processes_is_told_once(copied: Any) -> None:
-    copied.set(train__processes=2, optimiser__lr=1e30)
+    copied.set(train__processes=2, loss__temperature=1e-40)
     result = copied.run("train")
     assert result.returncode == 1 and "Traceback" not in result.stderr
     told = [line for line in result.stderr.splitlines() if "the loss is not finite" in line]
     assert len(told) == 1 and told[0].startswith("error: the loss is not finite in epoch 1, step ")
-    assert told[0].endswith("lower optimiser.lr or raise loss.temperature")
+    assert told[0].endswith("lower optimizer.lr or raise loss.temperature")
 
 
 def started(project: Any) -> "subprocess.Popen[str]":
