@@ -31,7 +31,7 @@ def settings() -> Settings:
 
 
 def run(command: Callable[..., None]) -> None:
-    """Runs a stage as a command line; a person's mistake ends in one line and exit code 1."""
+    """Runs a stage as a command line; a user's mistake ends in one line and exit code 1."""
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
     app.command()(command)
     try:

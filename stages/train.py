@@ -96,7 +96,7 @@ def _train(settings: Settings, processes: distributed.Processes) -> None:
             folder=folder,
             eval_step=settings.train.eval_step,
             score=lambda: curve.score(trainer.student, trainer.teacher, trainer.next_epoch, first=processes.first),
-            tell=typer.echo,
+            say=typer.echo,
             checkpoint_minutes=settings.train.checkpoint_minutes,
             settings=decisive.as_dict(),
             record=run.log_epoch,

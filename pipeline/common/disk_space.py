@@ -1,4 +1,4 @@
-"""Room on the disk: checked before the work, and told in one line where it runs out."""
+"""Room on the disk: checked before the work, and one line where it runs out."""
 
 import shutil
 from collections.abc import Iterator
@@ -33,5 +33,5 @@ def told_if_full(folder: Path, what: str) -> Iterator[None]:
 
 
 def is_full(error: OSError) -> bool:
-    """Whether the disk, or what a person may use of it, is full."""
+    """Whether the disk, or what the user may use of it, is full."""
     return error.errno in DISK_FULL

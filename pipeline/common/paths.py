@@ -1,7 +1,7 @@
-"""Where things lie: what a stage reads and writes in the working copy, and what belongs to the person's own checkout.
+"""Where things lie: what a stage reads and writes in the working copy, and what belongs to the user's own checkout.
 
 `dvc exp run --temp` and `--queue` run the stages in a copy of the project that holds only what git and DVC track, and
-set DVC_ROOT to the checkout that the person stands in. Raw data, the MLflow database and interrupted trainings are
+set DVC_ROOT to the checkout that the user stands in. Raw data, the MLflow database and interrupted trainings are
 there: one for all copies. Everything else is relative to the current folder.
 """
 
@@ -34,7 +34,7 @@ RESULTS = (
 
 
 def checkout() -> Path:
-    """The person's checkout: DVC_ROOT under DVC, else the current folder."""
+    """The user's checkout: DVC_ROOT under DVC, else the current folder."""
     return Path(os.environ.get("DVC_ROOT") or ".").resolve()
 
 

@@ -1,8 +1,8 @@
-"""SpCL's memory: one row an instance, and the classes that these form: clusters, and every outlier by itself.
+"""SpCL's memory: one row per instance, and the classes that these form: clusters, and every outlier by itself.
 
 For an image i of the batch with its student embedding q_i, one after another in batch order:
 
-    V_i <- normalise(m V_i + (1 - m) q_i)
+    V_i <- normalize(m V_i + (1 - m) q_i)
     C_c  = mean of V_i over the images i of class c             not normalised: q Cᵀ is the mean of the class's logits
 
 Ge et al., "Self-paced Contrastive Learning with Hybrid Memory for Domain Adaptive Object Re-ID", NeurIPS 2020
@@ -15,7 +15,6 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from pipeline.common.errors import UserError
 from pipeline.contrast.memory import check_momentum, move_in_order_
 
 
@@ -28,7 +27,7 @@ class HybridMemory(nn.Module):
         momentum: m in [0, 1], the share of the old row that is kept.
 
     Raises:
-        UserError: `momentum` is out of range, there is no row, no class for a row, or no row for a class.
+        ValueError: `momentum` is out of range, there is no row, no class for a row, or no row for a class.
     """
 
     features: torch.Tensor
@@ -38,7 +37,7 @@ class HybridMemory(nn.Module):
     def __init__(self, features: torch.Tensor, classes: torch.Tensor, *, momentum: float) -> None:
         super().__init__()
         if features.ndim != 2 or len(features) == 0 or classes.shape != features.shape[:1]:
-            raise UserError(
+            raise ValueError(
                 "the memory needs features (N, D) with N > 0 and a class for each, got "
                 f"{tuple(features.shape)} and {tuple(classes.shape)}"
             )
@@ -49,7 +48,7 @@ class HybridMemory(nn.Module):
         self.register_buffer("classes", classes.clone())
         sizes = torch.bincount(classes)
         if bool((sizes == 0).any()):
-            raise UserError(f"class {int(sizes.argmin())} has no image: classes must be 0 to K - 1")
+            raise ValueError(f"class {int(sizes.argmin())} has no image: classes must be 0 to K - 1")
         # The images of class c are members[starts[c] : starts[c] + sizes[c]], in catalogue order.
         self._members, self._sizes = classes.argsort(stable=True), sizes
         self._starts = sizes.cumsum(0) - sizes

@@ -14,8 +14,6 @@ B: images in the global batch · K: clusters · D: width of the embedding.
 import torch
 import torch.nn.functional as F
 
-from pipeline.common.errors import UserError
-
 
 def contrastive_loss(
     student: torch.Tensor,
@@ -42,7 +40,7 @@ def contrastive_loss(
         L, L_c and L_ss, three scalars. Only L carries what should be differentiated; all three are differentiable.
 
     Raises:
-        UserError: `temperature`, `smoothing` or `weight` is out of range, or the teacher is missing.
+        ValueError: `temperature`, `smoothing` or `weight` is out of range, or the teacher is missing.
     """
     _check(temperature, smoothing, weight)
     with torch.autocast(student.device.type, enabled=False):
@@ -54,7 +52,7 @@ def contrastive_loss(
             soft = hard
         else:
             if teacher is None:
-                raise UserError(f"loss.smoothing is {smoothing}: the loss needs the teacher's embeddings")
+                raise ValueError(f"smoothing is {smoothing}: the loss needs the teacher's embeddings")
             with torch.no_grad():
                 softened = F.softmax(teacher.to(student.dtype) @ centroids.T / temperature, dim=1)  # (B, K)
             soft = (1 - smoothing) * hard - smoothing * (softened * log_probability).sum(dim=1).mean()
@@ -63,8 +61,8 @@ def contrastive_loss(
 
 def _check(temperature: float, smoothing: float, weight: float) -> None:
     if not temperature > 0:
-        raise UserError(f"loss.temperature must be above 0, got {temperature}")
+        raise ValueError(f"temperature must be above 0, got {temperature}")
     if not 0 <= smoothing <= 1:
-        raise UserError(f"loss.smoothing must be in [0, 1], got {smoothing}")
+        raise ValueError(f"smoothing must be in [0, 1], got {smoothing}")
     if not 0 <= weight <= 1:
-        raise UserError(f"loss.weight must be in [0, 1], got {weight}")
+        raise ValueError(f"weight must be in [0, 1], got {weight}")

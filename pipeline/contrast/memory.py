@@ -3,7 +3,7 @@
 For each cluster c of the global batch with its student embeddings q_i (i = 1..M):
 
     w_i = softmax_i(-<q_i, C_c> / τ)                     the farthest instance weighs most
-    C_c <- normalise(m C_c + (1 - m) sum_i w_i q_i)
+    C_c <- normalize(m C_c + (1 - m) sum_i w_i q_i)
 
 He et al., ICASSP 2024 (arXiv 2303.06810). τ -> 0 is `hard` (only the least similar instance), τ -> ∞ is `mean`;
 `instance` is Cluster Contrast's rule (Dai et al., ACCV 2022): one instance after another, in batch order.
@@ -17,7 +17,6 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from pipeline.common.errors import UserError
 from pipeline.config.schema import ClusterUpdate
 
 UPDATES: tuple[str, ...] = get_args(ClusterUpdate)
@@ -33,7 +32,7 @@ class ClusterMemory(nn.Module):
         tau: τ > 0 of `dynamic`; not used by the others.
 
     Raises:
-        UserError: `momentum`, `update` or `tau` is out of range, or there is no row.
+        ValueError: `momentum`, `update` or `tau` is out of range, or there is no row.
     """
 
     centroids: torch.Tensor
@@ -41,12 +40,12 @@ class ClusterMemory(nn.Module):
     def __init__(self, centroids: torch.Tensor, *, momentum: float, update: str, tau: float = 0.05) -> None:
         super().__init__()
         if centroids.ndim != 2 or len(centroids) == 0:
-            raise UserError(f"the memory needs centroids of shape (K, D) with K > 0, got {tuple(centroids.shape)}")
+            raise ValueError(f"the memory needs centroids of shape (K, D) with K > 0, got {tuple(centroids.shape)}")
         check_momentum(momentum)
         if update not in UPDATES:
-            raise UserError(f"memory.update must be one of {', '.join(UPDATES)}, got {update!r}")
+            raise ValueError(f"update must be one of {', '.join(UPDATES)}, got {update!r}")
         if not tau > 0:
-            raise UserError(f"memory.tau must be above 0, got {tau}")
+            raise ValueError(f"tau must be above 0, got {tau}")
         self.momentum, self.update_rule, self.tau = momentum, update, tau
         wide = centroids if centroids.dtype == torch.float64 else centroids.float()
         self.register_buffer("centroids", F.normalize(wide.detach(), dim=1))
@@ -84,13 +83,13 @@ class ClusterMemory(nn.Module):
 
 
 def check_momentum(momentum: float) -> None:
-    """Raises UserError unless it is in [0, 1]."""
+    """Raises ValueError unless it is in [0, 1]."""
     if not 0 <= momentum <= 1:
-        raise UserError(f"memory.momentum must be in [0, 1], got {momentum}")
+        raise ValueError(f"momentum must be in [0, 1], got {momentum}")
 
 
 def move_(rows: torch.Tensor, chosen: torch.Tensor, towards: torch.Tensor, *, momentum: float) -> None:
-    """rows[chosen] <- normalise(momentum rows[chosen] + (1 - momentum) towards); none is chosen twice."""
+    """rows[chosen] <- normalize(momentum rows[chosen] + (1 - momentum) towards); none is chosen twice."""
     rows[chosen] = F.normalize(momentum * rows[chosen] + (1 - momentum) * towards, dim=1)
 
 

@@ -60,20 +60,20 @@ def load_checkpoint(path: Path) -> dict[str, Any] | None:
     content = path.read_bytes()
     header, payload = content[:_HEADER_BYTES], memoryview(content)[_HEADER_BYTES:]
     if not header.startswith(_MAGIC):
-        raise UserError(f"{path} is no checkpoint of this version: delete it to start afresh")
+        raise UserError(f"{path} is no checkpoint of this version", "delete it to start afresh")
     if header != _header(payload):
-        raise UserError(f"{path} is damaged and cannot be resumed from: delete it to start afresh")
+        raise UserError(f"{path} is damaged and cannot be resumed from", "delete it to start afresh")
     try:
         state = torch.load(io.BytesIO(payload), map_location="cpu", weights_only=True)
     except Exception as error:  # whole, but made by somebody else: torch refuses it with whatever its parsers raise
-        raise UserError(f"{path} is no checkpoint of this version: delete it to start afresh") from error
+        raise UserError(f"{path} is no checkpoint of this version", "delete it to start afresh") from error
     if not isinstance(state, dict) or state.get("format") != FORMAT:
-        raise UserError(f"{path} is no checkpoint of this version: delete it to start afresh")
+        raise UserError(f"{path} is no checkpoint of this version", "delete it to start afresh")
     return state
 
 
-def load_latest(path: Path, tell: Callable[[str], None]) -> dict[str, Any] | None:
-    """The last checkpoint, or the one before it where the last is damaged, which is told; None if there is none.
+def load_latest(path: Path, say: Callable[[str], None]) -> dict[str, Any] | None:
+    """The last checkpoint, or the one before it where the last is damaged, which it says; None if there is none.
 
     Raises:
         UserError: none of them can be read.
@@ -87,7 +87,7 @@ def load_latest(path: Path, tell: Callable[[str], None]) -> dict[str, Any] | Non
             continue
         if state is not None:
             for reason in refused:
-                tell(f"{str(reason).split(':')[0]}; the one before it is used")
+                say(f"{reason.what}; the one before it is used")
             return state
     if refused:
         raise refused[0]

@@ -1,10 +1,11 @@
 """The learning rate over the epochs: a linear warm-up, then constant, in steps or along a cosine."""
 
 import math
+from typing import get_args
 
-from pipeline.common.errors import UserError
+from pipeline.config.schema import LearningRateSchedule
 
-SCHEDULES = ("constant", "step", "cosine")
+SCHEDULES = get_args(LearningRateSchedule)
 WARMUP_START = 0.1
 
 
@@ -18,10 +19,10 @@ def learning_rate_at(
     reach 0 at epoch `epochs`.
 
     Raises:
-        UserError: unknown `schedule`.
+        ValueError: unknown `schedule`.
     """
     if schedule not in SCHEDULES:
-        raise UserError(f"optimiser.schedule must be one of {', '.join(SCHEDULES)}, got {schedule!r}")
+        raise ValueError(f"schedule must be one of {', '.join(SCHEDULES)}, got {schedule!r}")
     if epoch < warmup_epochs:
         return start * (WARMUP_START + (1 - WARMUP_START) * epoch / warmup_epochs)
     if schedule == "step":

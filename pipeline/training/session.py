@@ -26,7 +26,7 @@ def train_to_end(
     settings: Mapping[str, Any],
     score: Callable[[], Mapping[str, float]],
     record: Callable[[Row], None],
-    tell: Callable[[str], None],
+    say: Callable[[str], None],
     describe: Callable[[EpochResult], Row] = lambda _: {},
 ) -> list[Row]:
     """Trains, looks at the networks every `eval_step` epochs and after the last, and keeps checkpoints.
@@ -43,7 +43,7 @@ def train_to_end(
         score: called in every process; what it returns in the first is added to the row of the epoch.
         record: called in the first process with the row of every epoch, and again with those of earlier ones where
             the training goes on: whoever keeps them knows which it has.
-        tell: called in the first process with a sentence for the user.
+        say: called in the first process with a sentence for the user.
         describe: called in every process with what an epoch did; what it returns is added to the row.
 
     Returns:
@@ -52,7 +52,7 @@ def train_to_end(
     Raises:
         InterruptedTrainingError: the training was asked to stop; a checkpoint is there.
     """
-    session = _Session(trainer, folder / CHECKPOINT, settings, tell)
+    session = _Session(trainer, folder / CHECKPOINT, settings, say)
     session.resume()
     for row in session.progress.rows:
         if trainer.processes.first:
@@ -63,7 +63,7 @@ def train_to_end(
             lambda result: session.trained({**_row(result), **describe(result)}),
         )
         while session.progress.unscored is not None or next(epochs, None) is not None:
-            assert session.progress.unscored is not None, "the trainer has not told of the epoch that it finished"
+            assert session.progress.unscored is not None, "the trainer has not reported the epoch that it finished"
             row = session.progress.unscored
             if row["epoch"] % eval_step == 0 or row["epoch"] == trainer.settings.epochs:
                 session.save()  # looking takes its time too
@@ -74,7 +74,7 @@ def train_to_end(
                 record(row)
     except InterruptedTrainingError:
         session.save()
-        session.tell(f"interrupted in {session.place()}: start the same command again to go on from there")
+        session.say(f"interrupted in {session.place()}: start the same command again to go on from there")
         raise
     return list(session.progress.rows)
 
@@ -95,20 +95,20 @@ class _Progress:
 class _Session:
     """A trainer, the progress beside it, and the checkpoint that holds both."""
 
-    def __init__(self, trainer: Trainer, path: Path, settings: Mapping[str, Any], tell: Callable[[str], None]) -> None:
+    def __init__(self, trainer: Trainer, path: Path, settings: Mapping[str, Any], say: Callable[[str], None]) -> None:
         self._trainer, self._path, self._settings = trainer, path, dict(settings)
-        self.tell = tell if trainer.processes.first else _say_nothing
+        self.say = say if trainer.processes.first else _say_nothing
         self._saved = time.monotonic()
         self.progress = _Progress()
 
     def resume(self) -> None:
         """Takes the place of the last checkpoint, read by the first process for all of them."""
-        state = load_latest(self._path, self.tell) if self._trainer.processes.first else None
+        state = load_latest(self._path, self.say) if self._trainer.processes.first else None
         state = self._trainer.processes.from_first(state)
         if state is not None:
             self._trainer.load_state_dict(state["trainer"])
             self.progress = _Progress(tuple(state["rows"]), state["unscored"])
-            self.tell(f"going on in {self.place()} ({self._path.parent})")
+            self.say(f"going on in {self.place()} ({self._path.parent})")
 
     def trained(self, row: Row) -> None:
         self.progress = _Progress(self.progress.rows, row)

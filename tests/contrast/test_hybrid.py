@@ -75,7 +75,7 @@ def test_memory_copies_its_rows_and_stays_float32_under_autocast() -> None:
 
 
 def test_memory_refuses() -> None:
-    with pytest.raises(ValueError, match=r"memory.momentum must be in \[0, 1\], got 2"):
+    with pytest.raises(ValueError, match=r"momentum must be in \[0, 1\], got 2"):
         HybridMemory(torch.eye(2), torch.tensor([0, 1]), momentum=2)
     with pytest.raises(ValueError, match=r"a class for each, got \(2, 2\) and \(3,\)"):
         HybridMemory(torch.eye(2), torch.tensor([0, 1, 1]), momentum=0.2)

@@ -100,9 +100,9 @@ def test_loss_is_float32_under_autocast() -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"temperature": 0.0}, "loss.temperature must be above 0, got 0.0"),
-        ({"smoothing": 1.1}, r"loss.smoothing must be in \[0, 1\], got 1.1"),
-        ({"weight": -0.1}, r"loss.weight must be in \[0, 1\], got -0.1"),
+        ({"temperature": 0.0}, "temperature must be above 0, got 0.0"),
+        ({"smoothing": 1.1}, r"smoothing must be in \[0, 1\], got 1.1"),
+        ({"weight": -0.1}, r"weight must be in \[0, 1\], got -0.1"),
         ({"teacher": None}, "the loss needs the teacher's embeddings"),
     ],
 )

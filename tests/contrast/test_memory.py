@@ -119,9 +119,9 @@ def test_update_leaves_inputs_alone_and_stays_float32_under_autocast() -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"momentum": 1.5}, r"memory.momentum must be in \[0, 1\], got 1.5"),
-        ({"update": "median"}, "memory.update must be one of dynamic, hard, mean, instance, got 'median'"),
-        ({"tau": 0.0}, "memory.tau must be above 0, got 0.0"),
+        ({"momentum": 1.5}, r"momentum must be in \[0, 1\], got 1.5"),
+        ({"update": "median"}, "update must be one of dynamic, hard, mean, instance, got 'median'"),
+        ({"tau": 0.0}, "tau must be above 0, got 0.0"),
     ],
 )
 def test_memory_refuses(change: dict, message: str) -> None:

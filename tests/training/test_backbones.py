@@ -37,7 +37,7 @@ def trained(backbone: str, crowd, small: TrainingSettings, folder: Path) -> Trai
         checkpoint_minutes=9,
         score=dict,
         record=lambda row: None,
-        tell=lambda sentence: None,
+        say=lambda sentence: None,
         settings={},
     )
     return trainer

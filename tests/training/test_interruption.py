@@ -59,7 +59,7 @@ def train(crowd: Any, small: TrainingSettings, folder: Path, processes: Processe
             checkpoint_minutes=minutes,
             score=score,
             record=record,
-            tell=lambda _: None,
+            say=lambda _: None,
             settings={},
         )
     networks = {"student": trainer.student.state_dict(), "teacher": trainer.teacher.state_dict()}

@@ -38,5 +38,5 @@ def test_learning_rate_cosine_falls_from_start_towards_zero() -> None:
 
 
 def test_learning_rate_refuses_unknown_schedule() -> None:
-    with pytest.raises(ValueError, match="optimiser.schedule must be one of constant, step, cosine, got 'poly'"):
+    with pytest.raises(ValueError, match="schedule must be one of constant, step, cosine, got 'poly'"):
         learning_rate_at(0, start=1, warmup_epochs=0, schedule="poly", epochs=1)

@@ -88,7 +88,7 @@ class Stage:
             eval_step=self.eval_step,
             score=self.score,
             record=record or self.recorded.append,
-            tell=self.told.append,
+            say=self.told.append,
             checkpoint_minutes=self.minutes,
             settings={"dataset": "toy"},
             **more,

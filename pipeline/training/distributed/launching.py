@@ -1,4 +1,4 @@
-"""Training processes on this machine by torchrun: how many, how they are started, and what is told when one fails."""
+"""Training processes on this machine by torchrun: how many, how they are started, and what is said when one fails."""
 
 import json
 import logging
@@ -64,7 +64,7 @@ def launch(module: str, *, processes: int) -> int:
 
 @contextmanager
 def told_to_launcher() -> Iterator[None]:
-    """Leaves a person's mistake for the launcher, which prints that of the first process to fail, and exits with 1.
+    """Leaves a user's mistake for the launcher, which prints that of the first process to fail, and exits with 1.
 
     Under a torchrun that `launch` did not start, the mistake is printed by whoever catches it.
     """
