@@ -1,13 +1,18 @@
 """The stages of the experiment: one small command each, in the order of dvc.yaml."""
 
 import errno
+import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import wraps
+from pathlib import Path
+from typing import Any
 
 import typer
 
 from pipeline.common.errors import UserError
 from pipeline.common.files import DISK_FULL
+from pipeline.common.unchanged import Unchanged
 from pipeline.config.load import Settings, read_settings
 
 # What the user has to mend outside the program: no space, no permission, a read-only disk, a disk that is gone.
@@ -30,10 +35,16 @@ def settings() -> Settings:
     return read_settings(methods=METHODS)
 
 
-def run(command: Callable[..., None]) -> None:
-    """Runs a stage as a command line; a user's mistake ends in one line and exit code 1."""
+def run(command: Callable[..., None], *, watched: Sequence[str] | None = None) -> None:
+    """Runs a stage as a command line; a user's mistake ends in one line and exit code 1.
+
+    Args:
+        command: the stage.
+        watched: sections of the settings that decide its results: it fails at its end where one of them, or the code,
+            was changed meanwhile, before DVC records the wrong pair. None for a command that DVC does not run.
+    """
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
-    app.command()(command)
+    app.command()(command if watched is None else _guarded(command, watched))
     try:
         app()
     except UserError as error:
@@ -42,6 +53,23 @@ def run(command: Callable[..., None]) -> None:
         if error.errno not in _ENVIRONMENT:
             raise
         _stop(f"{error.filename or 'a file'}: {error.strerror}")
+
+
+def _guarded(command: Callable[..., None], watched: Sequence[str]) -> Callable[..., None]:
+    @wraps(command)
+    def guarded(*arguments: Any, **options: Any) -> None:
+        if "TORCHELASTIC_RUN_ID" in os.environ:  # one process of several: the one that started them all looks
+            command(*arguments, **options)
+            return
+        unchanged = Unchanged(lambda: settings().as_dict(watched), root=Path(__file__).parents[1])
+        try:
+            command(*arguments, **options)
+        except typer.Exit as done:
+            if done.exit_code:
+                raise
+        unchanged.require()
+
+    return guarded
 
 
 def _stop(message: str) -> None:

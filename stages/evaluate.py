@@ -15,6 +15,7 @@ from pipeline.evaluation.candidates import compare, table_of
 from pipeline.evaluation.results import evaluate_training
 from pipeline.evaluation.test_set import TestSet, why_not_scored
 from pipeline.inference.embedder import open_embedder
+from pipeline.model.checkpoint import delete_recorded
 from pipeline.model.saved import MODEL_FILE, load_model
 from pipeline.model.starting_weights import starting_weights
 from pipeline.tracking import open_run
@@ -60,6 +61,7 @@ def _score_one(model: Path, *, role: str | None, output: Path | None, provider: 
 
 def _score_training() -> None:
     settings, packed, training = stages.settings(), PackedImages(paths.PREPARED), read_json(paths.MODEL / "run.json")
+    delete_recorded(paths.scratch(), training)
     if reason := why_not_scored(packed):
         print(f"no evaluation: {reason}")
     results = evaluate_training(
@@ -76,4 +78,4 @@ def _score_training() -> None:
 
 
 if __name__ == "__main__":
-    stages.run(evaluate)
+    stages.run(evaluate, watched=("evaluate",))

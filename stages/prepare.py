@@ -76,4 +76,4 @@ def _lasting(table: Path) -> Path:
 
 
 if __name__ == "__main__":
-    stages.run(prepare)
+    stages.run(prepare, watched=SECTIONS)

@@ -36,4 +36,4 @@ def pretrained(
 
 
 if __name__ == "__main__":
-    stages.run(pretrained)
+    stages.run(pretrained, watched=("backbone", "pretrained"))

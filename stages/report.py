@@ -44,4 +44,4 @@ def report() -> None:
 
 
 if __name__ == "__main__":
-    stages.run(report)
+    stages.run(report, watched=())

@@ -11,6 +11,7 @@ from pipeline.common.files import read_json
 from pipeline.common.precision import default_precision
 from pipeline.common.seeding import seed_everything
 from pipeline.config.load import Settings, check_processes
+from pipeline.config.schema import TrainingSettings
 from pipeline.datasets.packed_images import PackedImages, open_training_images
 from pipeline.evaluation.training_curve import TrainingCurve
 from pipeline.model.saved import BEST_FILE, build_of
@@ -21,7 +22,7 @@ from pipeline.training import distributed
 from pipeline.training.fingerprint import fingerprint, held, other_training
 from pipeline.training.interruption import InterruptedTrainingError, Interruption
 from pipeline.training.outputs import facts_of, tags_of, write_outputs
-from pipeline.training.session import delete_checkpoints, train_to_end
+from pipeline.training.session import train_to_end
 from pipeline.training.trainer import Trainer
 
 
@@ -103,9 +104,8 @@ def _train(settings: Settings, processes: distributed.Processes) -> None:
             describe=curve.describe,
         )
         if processes.first:
-            write_outputs(trainer, rows, best=folder / BEST_FILE, run_id=run.id, name=name)
-            delete_checkpoints(folder)
+            write_outputs(trainer, rows, folder=folder, run_id=run.id, name=name)
 
 
 if __name__ == "__main__":
-    stages.run(train)
+    stages.run(train, watched=tuple(TrainingSettings.model_fields))

@@ -6,6 +6,7 @@ There are two, the last and the one before it; each carries the SHA-256 of its c
 import hashlib
 import io
 import os
+import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from pipeline.common.errors import UserError
 from pipeline.common.files import replacing
 
 FORMAT = 5
+FINISHED = "finished"  # beside the checkpoints of a training whose outputs are written
 _MAGIC = b"reid checkpoint "
 _HEADER_BYTES = len(_MAGIC) + 64 + 1
 
@@ -92,3 +94,20 @@ def load_latest(path: Path, say: Callable[[str], None]) -> dict[str, Any] | None
     if refused:
         raise refused[0]
     return None
+
+
+def delete_checkpoints(folder: Path) -> None:
+    """Removes the checkpoints of a training, and all that lies beside them."""
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def delete_recorded(scratch: Path, run: Mapping[str, Any]) -> None:
+    """Deletes the checkpoints of a finished training once a later stage runs, which DVC starts when it has the outputs.
+
+    Args:
+        scratch: folder of the trainings.
+        run: what data/model/run.json holds.
+    """
+    folder = scratch / str(run.get("fingerprint"))
+    if (folder / FINISHED).is_file():
+        delete_checkpoints(folder)

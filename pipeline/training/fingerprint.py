@@ -14,6 +14,7 @@ from typing import Any
 from pipeline.common.files import read_json, write_json
 from pipeline.common.flatten import flatten
 from pipeline.common.locks import locked
+from pipeline.model.checkpoint import FINISHED
 
 FACTS = "facts.json"
 _NUM_CHANGES_SHOWN = 4
@@ -37,6 +38,7 @@ def other_training(folder: Path, facts: Mapping[str, Any]) -> str | None:
     write_json(folder / FACTS, facts)
     others = [path for path in folder.parent.glob(f"*/{FACTS}") if path.parent != folder]
     others = [path for path in others if any(path.parent.glob("checkpoint*.pt"))]
+    others = [path for path in others if not (path.parent / FINISHED).exists()]
     if not others:
         return None
     latest = max(others, key=lambda path: path.stat().st_mtime)

@@ -10,6 +10,7 @@ import pandas as pd
 from pipeline.common import paths
 from pipeline.common.files import replacing, write_json
 from pipeline.config.schema import TrainingSettings
+from pipeline.model.checkpoint import FINISHED, delete_checkpoints
 from pipeline.model.saved import BEST_FILE, MODEL_FILE, save_model
 from pipeline.training.trainer import Trainer
 
@@ -33,26 +34,30 @@ def tags_of(settings: TrainingSettings, *, data: str, weights: str | None) -> di
 
 
 def write_outputs(
-    trainer: Trainer, rows: Sequence[Mapping[str, float]], *, best: Path, run_id: str | None, name: str
+    trainer: Trainer, rows: Sequence[Mapping[str, float]], *, folder: Path, run_id: str | None, name: str
 ) -> None:
     """Writes data/model/ and reports/training.csv; see the stage `train`.
 
     Args:
         trainer: at its end.
         rows: one per epoch.
-        best: file of the best networks of the run; there is none where nothing was evaluated.
+        folder: of the checkpoints, which stay until DVC has recorded the outputs (`delete_recorded`): a command that
+            is killed in between finds the finished training again. With the best networks, where any were evaluated.
         run_id: of the MLflow run.
         name: of the run.
     """
     settings = {**trainer.settings.as_dict(), "kept": trainer.method.kept()}
     save_model(paths.MODEL / MODEL_FILE, trainer.student, trainer.teacher, settings=settings)
-    if best.is_file():
+    if (folder / BEST_FILE).is_file():
         with replacing(paths.MODEL / BEST_FILE) as temporary:
-            shutil.copyfile(best, temporary)
+            shutil.copyfile(folder / BEST_FILE, temporary)
     trainer.settings.write(paths.MODEL / "settings.yaml")
-    write_json(paths.MODEL / "run.json", {"run_id": run_id, "name": name})
+    write_json(paths.MODEL / "run.json", {"run_id": run_id, "name": name, "fingerprint": folder.name})
     with replacing(paths.REPORTS / "training.csv") as temporary:
         _table(rows).to_csv(temporary, index=False)
+    for other in folder.parent.glob(f"*/{FINISHED}"):  # of trainings whose outputs nobody asked for again
+        delete_checkpoints(other.parent)
+    (folder / FINISHED).touch()
 
 
 def _table(rows: Sequence[Mapping[str, float]]) -> pd.DataFrame:

@@ -1,6 +1,5 @@
 """A training from its first epoch, or from the step where it was interrupted, to its last."""
 
-import shutil
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -135,11 +134,6 @@ class _Session:
 
 def _say_nothing(_: str) -> None:
     """For all processes but the first."""
-
-
-def delete_checkpoints(folder: Path) -> None:
-    """Removes the checkpoints of a training whose results are written."""
-    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _row(result: EpochResult) -> Row:

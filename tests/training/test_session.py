@@ -11,10 +11,10 @@ import pytest
 import torch
 
 from pipeline.common.errors import UserError
-from pipeline.model.checkpoint import load_checkpoint
+from pipeline.model.checkpoint import FINISHED, delete_checkpoints, delete_recorded, load_checkpoint
 from pipeline.training.distributed import Processes
 from pipeline.training.results import EpochResult
-from pipeline.training.session import CHECKPOINT, Row, delete_checkpoints, train_to_end
+from pipeline.training.session import CHECKPOINT, Row, train_to_end
 from pipeline.training.trainer import Trainer
 
 EPOCHS = 5
@@ -266,3 +266,13 @@ def test_delete_checkpoints_starts_the_training_afresh(tmp_path: Path) -> None:
     expected = first.run()
     delete_checkpoints(tmp_path / "run")
     assert second.run() == expected == second.recorded
+
+
+def test_finished_training_is_deleted_when_a_later_stage_runs(tmp_path: Path) -> None:
+    for name in ("finished", "running"):
+        Stage(tmp_path / name / "run", Adder()).run()
+    (tmp_path / "finished" / "run" / FINISHED).touch()
+    for name in ("finished", "running"):
+        delete_recorded(tmp_path / name, {"fingerprint": "run"})
+        assert (tmp_path / name / "run").exists() == (name == "running")
+    delete_recorded(tmp_path, {})  # of a version that knew no fingerprint
