@@ -82,7 +82,8 @@ def checked_mirror(base_url: str) -> str:
         UserError: it is none.
     """
     if urlsplit(base_url).scheme not in ("http", "https"):
-        raise UserError(f"the base URL of the weights must start with http:// or https://, got {base_url}")
+        given = base_url.rpartition("@")[2]
+        raise UserError(f"the base URL of the weights must start with http:// or https://, got {given}")
     return base_url.rstrip("/")
 
 
@@ -104,6 +105,11 @@ def ca_bundle() -> str | bool:
     return True
 
 
+def host_of(url: str) -> str:
+    """Host and port of a URL, without the user's name and password."""
+    return urlsplit(url).netloc.rpartition("@")[2]
+
+
 def _fetched(url: str, target: Path, digest: str, progress: bool, timeout: float) -> Path:
     """`target`, once pooch has put the file there."""
     # "identity": lengths are then those of the file itself.
@@ -121,7 +127,7 @@ def _fetched(url: str, target: Path, digest: str, progress: bool, timeout: float
             raise
         # Here and not by pooch, which compares whole digests: of many files only the start is known.
         if not (found := sha256(Path(temporary))).startswith(digest):
-            raise DownloadError(f"what {url} sends has the SHA-256 {found}")
+            raise DownloadError(f"what {host_of(url)} sends has the SHA-256 {found}")
 
     pooch.get_logger().setLevel(logging.WARNING)
     files = pooch.create(
@@ -137,14 +143,14 @@ def _is_lasting(error: exceptions.RequestException) -> bool:
 
 
 def _reason(error: Exception, url: str, timeout: float) -> str:
-    host = urlsplit(url).netloc
+    host = host_of(url)
     if isinstance(error, DownloadError):
         if error.args:
             return str(error)
         assert isinstance(error.__cause__, Exception)
         error = error.__cause__
     if isinstance(error, requests.HTTPError):
-        return f"{urlsplit(error.response.url).netloc} answers HTTP {error.response.status_code}"
+        return f"{host_of(error.response.url)} answers HTTP {error.response.status_code}"
     if isinstance(error, exceptions.SSLError):
         return f"the certificate of {host} is not accepted (CA bundle: REQUESTS_CA_BUNDLE)"
     if isinstance(error, exceptions.ProxyError):
@@ -152,7 +158,7 @@ def _reason(error: Exception, url: str, timeout: float) -> str:
     if isinstance(error, exceptions.TooManyRedirects):
         return f"{host} redirects in a circle"
     if isinstance(error, _LASTING):
-        return f"{url} is no web address, or redirects to none"
+        return f"what {host} names is no web address, or redirects to none"
     if isinstance(error, exceptions.Timeout):
         return f"{host} does not answer within {timeout:g} s"
     return f"the connection to {host} fails"

@@ -47,7 +47,7 @@ def place_starting_weights(
         if file is not None:
             name = f"weights{file.suffix}"
             shutil.copyfile(file, temporary / name)
-            description |= {"file": name, "name": file.name, "sha256": sha256(file)}
+            description |= {"file": name, "name": file.name, "sha256": sha256(temporary / name)}
         write_json(temporary / DESCRIPTION, description)
     return f"{backbone} starts from random weights" if file is None else f"{backbone} starts from {file.name}"
 

@@ -24,6 +24,7 @@ from pipeline.model.download import (
     check_digest,
     checked_mirror,
     download,
+    host_of,
 )
 from pipeline.model.timm_backbones import timm_config
 
@@ -100,7 +101,7 @@ def _located(
         url = hf_hub_url(repository, name, revision=revision, endpoint=endpoint)
         if (digest := _digest(url, endpoint, timeout)) is not None:
             return PublishedFile(url=url, name=name, digest=digest)
-    raise DownloadError(f"{urlsplit(url).netloc} has no file {' or '.join(names)} of {repository}")
+    raise DownloadError(f"{host_of(url)} has no file {' or '.join(names)} of {repository}")
 
 
 def _digest(url: str, endpoint: str | None, timeout: float) -> str | None:
@@ -110,7 +111,7 @@ def _digest(url: str, endpoint: str | None, timeout: float) -> str | None:
     from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError
     from huggingface_hub.utils.logging import set_verbosity_error
 
-    host = urlsplit(url).netloc
+    host = host_of(url)
     if constants.is_offline_mode():
         raise DownloadError("HF_HUB_OFFLINE is set")
     bundle = ca_bundle()
@@ -130,6 +131,6 @@ def _digest(url: str, endpoint: str | None, timeout: float) -> str | None:
             raise DownloadError(f"the certificate of {host} is not accepted (CA bundle: REQUESTS_CA_BUNDLE)") from error
         raise DownloadError(f"the connection to {host} fails ({type(error).__name__})") from error
     if not re.fullmatch(r"[0-9a-f]{64}", found.etag or ""):
-        raise DownloadError(f"{host} names no SHA-256 of {url}")
+        raise DownloadError(f"{host} names no SHA-256 of {urlsplit(url).path}")
     assert found.etag is not None
     return found.etag

@@ -1,8 +1,10 @@
 """A folder of crops as embeddings that are computed once, and kept for the next search.
 
-An embedding is known by the model's digest and role, the folder, and the image's path, size and time of change. So only
-new and changed images are embedded again, and what is gone is forgotten. Images are decoded and resized as `prepare`
-does it. Work is kept as it is done: an interrupted search goes on where it was.
+An embedding is known by the model's digest and role, the folder, and the image's path, size and times. So only new and
+changed images are embedded again, and what is gone is forgotten. Among the times is that of the last change of the
+file's entry (ctime), which no program sets: an image that is replaced by another of the same size, and given the old
+time, is noticed without reading it. Images are decoded and resized as `prepare` does it. Work is kept as it is done: an
+interrupted search goes on where it was.
 M: images of the gallery · D: width of an embedding.
 """
 
@@ -168,7 +170,8 @@ def _stamped(source: Path, names: Sequence[str]) -> tuple[dict[str, str], dict[s
             bad.append((name, f"cannot be opened: {error.strerror}"))
             continue
         places[name] = place
-        stamps[name] = f"{status.st_size} {status.st_mtime_ns} {place.removeprefix(f'{source}/')}"
+        times = f"{status.st_mtime_ns} {status.st_ctime_ns}"
+        stamps[name] = f"{status.st_size} {times} {place.removeprefix(f'{source}/')}"
     return stamps, places, bad
 
 

@@ -233,7 +233,7 @@ def test_fetch_follows_redirects(get, server, tmp_path):
 
 def test_fetch_stops_at_a_circle_of_redirects(get):
     refused(get, redirect("/again"), match="redirects in a circle")
-    refused(get, redirect("file:///weights.pth"), match="is no web address, or redirects to none")
+    refused(get, redirect("file:///weights.pth"), match="no web address, or redirects to none")
 
 
 def test_fetch_is_patient_with_a_slow_server(get, tmp_path):
@@ -274,6 +274,12 @@ def test_fetch_refuses_a_file_in_place_with_another_digest(get, server, tmp_path
     refused(get, whole, match=f"has the SHA-256 .*should start with {DIGEST[:8]}: remove it")
     assert path.read_bytes() == b"something else"
     assert server.requests == []
+
+
+@pytest.mark.parametrize("behavior", [status(404), wrong_content, redirect("/again"), cut])
+def test_fetch_never_shows_the_password_of_a_mirror(get, server, behavior):
+    url = f"http://me:secret@127.0.0.1:{server.server_port}/mirror"
+    assert "secret" not in refused(get, behavior, match="cannot fetch", base_url=url)
 
 
 @pytest.mark.parametrize("url", ["ftp://mirror.example/", "mirror.example", "file:///weights"])

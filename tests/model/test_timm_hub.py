@@ -208,7 +208,7 @@ def test_hub_without_any_file_is_named(get, server):
 
 
 def test_hub_that_names_no_digest_is_not_trusted(get, server):
-    refused(get, small, match="names no SHA-256 of http")
+    refused(get, small, match="names no SHA-256 of /timm/")
     assert server.gets == []
 
 

@@ -134,6 +134,19 @@ def test_image_of_the_same_size_and_another_time_is_embedded_again(crops: Path) 
     assert opened(crops, Pixels()).embedded == 1
 
 
+def test_image_replaced_by_another_of_the_same_size_and_time_is_embedded_again(crops: Path) -> None:
+    before = embeddings(opened(crops, Pixels()))
+    status = (crops / "e.bmp").stat()
+    write(crops.parent / "other.bmp", 50)
+    os.utime(crops.parent / "other.bmp", ns=(status.st_atime_ns, status.st_mtime_ns))
+    (crops.parent / "other.bmp").replace(crops / "e.bmp")
+    assert (crops / "e.bmp").stat()[6:9:2] == status[6:9:2]  # size and time
+    found = opened(crops, Pixels())
+    assert found.embedded == 1
+    np.testing.assert_array_equal(embeddings(found), expected(found))
+    assert not np.array_equal(embeddings(found), before)
+
+
 @pytest.mark.parametrize("other", [Pixels(digest="b"), Pixels(role="teacher")])
 def test_another_model_or_role_has_an_index_of_its_own(crops: Path, other: Pixels) -> None:
     opened(crops, Pixels())

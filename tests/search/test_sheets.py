@@ -57,6 +57,29 @@ def test_told_shows_a_strange_name_on_one_line(crops):
     assert lists_text([found(crops, name="a\nb.png")]).splitlines()[0] == "'a\\nb.png'"
 
 
+STRANGE = ("\x9b31mred", "a\x7fb", "\u202egpj.exe", "\x1b]0;title\x07", "a\r\nb", "\u2028", "\udc9b")
+
+
+@pytest.mark.parametrize("name", STRANGE)
+def test_names_with_control_characters_reach_neither_terminal_nor_table(crops, tmp_path, name):
+    hit = Hit(name, crops["green"], 0.9)
+    lists = [Found(name, crops["red"], (name,), (hit,))]
+    assert lists_text(lists).replace("\n", "").isprintable()
+    write_search(lists, tmp_path / "out", **SIZE, bad=[(name, "an empty file")])
+    for table in ("search.csv", "bad_images.csv"):
+        text = (tmp_path / "out" / table).read_text()
+        assert text.replace("\n", "").isprintable() and text.count("\n") == 2
+
+
+@pytest.mark.parametrize("name", ["=1+1", "+1", "-1", "@SUM(A1)", "=HYPERLINK(...)"])
+def test_names_that_a_spreadsheet_takes_for_formulas_are_quoted_in_tables(crops, tmp_path, name):
+    lists = [Found(name, crops["red"], (), (Hit(name, crops["green"], 0.9),))]
+    write_search(lists, tmp_path, **SIZE, bad=[(name, "an empty file")])
+    table = pd.read_csv(tmp_path / "search.csv")
+    assert table["query"][0] == table["path"][0] == f"'{name}"
+    assert pd.read_csv(tmp_path / "bad_images.csv")["path"][0] == f"'{name}"
+
+
 def test_sheet_shows_query_and_hits_in_order(crops):
     (sheet,) = search_sheets([found(crops)], **SIZE)
     assert sheet.name == "search"

@@ -1,5 +1,6 @@
 """Searching a folder of crops, as a person does it: no camera, no labels, no prepared data."""
 
+import errno
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -106,6 +107,28 @@ def test_search_skips_unreadable_images_when_told(project: Any) -> None:
     assert "40 images, 0 of them embedded now" in told
     listed = (project.folder / "reports/search/bad_images.csv").read_text()
     assert listed == "path,reason\ncrops/bad.jpg,an empty file\n"
+
+
+def test_model_that_is_replaced_under_its_name_embeds_again(project: Any) -> None:
+    project.here("search", "query.jpg", "--gallery", "crops")
+    torch.manual_seed(2)
+    save_model(project.folder / MODEL, build("resnet10_w32", **SETTINGS["model"]), None, settings=SETTINGS)
+    assert "40 images, 40 of them embedded now" in project.here("search", "query.jpg", "--gallery", "crops")
+    first = table(project)["path"]
+    assert list(first) == naive(project, project.folder / "query.jpg", "student")[:10]
+
+
+def test_model_that_may_not_be_read_is_one_line_with_its_place(project: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    readable = Path.open
+
+    def refused(path: Path, *arguments: Any, **options: Any) -> Any:
+        if path.name == "model.safetensors":
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return readable(path, *arguments, **options)
+
+    monkeypatch.setattr(Path, "open", refused)
+    line = project.refused("search", "query.jpg", "--gallery", "crops")
+    assert "data/model/model.safetensors: Permission denied" in line
 
 
 def test_damaged_index_is_told(project: Any) -> None:
