@@ -158,7 +158,7 @@ def finished(made_once: Callable[[str, Callable[[Path], None]], Path], people: P
 
     def make(folder: Path) -> None:
         project = small_project(folder / "finished", people, mlflow_database)
-        for stage in ("prepare", "pretrained", "train", "evaluate"):
+        for stage in ("sources", "prepare", "pretrained", "train", "evaluate"):
             project.done(stage)
 
     return Project(made_once("project", make) / "finished")

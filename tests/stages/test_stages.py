@@ -1,4 +1,4 @@
-"""The five stages as a person runs them: what they write, that they repeat it, and how they refuse."""
+"""The stages as a person runs them: what they write, that they repeat it, and how they refuse."""
 
 import os
 import shutil
@@ -22,7 +22,7 @@ from pipeline.training.fingerprint import held
 
 ROOT = Path(__file__).parents[2]
 AGAINST_IDENTITIES = ("ari", "nmi", "purity", "pairwise_f", "pairwise_precision", "pairwise_recall")
-STAGES = ("prepare", "pretrained", "train", "evaluate", "report")
+STAGES = ("sources", "prepare", "pretrained", "train", "evaluate", "report")
 
 
 def model(project: Any) -> dict[str, Any]:

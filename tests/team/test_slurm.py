@@ -74,12 +74,14 @@ def cluster(finished: Project, mlflow_database: Path, tmp_path: Path) -> Cluster
     shutil.copy(finished.folder / "params.yaml", folder)
     for name in ("prepared", "pretrained"):
         shutil.copytree(finished.folder / "data" / name, folder / "data" / name)
+    for name in ("dataset.json", "weights.json"):
+        shutil.copy(finished.folder / "data" / name, folder / "data" / name)
     Project(folder).set(epochs=6, train__iters=8, train__eval_step=6)
     install(folder)
     owner = Checkout(folder)
     for words in ("init -q", "add -A", "commit -qm project"):
         owner.run("git", *words.split())
-    owner.run("dvc", "commit", "--force", "prepare", "pretrained")
+    owner.run("dvc", "commit", "--force", "sources", "prepare", "pretrained")
     shutil.copy(mlflow_database, tmp_path / "mlflow.db")
     return Cluster(
         folder,
