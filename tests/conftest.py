@@ -22,6 +22,7 @@ SLOW = (
     "team",
     "test_readme.py",
     "test_browser.py",
+    "test_extending.py",
     "report/test_in_browser.py",
     "training/test_interruption.py",
     "training/test_failures.py",
