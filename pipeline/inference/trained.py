@@ -30,7 +30,7 @@ def load_trained(path: Path, *, role: str = "student") -> tuple[Network, dict[st
     try:
         state = load_checkpoint(path)
     except UserError as error:  # it need not be a training that is going on: nothing to delete
-        raise UserError(str(error).removesuffix(": delete it to start afresh")) from error
+        raise UserError(error.what) from error
     if state is None:
         raise UserError(f"{path} is missing: there is no checkpoint")
     if "settings" not in state:

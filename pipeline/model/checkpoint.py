@@ -59,19 +59,35 @@ def load_checkpoint(path: Path) -> dict[str, Any] | None:
     """
     if not path.is_file():
         return None
-    content = path.read_bytes()
-    header, payload = content[:_HEADER_BYTES], memoryview(content)[_HEADER_BYTES:]
-    if not header.startswith(_MAGIC):
-        raise UserError(f"{path} is no checkpoint of this version", "delete it to start afresh")
-    if header != _header(payload):
-        raise UserError(f"{path} is damaged and cannot be resumed from", "delete it to start afresh")
     try:
-        state = torch.load(io.BytesIO(payload), map_location="cpu", weights_only=True)
+        payload = checkpoint_payload(path)
+    except UserError as error:
+        raise UserError(f"{path} is damaged and cannot be resumed from", "delete it to start afresh") from error
+    if payload is None:
+        raise UserError(f"{path} is no checkpoint of this version", "delete it to start afresh")
+    try:
+        state = torch.load(payload, map_location="cpu", weights_only=True)
     except Exception as error:  # whole, but made by somebody else: torch refuses it with whatever its parsers raise
         raise UserError(f"{path} is no checkpoint of this version", "delete it to start afresh") from error
     if not isinstance(state, dict) or state.get("format") != FORMAT:
         raise UserError(f"{path} is no checkpoint of this version", "delete it to start afresh")
     return state
+
+
+def checkpoint_payload(path: Path) -> io.BytesIO | None:
+    """What `torch.save` wrote into a checkpoint; None if the file has not the header of one.
+
+    Raises:
+        UserError: the digest in the header is not that of the content.
+    """
+    with path.open("rb") as file:
+        header = file.read(_HEADER_BYTES)
+        if not header.startswith(_MAGIC):
+            return None
+        payload = file.read()
+    if header != _header(memoryview(payload)):
+        raise UserError(f"{path} is damaged: its SHA-256 is not the one in its first line")
+    return io.BytesIO(payload)
 
 
 def load_latest(path: Path, say: Callable[[str], None]) -> dict[str, Any] | None:

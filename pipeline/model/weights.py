@@ -11,8 +11,6 @@ Files are read without executing what is in them: safetensors, or `torch.load` w
 Names are compared without their prefixes: `module.` (DataParallel), `backbone.`, `base.`, `model.`, `student.`.
 """
 
-import hashlib
-import io
 import math
 import pickle
 from collections.abc import Iterable, Mapping
@@ -27,6 +25,7 @@ from torch import Tensor, nn
 
 from pipeline.common.errors import UserError
 from pipeline.common.text import one_line
+from pipeline.model.checkpoint import checkpoint_payload
 from pipeline.model.timm_backbones import TimmTrunk
 from pipeline.model.timm_weights import fit_published
 
@@ -35,7 +34,6 @@ WRAPPERS = ("state_dict", "model", "trainer", "student")
 PREFIXES = ("module.", "backbone.", "base.", "model.", "student.")
 HEAD = ("pool.", "embedding.", "neck.")
 TIMM = "timm."  # before timm's own names, in a network of this project
-CHECKPOINT = b"reid checkpoint "
 CLASSIFIER = "fc."
 COUNTER = "num_batches_tracked"  # missing in files of torch before 0.4.1, and of no effect here
 SHOWN = 8  # names of each kind in a message
@@ -105,35 +103,21 @@ def read_weights(path: Path) -> Mapping[str, Any]:
     """
     if not path.is_file():
         raise UserError(f"there is no file of weights at {path}")
-    with path.open("rb"):  # a file that may not be read says so here, and not as a damaged one
-        pass
+    payload = checkpoint_payload(path)
     try:
         if path.suffix == ".safetensors":
             return safetensors.torch.load_file(path)
-        content = torch.load(_without_header(path), map_location="cpu", weights_only=True)
+        content = torch.load(payload or path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise UserError(
             f"{path} is damaged or holds more than tensors and plain values, which could run code when loaded: "
             "refused; save its state dict alone"
         ) from error
-    except UserError:
-        raise
     except Exception as error:  # torch's reader meets damage with whatever its parsers raise
         raise UserError(f"{path} cannot be read as weights, it is damaged or of another kind") from error
     if not isinstance(content, Mapping):
         raise UserError(f"{path} holds no state dict but a {type(content).__name__}")
     return content
-
-
-def _without_header(path: Path) -> Path | io.BytesIO:
-    """The file, or what follows the first line of a checkpoint of `train`."""
-    with path.open("rb") as file:
-        if file.read(len(CHECKPOINT)) != CHECKPOINT:
-            return path
-        digest, payload = file.readline().strip(), file.read()
-    if hashlib.sha256(payload).hexdigest().encode() != digest:
-        raise UserError(f"{path} is damaged: its SHA-256 is not the one in its first line")
-    return io.BytesIO(payload)
 
 
 def _unwrap(content: Mapping[str, Any], source: str) -> tuple[dict[str, Tensor], list[str]]:
