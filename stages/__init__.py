@@ -12,9 +12,11 @@ import typer
 
 from pipeline.common.errors import UserError
 from pipeline.common.files import DISK_FULL
+from pipeline.common.parent_process import end_with_parent, is_orphan_of_dvc
 from pipeline.common.unchanged import Unchanged
 from pipeline.config.load import Settings, read_settings
 
+_PARENT = os.getppid()
 # What the user has to mend outside the program: no space, no permission, a read-only disk, a disk that is gone.
 _ENVIRONMENT = {
     *DISK_FULL,
@@ -43,6 +45,10 @@ def run(command: Callable[..., None], *, watched: Sequence[str] | None = None) -
         watched: sections of the settings that decide its results: it fails at its end where one of them, or the code,
             was changed meanwhile, before DVC records the wrong pair. None for a command that DVC does not run.
     """
+    if "DVC_ROOT" in os.environ and "TORCHELASTIC_RUN_ID" not in os.environ:
+        if is_orphan_of_dvc():
+            _stop("`dvc` was ended")
+        end_with_parent(_PARENT)  # a killed `dvc repro` must not leave a stage behind that nobody knows of
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
     app.command()(command if watched is None else _guarded(command, watched))
     try:

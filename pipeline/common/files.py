@@ -1,10 +1,14 @@
 """Writing files so that a reader finds the old one or the new one, never a half."""
 
+import contextlib
 import errno
+import glob
 import hashlib
 import json
 import os
+import platform
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +17,7 @@ from typing import Any
 from pipeline.common.errors import UserError
 
 # The disk is full, or what the user may use of it, or a file would be larger than allowed.
+_DAY = 24 * 3600
 DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
@@ -21,17 +26,18 @@ def replacing(path: Path) -> Iterator[Path]:
     """Yields a temporary name beside `path`; when the block ends well, it takes the place of `path`.
 
     Works for a file and for a folder. When the block raises, what was written is removed and `path` is as before.
+    What a killed process left there is removed by the next one.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    remove_leftovers(path)
+    temporary = partial_path(path)
     _remove(temporary)
     try:
         yield temporary
         if temporary.is_dir() and path.is_dir():
             # A folder that is not empty cannot be replaced in one call: step aside first, remove afterwards.
-            aside = path.with_name(f".{path.name}.{os.getpid()}.old")
-            _remove(aside)
+            aside = partial_path(path, ".old")
             path.rename(aside)
             temporary.rename(path)
             _remove(aside)
@@ -43,6 +49,37 @@ def replacing(path: Path) -> Iterator[Path]:
         raise
     finally:
         _remove(temporary)
+
+
+def partial_path(path: Path, suffix: str = ".partial") -> Path:
+    """A temporary name beside `path`, of this process."""
+    return path.with_name(f".{path.name}.{platform.node()}.{os.getpid()}{suffix}")
+
+
+def remove_leftovers(path: Path) -> None:
+    """Removes what processes left at their temporary names beside `path` that have ended.
+
+    Of another machine's processes nothing is known here: theirs is removed when it is a day old.
+    """
+    for suffix in (".partial", ".old"):
+        for left in path.parent.glob(f".{glob.escape(path.name)}.*{suffix}"):
+            node, _, process = left.name.removeprefix(f".{path.name}.").removesuffix(suffix).rpartition(".")
+            if not process.isdecimal():
+                continue
+            with contextlib.suppress(OSError):
+                ours = node in ("", platform.node())  # without a name: of a version before
+                if (ours and not _is_running(int(process))) or time.time() - left.stat().st_mtime > _DAY:
+                    _remove(left)
+
+
+def _is_running(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass  # another user's
+    return True
 
 
 def write_text(path: Path, text: str) -> None:

@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.common.errors import UserError
+from pipeline.common.parent_process import end_with_parent
 from pipeline.datasets.catalogue import image_hash
 from pipeline.datasets.images import UnreadableImageError, locate, read_image
 
@@ -120,7 +121,9 @@ def _results(
         return
     # Spawned, not forked: a fork would copy the locks of whatever threads are running.
     context = get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=context, initializer=_leave_interrupts_to_the_parent) as pool:
+    with ProcessPoolExecutor(
+        workers, mp_context=context, initializer=_belong_to_the_parent, initargs=(os.getpid(),)
+    ) as pool:
         try:
             yield from pool.map(pack, chunks)
         except BrokenProcessPool as error:
@@ -131,8 +134,10 @@ def _results(
             pool.shutdown(cancel_futures=True)
 
 
-def _leave_interrupts_to_the_parent() -> None:
+def _belong_to_the_parent(parent: int) -> None:
+    """Leaves it to the parent to handle Ctrl-C, and ends with it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    end_with_parent(parent)
 
 
 def _pack_chunk(

@@ -7,19 +7,20 @@ it, devices and encrypted members stop the whole archive, and so does one that u
 
 import errno
 import re
+import shutil
 import struct
 import tarfile
-import tempfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from lzma import LZMAError
 from pathlib import Path, PurePosixPath
-from typing import IO, cast
+from typing import IO, Any, cast
 
 from pipeline.common.disk_space import require_room, told_if_full
 from pipeline.common.errors import UserError
+from pipeline.common.files import partial_path, read_json, remove_leftovers, sha256, write_json
 from pipeline.common.text import one_line
 
 SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
@@ -78,15 +79,18 @@ def unpack_if_missing(
             message names the archive and, where there is one to blame, the member.
     """
     present = [folder for folder in folders if folder.is_dir() and any(folder.iterdir())]
+    found = _archives(Path(raw), name, folders)
     if present:
         _require_more_than_archives(present[0], name)
+        for archive in found:
+            _require_same_archive(archive, present[0])
         return None
-    found = _archives(Path(raw), name, folders)
     if len(found) > 1:
         shown = ", ".join(one_line(archive) for archive in found)
         raise UserError(f"several archives could be {name}: {shown}: leave one of them there")
     for archive, folder in found.items():
         _unpack(archive, folder, max_ratio=max_ratio, progress=progress or (lambda done, total: None))
+        write_json(_origin(folder), _identity(archive))
         return archive
     return None
 
@@ -124,24 +128,63 @@ def _require_more_than_archives(folder: Path, name: str) -> None:
         raise UserError(f"{folder} holds only {shown}: move it to {folder.parent}, where it will be unpacked")
 
 
+def _origin(folder: Path) -> Path:
+    """What remembers which archive became `folder`."""
+    return folder.with_name(f".{folder.name}.archive.json")
+
+
+def _identity(archive: Path) -> dict[str, Any]:
+    status = archive.stat()
+    return {
+        "archive": archive.name,
+        "bytes": status.st_size,
+        "time": status.st_mtime_ns,
+        "sha256": sha256(archive),
+    }
+
+
+def _require_same_archive(archive: Path, folder: Path) -> None:
+    """Raises UserError if `folder` was unpacked from this archive, and another one has taken its name since then."""
+    origin = _origin(folder)
+    known = read_json(origin) if origin.is_file() else {}
+    status = archive.stat()
+    if known.get("archive") != archive.name or (status.st_size, status.st_mtime_ns) == (known["bytes"], known["time"]):
+        return
+    if sha256(archive) != known["sha256"]:
+        raise UserError(
+            f"{one_line(archive)} is another archive than the one that {folder} was unpacked from: remove that folder "
+            "to have it unpacked again, or the archive"
+        )
+    write_json(origin, _identity(archive))
+
+
 def _unpack(archive: Path, folder: Path, *, max_ratio: float, progress: Report) -> None:
     place = next(parent for parent in folder.parents if parent.is_dir())
     what = f"the contents of {one_line(archive.name)}"
     require_room(place, archive.stat().st_size, what)
     extraction = _Extraction(archive, max_ratio, progress)
+    remove_leftovers(place / folder.name)
     with (
         extraction.errors_in_one_line(folder),
         told_if_full(place, what),
-        tempfile.TemporaryDirectory(prefix=f".{folder.name}.unpacking-", dir=place) as temporary,
+        _removed_afterwards(partial_path(place / folder.name)) as temporary,
     ):
-        contents = Path(temporary) / "contents"
-        contents.mkdir()
+        contents = temporary / "contents"
+        contents.mkdir(parents=True)
         extraction.run(contents)
         top = list(contents.iterdir())
         if not top:
             raise UserError(f"{one_line(archive)} is empty")
         folder.parent.mkdir(parents=True, exist_ok=True)
         (top[0] if len(top) == 1 and top[0].is_dir() else contents).rename(folder)
+
+
+@contextmanager
+def _removed_afterwards(folder: Path) -> Iterator[Path]:
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 class _Extraction:

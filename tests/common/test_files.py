@@ -2,6 +2,9 @@
 
 import json
 import os
+import platform
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -189,3 +192,23 @@ def test_result_of_a_stage_is_its_path(tmp_path: Path) -> None:
     assert result_of_a_stage(tmp_path) == tmp_path
     with pytest.raises(UserError, match=r"other\.csv is missing: run `dvc repro` first"):
         result_of_a_stage(tmp_path / "other.csv")
+
+
+def test_what_a_killed_process_left_is_removed_by_the_next_run(tmp_path: Path) -> None:
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    host, other = platform.node(), f"{platform.node()}.elsewhere"
+    for name in (f".out.{host}.{ended.pid}.partial", f".out.{host}.{ended.pid}.old", f".out.{ended.pid}.partial"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "images.npy").write_bytes(b"half")
+    kept = [
+        f".out.{host}.{os.getppid()}.partial",
+        f".out.{other}.{ended.pid}.partial",
+        ".out.partial",
+        ".outer.1.partial",
+    ]
+    for name in (*kept, f".out.{other}.1.partial"):
+        (tmp_path / name).write_bytes(b"of somebody else")
+    os.utime(tmp_path / f".out.{other}.1.partial", (1, 1))
+    write_text(tmp_path / "out", "whole")
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([*kept, "out"])

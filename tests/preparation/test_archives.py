@@ -4,6 +4,7 @@ import errno
 import io
 import os
 import random
+import shutil
 import stat
 import tarfile
 import zipfile
@@ -100,7 +101,7 @@ def test_unpack_makes_the_folder(raw: Path, suffix: str, top: str, place: str) -
     assert tree(raw / MARKET) == CONTENTS
     assert sorted(done) == done and done[-1][0] <= done[-1][1] == archive.stat().st_size
     assert {path.name for path in raw.rglob("*")}.isdisjoint({"contents", "market (1)"})
-    assert not list(raw.rglob(".*"))  # what was temporary is gone
+    assert [path.name for path in raw.rglob(".*")] == [".Market-1501-v15.09.15.archive.json"]  # nothing temporary
     assert unpack_if_missing(raw, "market1501", [raw / MARKET]) is None  # it is there now
 
 
@@ -404,3 +405,19 @@ def test_unpack_leaves_nothing_when_interrupted(raw: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         unpack_if_missing(raw, "market1501", [raw / MARKET], progress=interrupt)
     assert list(raw.rglob("*")) == [archive]
+
+
+def test_unpack_notices_another_archive_under_the_same_name(raw: Path) -> None:
+    archive, folder = pack(raw / "birds.zip", CONTENTS), raw / "birds"
+    unpack_if_missing(raw, "folder", [folder])
+    os.utime(archive, (1, 1))
+    assert unpack_if_missing(raw, "folder", [folder]) is None  # the same one, with another time
+    pack(archive, {"new.jpg": b"new"})
+    with pytest.raises(
+        UserError, match=r"birds\.zip is another archive than the one that .*birds was unpacked from: rem"
+    ):
+        unpack_if_missing(raw, "folder", [folder])
+    shutil.rmtree(folder)  # as the line says
+    assert unpack_if_missing(raw, "folder", [folder]) == archive and tree(folder) == {"new.jpg": b"new"}
+    archive.unlink()
+    assert unpack_if_missing(raw, "folder", [folder]) is None

@@ -112,7 +112,8 @@ class Project:
             patch.setattr(sys, "argv", [stage, *arguments])
             patch.setenv("TORCHELASTIC_RUN_ID", "test")
             # Not for the process that runs the tests: it must not end with whatever started it.
-            patch.setattr("pipeline.training.distributed.joining.end_with_parent", lambda: None)
+            for module in ("stages", "pipeline.training.distributed.joining"):
+                patch.setattr(f"{module}.end_with_parent", lambda *_: None)
             for name, value in environment.items():
                 patch.setenv(name, value)
             yield getattr(importlib.import_module(f"stages.{stage}"), stage)

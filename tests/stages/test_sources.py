@@ -3,6 +3,10 @@
 import os
 import re
 import shutil
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,9 +16,28 @@ import pytest
 from PIL import Image
 
 from pipeline.common.files import read_json
+from tests.common.test_parent_process import gone
 from tests.params_file import change_params
-from tests.stages.conftest import SMALL, Project
+from tests.stages.conftest import ROOT, SMALL, Project
 from tests.team.conftest import Checkout, copy_of_the_project
+
+# Two processes that decode, and never end.
+SLOW = """
+import os, pathlib, time
+import pipeline.datasets.packing as packing
+
+def wait(path, **size):
+    pathlib.Path("working").mkdir(exist_ok=True)
+    pathlib.Path(f"working/{os.getpid()}").touch()
+    time.sleep(600)
+
+packing.read_image, packing.IMAGES_PER_WORKER, packing._CHUNK = wait, 20, 1
+os.cpu_count = lambda: 2
+if __name__ == "__main__":
+    import stages
+    from stages.prepare import prepare
+    stages.run(prepare)
+"""
 
 
 def draw(path: Path, shade: int) -> None:
@@ -125,3 +148,28 @@ def test_images_that_change_while_they_are_packed_stop_the_run(
     next((place / "bounding_box_train").iterdir()).unlink()
     assert "was changed while its images were being packed: start the run again" in project.refused("prepare")
     assert not (project.folder / "data/prepared").exists()
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_prepare_that_is_killed_leaves_no_process_and_nothing_that_stays(tmp_path: Path, number: int) -> None:
+    project = tmp_path / "project"
+    for image in range(40):
+        draw(project / f"data/raw/mine/{image}.png", image)
+    shutil.copy(ROOT / "params.yaml", project)
+    change_params(project / "params.yaml", {**SMALL, "dataset": "folder", "own.folder": "mine"})
+    slow = tmp_path / "code" / "slow.py"  # workers import it again, as __main__, and wait for ever
+    slow.parent.mkdir()
+    slow.write_text(SLOW, encoding="utf-8")
+    stage = subprocess.Popen(
+        [sys.executable, slow], cwd=project, env={**os.environ, "PYTHONPATH": str(ROOT)}, start_new_session=True
+    )
+    while len(list((project / "working").glob("*"))) < 2:
+        assert stage.poll() is None
+        time.sleep(0.05)
+    workers = [int(path.name) for path in (project / "working").iterdir()]
+    stage.send_signal(number)
+    stage.wait()
+    assert gone(workers)
+    assert [path.name for path in (project / "data").glob(".prepared*")]
+    done = Project(project).done("prepare")
+    assert "40 images" in done and not list((project / "data").glob(".*"))

@@ -16,6 +16,7 @@ from typing import TypeVar
 import numpy as np
 from PIL import Image
 
+from pipeline.common.parent_process import end_with_parent
 from pipeline.preparation.synthetic.camera import Camera, random_camera
 from pipeline.preparation.synthetic.identity import Identity, random_identity
 from pipeline.preparation.synthetic.picture import Style, draw_person
@@ -103,7 +104,9 @@ def _mapped(function: Callable[[list[Shot]], Result], shots: list[Shot], workers
         yield from map(function, parts)
         return
     # Not "fork": the caller may have threads (torch, faiss) whose locks a forked child would inherit held.
-    with ProcessPoolExecutor(min(workers, len(parts)), mp_context=get_context("spawn")) as pool:
+    with ProcessPoolExecutor(
+        min(workers, len(parts)), mp_context=get_context("spawn"), initializer=end_with_parent, initargs=(os.getpid(),)
+    ) as pool:
         yield from pool.map(function, parts)
 
 

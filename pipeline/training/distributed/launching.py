@@ -14,7 +14,6 @@ from pathlib import Path
 import torch
 
 from pipeline.common.errors import UserError
-from pipeline.common.parent_process import end_with_parent
 
 # Set in the processes that `launch` started.
 LISTENING = "REID_LAUNCHER_LISTENS"
@@ -43,8 +42,6 @@ def launch(module: str, *, processes: int) -> int:
     logging.disable(logging.CRITICAL)  # torchrun's own account of a failure is a page long
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, len(os.sched_getaffinity(0)) // processes)))
     os.environ[LISTENING] = "1"
-    if "DVC_ROOT" in os.environ:
-        end_with_parent()  # a killed `dvc repro` must not leave a training behind that nobody knows of
     with tempfile.TemporaryDirectory() as logs:  # torchrun's own would stay behind
         command = ["--standalone", f"--nproc-per-node={processes}", f"--log-dir={logs}", "-m", module]
         try:
