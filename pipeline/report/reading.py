@@ -1,6 +1,7 @@
 """From the files of the stages to the data of a report."""
 
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -35,7 +36,7 @@ def read_report(*, prepared: Path, pretrained: Path, model: Path, evaluation: Pa
     history = _read_table(reports / "training.csv")
     tables = {path.stem: _read_table(path) for path in sorted(evaluation.glob("*.csv"))}
     splits = summarise_splits(packed.catalogue)
-    images = {"catalogue": packed.catalogue, "images": packed.images}
+    images: dict[str, Any] = {"catalogue": packed.catalogue, "images": packed.images}
     queries = metrics.get("queries", {"all": 0, "valid": 0})
     return ReportData(
         title=run["name"],

@@ -1,59 +1,53 @@
-"""DVC's experiment queue, worked by processes that end with the command that started them.
+"""DVC's experiment queue by DVC's own commands, and the processes that work on it.
 
-`dvc queue start` leaves its workers behind as daemons. Here the same worker (`dvc exp queue-worker`) runs as a child,
-in a process group of its own: Ctrl-C reaches the command alone, which takes back what is still queued, and then lets
-the trainings that run write their checkpoints. All experiments are queued, with code and settings, before the first one
-starts, so the working copy may be edited meanwhile.
+`dvc queue start` detaches its workers. They, and all that they start, inherit a variable of the environment, by which
+they are found again: a study ends when none is left. All experiments are queued, with code and settings, before the
+first one starts, so the working copy may be edited meanwhile.
 """
 
-import ctypes
 import os
 import re
-import signal
 import subprocess
 import sys
-from collections.abc import Iterable, Mapping
+import time
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
+
+import psutil
 
 from pipeline.common.errors import UserError
+from pipeline.common.files import write_text
 from pipeline.study.study_file import Value, yaml_value
 
-State = Literal["queued", "running", "failed", "done"]
+State = Literal["Queued", "Running", "Failed", "Success"]
 _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_/.\-]*")  # a word that needs no quotes after `-S key=`
 _KEYWORDS = ("true", "false", "null", "nan", "inf")
-_END_WITH_PARENT = 1  # PR_SET_PDEATHSIG
+
+
+@dataclass(frozen=True)
+class Task:
+    """One line of `dvc queue status`: the id of a task, the name of its experiment ("" for none) and its state."""
+
+    id: str
+    name: str
+    state: State
 
 
 class Queue:
     """The queue of a checkout."""
 
     def __init__(self, checkout: Path) -> None:
-        from dvc.exceptions import DvcException
-        from dvc.repo import Repo
-
-        try:
-            self._queue = Repo(str(checkout)).experiments.celery_queue
-        except DvcException as error:
-            raise UserError(f"{checkout}: {error}") from error
         self._checkout = checkout
-        self._last: dict[str, State] = {}
 
-    def states(self) -> dict[str, State]:
-        """Name -> state of every experiment that the queue knows; of several of one name, the newest."""
-        from dvc.exceptions import DvcException
+    def tasks(self) -> list[Task]:
+        """All tasks that the queue knows.
 
-        states: dict[str, State] = {}
-        names: dict[str, State] = {"Queued": "queued", "Running": "running", "Failed": "failed", "Success": "done"}
-        try:
-            listed = sorted(self._queue.status(), key=lambda each: each["timestamp"])
-        except (DvcException, OSError):  # an entry was moved while it was read: the next look finds it
-            return self._last
-        for each in listed:
-            if each["name"]:
-                states[each["name"]] = names[each["status"]]
-        self._last = states
-        return states
+        Raises:
+            UserError: DVC cannot tell.
+        """
+        return parse_status(self._dvc("queue", "status"))
 
     def add(self, name: str, changes: Mapping[str, Value], *, target: str) -> None:
         """Queues one experiment, up to the stage `target`.
@@ -64,33 +58,50 @@ class Queue:
         settings = [word for key, value in changes.items() for word in ("-S", f"{key}={_override(value)}")]
         self._dvc("exp", "run", "--queue", "--name", name, *settings, target)
 
-    def withdraw(self, names: Iterable[str]) -> None:
-        """Takes experiments out of the queue: those that wait, and the memory of those that failed."""
-        wanted = set(names)
-        known = [each["rev"] for each in self._queue.status() if each["name"] in wanted and each["status"] != "Running"]
-        if known:
-            self._queue.remove(known)
+    def remove(self, names: Collection[str]) -> None:
+        """Removes the tasks of these experiments, apart from those that run."""
+        tasks = [task.id for task in self.tasks() if task.name in names and task.state != "Running"]
+        if tasks:
+            self._dvc("queue", "remove", *tasks)
+
+    def interrupt(self, names: Collection[str]) -> None:
+        """Interrupts the experiments that run, as Ctrl-C would, and lets the workers end."""
+        running = [task.id for task in self.tasks() if task.name in names and task.state == "Running"]
+        if running:
+            self._dvc("queue", "kill", *running)
+        self._dvc("queue", "stop")
+
+    def kill(self) -> None:
+        """Ends the experiments that run, and the workers, at once."""
+        self._dvc("queue", "stop", "--kill")
 
     def rename(self, name: str, to: str) -> None:
         """Gives an experiment that exists another name."""
         self._dvc("exp", "rename", name, to)
 
-    def log(self, name: str) -> Path | None:
-        """What a running or ended experiment printed; None where it did not come to start."""
-        from itertools import chain
+    def save_log(self, name: str, file: Path) -> Path | None:
+        """Writes the output of a task into `file`; None if there is none, as of a task that never started."""
+        try:
+            write_text(file, self._dvc("queue", "logs", name))
+        except UserError:
+            return None
+        return file
 
-        entries = chain(self._queue.iter_active(), (done.entry for done in self._queue.iter_done()))
-        found = [entry.stash_rev for entry in entries if entry.name == name]
-        files = [Path(self._queue.pid_dir) / rev / f"{rev}.out" for rev in found]
-        there = sorted((file for file in files if file.is_file()), key=lambda file: file.stat().st_mtime)
-        return there[-1].relative_to(self._checkout) if there else None
+    def start(self, jobs: int, *, environment: Mapping[str, str]) -> None:
+        """Starts workers, which end when the queue is empty.
 
-    def _dvc(self, *words: str) -> None:
-        # In a session of its own: Ctrl-C must not break off what DVC does with the working copy in these seconds.
+        Args:
+            jobs: Number of workers.
+            environment: Variables for them and for all that they start, besides those of this process.
+        """
+        self._dvc("queue", "start", "--jobs", str(jobs), environment=environment)
+
+    def _dvc(self, *words: str, environment: Mapping[str, str] | None = None) -> str:
+        # In a session of its own: Ctrl-C must not interrupt DVC while it changes the working copy.
         done = subprocess.run(
             [sys.executable, "-m", "dvc", *words],
             cwd=self._checkout,
-            env=_environment({}),
+            env=_environment(environment or {}),
             capture_output=True,
             text=True,
             check=False,
@@ -99,77 +110,58 @@ class Queue:
         if done.returncode != 0:
             reason = [line for line in done.stderr.splitlines() if line.startswith("ERROR")] or done.stderr.splitlines()
             raise UserError(f"dvc {' '.join(words[:2])}: {(reason or ['no reason given'])[0].removeprefix('ERROR: ')}")
+        return done.stdout
 
 
-class Workers:
-    """Processes that take one experiment after the other from the queue, until they are stopped."""
+def parse_status(text: str) -> list[Task]:
+    """The tasks in what `dvc queue status` prints, a table whose columns are as wide as their widest cell."""
+    lines = text.splitlines()
+    header = next((number for number, line in enumerate(lines) if line.split()[:2] == ["Task", "Name"]), None)
+    if header is None:
+        return []
+    name, created = lines[header].index("Name"), lines[header].index("Created")
+    tasks = []
+    for line in lines[header + 1 :]:
+        words = line.split()
+        if not words:
+            break
+        if words[-1] in get_args(State):
+            tasks.append(Task(words[0], line[name:created].strip(), words[-1]))  # type: ignore[arg-type]
+    return tasks
 
-    def __init__(self, checkout: Path, *, jobs: int, environment: Mapping[str, str], log: Path) -> None:
-        log.parent.mkdir(parents=True, exist_ok=True)
-        self.log = log
-        self._processes: list[subprocess.Popen[bytes]] = []
-        libc = ctypes.CDLL(None)  # before the fork
-        with log.open("wb") as output:
-            for number in range(1, jobs + 1):
-                clean = ["--clean"] if number == 1 else []  # of messages between the workers, at its end
-                self._processes.append(
-                    subprocess.Popen(
-                        [
-                            sys.executable,
-                            "-m",
-                            "dvc",
-                            "exp",
-                            "queue-worker",
-                            "-q",
-                            *clean,
-                            f"reid-study-{os.getpid()}-{number}@localhost",
-                        ],
-                        cwd=checkout,
-                        env=_environment(environment),
-                        stdin=subprocess.DEVNULL,
-                        stdout=output,
-                        stderr=subprocess.STDOUT,
-                        start_new_session=True,
-                        # Should this command be killed, the worker ends with what it is running.
-                        preexec_fn=lambda: libc.prctl(_END_WITH_PARENT, signal.SIGTERM, 0, 0, 0),
-                    )
-                )
 
-    def alive(self) -> bool:
-        """Whether any is left."""
-        return any(process.poll() is None for process in self._processes)
+def marked_processes(variable: str, value: str) -> list[psutil.Process]:
+    """The processes that have this value of a variable in their environment."""
+    return [
+        process
+        for process in psutil.process_iter(["environ"])
+        if (process.info["environ"] or {}).get(variable) == value and process.pid != os.getpid()
+    ]
 
-    def end(self) -> None:
-        """Lets them end when they have nothing to do."""
-        for process in self._processes:
-            if process.poll() is None:
-                process.terminate()
 
-    def interrupt(self) -> None:
-        """Ctrl-C for them and for the experiments that they run."""
-        self._signal(signal.SIGINT)
-
-    def kill(self) -> None:
-        """Ends them, and all that they run, at once."""
-        self._signal(signal.SIGKILL)
-
-    def wait(self, seconds: float) -> bool:
-        """Waits until all have ended; False if that takes longer."""
-        try:
-            for process in self._processes:
-                process.wait(seconds)
-        except subprocess.TimeoutExpired:
+def wait_for_end(variable: str, value: str, *, seconds: float) -> bool:
+    """Waits until no marked process is left; False if that takes longer."""
+    end = time.monotonic() + seconds
+    while marked_processes(variable, value):
+        if time.monotonic() > end:
             return False
-        return True
+        time.sleep(0.5)
+    return True
 
-    def _signal(self, number: signal.Signals) -> None:
-        for process in self._processes:
-            if process.poll() is None:
-                os.killpg(process.pid, number)
+
+def kill_marked(variable: str, value: str) -> None:
+    """Kills the marked processes, and those that they start meanwhile."""
+    while processes := marked_processes(variable, value):
+        for process in processes:
+            try:
+                process.kill()
+            except psutil.NoSuchProcess:
+                continue
+        psutil.wait_procs(processes, timeout=5)
 
 
 def _environment(more: Mapping[str, str]) -> dict[str, str]:
-    """Of this process, with the commands of this environment: a worker starts `dvc`, a stage `python`."""
+    """That of this process, with the commands of its installation: a worker starts `dvc`, a stage `python`."""
     binaries = str(Path(sys.executable).parent)
     return {**os.environ, "PATH": f"{binaries}{os.pathsep}{os.environ.get('PATH', os.defpath)}", **more}
 

@@ -1,20 +1,21 @@
-"""Works off the experiments of a study, tells how far it is, and stops when it is told to."""
+"""Runs the experiments of a study, reports progress, and stops when it is asked to."""
 
 import signal
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
 from pipeline.common.errors import UserError
-from pipeline.common.locks import locked
-from pipeline.study.experiments import Experiment
-from pipeline.study.queue import Queue, Workers
+from pipeline.study.experiments import Experiment, existing, head
+from pipeline.study.guard import guarded
+from pipeline.study.queue import Queue, kill_marked, marked_processes, wait_for_end
 
-_LOOK = 1.0  # seconds between two looks at the queue
-_LOST = 5  # looks without a trace of an experiment, after which it counts as failed
-_PATIENCE = 20.0  # seconds for workers that have nothing to do
+_LOOK = 1.0  # seconds between two looks at git, which has the experiments that ended well
+# Seconds between two looks at the queue, which has those that failed; each is a process of some seconds.
+_SHORTEST_LOOK, _LONGEST_LOOK = 5.0, 60.0
+_IDLE = 60.0  # seconds for workers that have nothing to do
 
 
 class Stop:
@@ -25,7 +26,7 @@ class Stop:
 
     @contextmanager
     def watched(self) -> Iterator[None]:
-        """Takes the signals for as long as the block lasts; only the main thread of a process can."""
+        """Handles the signals for as long as the block lasts; only the main thread of a process can."""
 
         def take(number: int, frame: FrameType | None) -> None:
             self.asked += 1
@@ -45,104 +46,120 @@ def run_all(
     checkout: Path,
     jobs: int,
     target: str,
+    marker: tuple[str, str],
     environment: Mapping[str, str],
-    log: Path,
     stop: Stop,
-    ended: Callable[[Experiment, bool], None],
+    ended: Callable[[Experiment, str | None], None],
     tell: Callable[[str], None],
 ) -> bool:
     """Queues experiments and runs them, `jobs` at a time.
 
     Args:
-        queue: of the checkout; it must hold no experiments but these.
-        target: stage to run them up to.
-        environment: variables of the workers, beside those of this process.
-        log: of the workers themselves.
-        stop: asked once, what runs may write its checkpoint; asked again, all ends at once.
-        ended: called with each experiment that has ended, and whether it ended well.
-        tell: called with a line for a person.
+        queue: Of the checkout; it must hold no experiments but these.
+        experiments: None of their names may exist on the current revision.
+        checkout: The top folder of the project.
+        jobs: Number of experiments at a time.
+        target: Stage to run them up to.
+        marker: Name and value of a variable by which the workers, and all that they start, are found.
+        environment: Further variables of the workers, besides those of this process.
+        stop: Asked once, running experiments may write their checkpoint; asked again, all ends at once.
+        ended: Called with each experiment that has ended, and its commit, or None if it failed.
+        tell: Called with a line for the user.
 
     Returns:
         False if it was stopped before the end.
     """
     waiting = {each.name: each for each in experiments}
-    queue.withdraw(waiting)  # what is left of an earlier start: it may have had other settings
+    revision = head()
+    queue.remove(waiting)  # what an earlier start left: it may have had other settings
     for each in experiments:
         if stop.asked:
-            queue.withdraw(waiting)
+            queue.remove(waiting)
             return False
         queue.add(each.name, each.changes, target=target)
-    workers = Workers(checkout, jobs=jobs, environment=environment, log=log)
-    missing = dict.fromkeys(waiting, 0)
-    try:
-        while waiting and not stop.asked:
-            time.sleep(_LOOK)
-            states = queue.states()
-            for name in list(waiting):
-                missing[name] = 0 if name in states else missing[name] + 1
-                if states.get(name) in ("done", "failed") or missing[name] >= _LOST:
-                    ended(waiting.pop(name), states.get(name) == "done")
-            if waiting and not workers.alive():
-                raise UserError(f"the workers of DVC's queue ended before their work did: {log}")
-        if waiting:
-            _stop(queue, workers, waiting, stop=stop, tell=tell)
-        return not waiting
-    finally:
-        queue.withdraw([name for name, state in queue.states().items() if name in waiting and state == "queued"])
-        workers.end()
-        if not workers.wait(_PATIENCE):
-            workers.kill()
+    with guarded(checkout, *marker):
+        queue.start(jobs, environment={**environment, marker[0]: marker[1]})
+        try:
+            _wait(queue, waiting, revision=revision, marker=marker, stop=stop, ended=ended)
+            if waiting:
+                tell("stopping: the trainings that run write a checkpoint (once more: at once)")
+                _interrupt(queue, set(waiting), marker=marker, stop=stop)
+            elif not wait_for_end(*marker, seconds=_IDLE):
+                queue.kill()
+        finally:
+            if waiting:
+                queue.remove(waiting)
+            kill_marked(*marker)
+    return not waiting
 
 
-def _stop(
-    queue: Queue, workers: Workers, waiting: Mapping[str, Experiment], *, stop: Stop, tell: Callable[[str], None]
+def _wait(
+    queue: Queue,
+    waiting: dict[str, Experiment],
+    *,
+    revision: str,
+    marker: tuple[str, str],
+    stop: Stop,
+    ended: Callable[[Experiment, str | None], None],
 ) -> None:
-    tell("stopping: the trainings that run write a checkpoint (once more: at once)")
-    queue.withdraw([name for name, state in queue.states().items() if name in waiting and state == "queued"])
-    workers.interrupt()
-    while not workers.wait(0.5):
+    """Takes out of `waiting` what has ended, until nothing is left or the user wants to stop."""
+    last_event = last_look = time.monotonic()
+    while waiting and not stop.asked:
+        time.sleep(_LOOK)
+        done: dict[str, str | None] = {name: commit for name, commit in existing(revision).items() if name in waiting}
+        now, workers = time.monotonic(), bool(marked_processes(*marker))
+        pause = min(max((now - last_event) / 5, _SHORTEST_LOOK), _LONGEST_LOOK)
+        if not workers or now - last_look >= pause:
+            states = {task.name: task.state for task in queue.tasks()}
+            found = existing(revision)  # after the states: what is not running any more has left its experiment
+            done |= {name: found.get(name) for name in waiting if states.get(name) not in ("Queued", "Running")}
+            last_look = time.monotonic()
+            if not workers and not done:
+                raise UserError("the workers of DVC's queue ended before their work: see `dvc queue status`")
+        for name, commit in done.items():
+            ended(waiting.pop(name), commit)
+            last_event = time.monotonic()
+
+
+def _interrupt(queue: Queue, names: Collection[str], *, marker: tuple[str, str], stop: Stop) -> None:
+    """Takes back what is queued and interrupts what runs; when asked to stop once more, kills it."""
+    queue.remove(names)
+    queue.interrupt(names)
+    while not wait_for_end(*marker, seconds=0.5):
         if stop.asked > 1:
-            workers.kill()
+            queue.kill()
+            kill_marked(*marker)
 
 
 class Tally:
-    """Counts what has ended, and guesses how long the rest takes."""
+    """Counts the experiments that have ended, and estimates how long the rest takes."""
 
     def __init__(self, *, total: int, missing: int) -> None:
         self._total, self._missing, self._done = total, missing, 0
         self._started = time.monotonic()
 
-    def line(self, told: str) -> str:
+    def line(self, text: str) -> str:
         """The line for one more that has ended: `[3/15] ... (9 min, about 36 min left)`."""
         self._done += 1
         passed, left = time.monotonic() - self._started, self._missing - self._done
         rest = f", about {duration(passed / self._done * left)} left" if left else ""
-        return f"[{self._total - left}/{self._total}] {told} ({duration(passed)}{rest})"
+        return f"[{self._total - left}/{self._total}] {text} ({duration(passed)}{rest})"
 
 
 def require_free(queue: Queue, names: Collection[str]) -> None:
     """Makes sure that the queue runs nothing, and holds nothing but `names`, since workers take whatever is there.
 
     Raises:
-        UserError: see above.
+        UserError: See above.
     """
-    states = queue.states()
-    if busy := [name for name, state in states.items() if state == "running"]:
+    tasks = queue.tasks()
+    if busy := [task.name or task.id for task in tasks if task.state == "Running"]:
         raise UserError(f"DVC is still running {', '.join(busy)}: wait for it, or `dvc queue kill {busy[0]}`")
-    if others := [name for name, state in states.items() if state == "queued" and name not in names]:
+    if others := [task.name or task.id for task in tasks if task.state == "Queued" and task.name not in names]:
         raise UserError(
-            f"DVC's queue holds what is not of this study ({', '.join(others)}):"
-            " run it (`dvc queue start`), or take it out (`dvc queue remove --queued`)"
+            f"DVC's queue holds experiments of others ({', '.join(others)}):"
+            " run them (`dvc queue start`) or remove them (`dvc queue remove --queued`)"
         )
-
-
-def alone(path: Path) -> AbstractContextManager[None]:
-    """Keeps other studies of the checkout out for as long as the block lasts.
-
-    Raises:
-        UserError: there is one.
-    """
-    return locked(path, taken="another study is running in this checkout: wait for it")
 
 
 def duration(seconds: float) -> str:
