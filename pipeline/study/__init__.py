@@ -1,44 +1,29 @@
-"""Studies: variants of one experiment over several seeds, as DVC experiments. The only import of dvc."""
+"""Studies: variants of one experiment over several seeds, as DVC experiments."""
 
-from pipeline.study.experiments import (
-    Experiment,
-    Planned,
-    current,
-    existing,
-    fresh_names,
-    head,
-    plan,
-    seeds_of,
-    settings_table,
-    uncommitted,
-)
-from pipeline.study.outcomes import Result, histories, read_result, runs_table, summarise
-from pipeline.study.queue import Queue
-from pipeline.study.running import Stop, Tally, alone, require_free, run_all
+from pipeline.study.experiments import Experiment, Planned, current, head, plan, plan_file, seeds_of, settings_table
+from pipeline.study.missing import Outcome, Surroundings, read_results, train_missing
+from pipeline.study.outcomes import Result, compare, histories, read_result, runs_table, summarise
 from pipeline.study.study_file import Study, read_study
 
 __all__ = [
     "Experiment",
+    "Outcome",
     "Planned",
-    "Queue",
     "Result",
-    "Stop",
     "Study",
-    "Tally",
-    "alone",
+    "Surroundings",
+    "compare",
     "current",
-    "existing",
-    "fresh_names",
     "head",
     "histories",
     "plan",
+    "plan_file",
     "read_result",
+    "read_results",
     "read_study",
-    "require_free",
-    "run_all",
     "runs_table",
     "seeds_of",
     "settings_table",
     "summarise",
-    "uncommitted",
+    "train_missing",
 ]

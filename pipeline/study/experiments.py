@@ -16,7 +16,7 @@ from ruamel.yaml import YAML
 
 from pipeline.common.errors import UserError
 from pipeline.study.resolved import Resolved, differing, resolve
-from pipeline.study.study_file import Study, Value, Variant
+from pipeline.study.study_file import Study, Value, Variant, read_study
 
 PARAMS = Path("params.yaml")
 
@@ -44,6 +44,7 @@ class Planned:
     """What a study comes to on top of one params.yaml.
 
     Attributes:
+        study: What it was made of.
         variants: without those that come to the settings of an earlier one.
         settings: of each of them, by name, with the first seed.
         key: stands for the settings of the whole study, whatever was chosen of it, and whatever the seeds.
@@ -52,6 +53,7 @@ class Planned:
         same: name of a variant that was left out -> the earlier one it equals.
     """
 
+    study: Study
     variants: tuple[Variant, ...]
     settings: Mapping[str, Resolved]
     key: str
@@ -61,6 +63,21 @@ class Planned:
     def shared(self, setting: str) -> str:
         """The value of a setting in the variants; with commas, where they have several."""
         return ", ".join(dict.fromkeys(str(values[setting]) for values in self.settings.values()))
+
+
+def plan_file(file: Path, *, seeds: str | None = None, only: Collection[str] | None = None) -> Planned:
+    """As `plan`, for a study file.
+
+    Args:
+        file: What to train.
+        seeds: Instead of the file's, as the user gives them: `1,2,3`.
+        only: See `plan`.
+
+    Raises:
+        UserError: The file or one of these is not valid.
+    """
+    study = read_study(file)
+    return plan(study, seeds=seeds_of(seeds) if seeds else study.seeds, source=str(file), only=only)
 
 
 def plan(study: Study, *, seeds: Sequence[int], source: str, only: Collection[str] | None = None) -> Planned:
@@ -106,7 +123,7 @@ def plan(study: Study, *, seeds: Sequence[int], source: str, only: Collection[st
         for variant in kept
     )
     chosen_settings = {variant.name: settings[variant.name] for variant in kept}
-    return Planned(tuple(kept), chosen_settings, _key(settings), experiments, same)
+    return Planned(study, tuple(kept), chosen_settings, _key(settings), experiments, same)
 
 
 def settings_table(planned: Planned) -> pd.DataFrame:
@@ -174,7 +191,7 @@ def fresh_names(missing: Iterable[Experiment], there: Mapping[str, str]) -> dict
 
 
 def seeds_of(text: str) -> tuple[int, ...]:
-    """`1,2,3` as a person gives it.
+    """`1,2,3` as a user gives it.
 
     Raises:
         UserError: it is no such list.

@@ -3,7 +3,7 @@
 import io
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +12,8 @@ import pandas as pd
 from pipeline.common.errors import UserError
 from pipeline.evaluation.metrics import MAIN
 from pipeline.report.study_columns import CLUSTERS, MEASURED, SCORES
-from pipeline.study.experiments import Experiment
+from pipeline.report.study_page import ComparisonData
+from pipeline.study.experiments import Experiment, Planned, settings_table
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,6 +61,24 @@ def read_result(experiment: Experiment, commit: str) -> Result:
     except ValueError as error:
         raise UserError(f"experiment {experiment.name}: its results are damaged ({error})") from error
     return Result(experiment, commit, run, measured(metrics, history), history)
+
+
+def compare(planned: Planned, results: Mapping[str, Result], *, provenance: Mapping[str, str]) -> ComparisonData:
+    """The comparison of the variants by those of their experiments that have a result (name -> result)."""
+    settings = settings_table(planned)
+    available = [results[each.name] for each in planned.experiments if each.name in results]
+    runs = runs_table(available, list(settings.columns))
+    return ComparisonData(
+        title=planned.study.title,
+        description=planned.study.description,
+        dataset=planned.shared("dataset"),
+        backbone=planned.shared("backbone"),
+        settings=tuple(settings.columns),
+        summary=summarise(runs, settings, wanted=len({each.seed for each in planned.experiments})),
+        runs=runs,
+        history=histories(available),
+        provenance=provenance,
+    )
 
 
 def measured(metrics: dict[str, Any], history: pd.DataFrame) -> dict[str, float]:

@@ -58,15 +58,16 @@ class Queue:
         settings = [word for key, value in changes.items() for word in ("-S", f"{key}={_override(value)}")]
         self._dvc("exp", "run", "--queue", "--name", name, *settings, target)
 
-    def remove(self, names: Collection[str]) -> None:
-        """Removes the tasks of these experiments, apart from those that run."""
-        tasks = [task.id for task in self.tasks() if task.name in names and task.state != "Running"]
+    def remove(self, tasks: Collection[Task]) -> None:
+        """Removes tasks that do not run."""
         if tasks:
-            self._dvc("queue", "remove", *tasks)
+            self._dvc("queue", "remove", *(task.id for task in tasks))
 
     def interrupt(self, names: Collection[str]) -> None:
-        """Interrupts the experiments that run, as Ctrl-C would, and lets the workers end."""
-        running = [task.id for task in self.tasks() if task.name in names and task.state == "Running"]
+        """Removes what is queued of these experiments, interrupts what runs as Ctrl-C would, and lets the workers end."""
+        tasks = [task for task in self.tasks() if task.name in names]
+        self.remove([task for task in tasks if task.state == "Queued"])
+        running = [task.id for task in tasks if task.state == "Running"]
         if running:
             self._dvc("queue", "kill", *running)
         self._dvc("queue", "stop")

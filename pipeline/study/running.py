@@ -10,7 +10,7 @@ from types import FrameType
 from pipeline.common.errors import UserError
 from pipeline.study.experiments import Experiment, existing, head
 from pipeline.study.guard import guarded
-from pipeline.study.queue import Queue, kill_marked, marked_processes, wait_for_end
+from pipeline.study.queue import Queue, Task, kill_marked, marked_processes, wait_for_end
 
 _LOOK = 1.0  # seconds between two looks at git, which has the experiments that ended well
 # Seconds between two looks at the queue, which has those that failed; each is a process of some seconds.
@@ -71,10 +71,9 @@ def run_all(
     """
     waiting = {each.name: each for each in experiments}
     revision = head()
-    queue.remove(waiting)  # what an earlier start left: it may have had other settings
     for each in experiments:
         if stop.asked:
-            queue.remove(waiting)
+            queue.interrupt(waiting)
             return False
         queue.add(each.name, each.changes, target=target)
     with guarded(checkout, *marker):
@@ -86,9 +85,10 @@ def run_all(
                 _interrupt(queue, set(waiting), marker=marker, stop=stop)
             elif not wait_for_end(*marker, seconds=_IDLE):
                 queue.kill()
+        except BaseException:
+            queue.interrupt(waiting)
+            raise
         finally:
-            if waiting:
-                queue.remove(waiting)
             kill_marked(*marker)
     return not waiting
 
@@ -104,6 +104,7 @@ def _wait(
 ) -> None:
     """Takes out of `waiting` what has ended, until nothing is left or the user wants to stop."""
     last_event = last_look = time.monotonic()
+    lost: set[str] = set()
     while waiting and not stop.asked:
         time.sleep(_LOOK)
         done: dict[str, str | None] = {name: commit for name, commit in existing(revision).items() if name in waiting}
@@ -112,9 +113,12 @@ def _wait(
         if not workers or now - last_look >= pause:
             states = {task.name: task.state for task in queue.tasks()}
             found = existing(revision)  # after the states: what is not running any more has left its experiment
-            done |= {name: found.get(name) for name in waiting if states.get(name) not in ("Queued", "Running")}
+            absent = {name for name in waiting if name not in states}  # for a moment, between queued and running
+            ended_now = {name for name in waiting if states.get(name) in ("Failed", "Success")} | (absent & lost)
+            done |= {name: found.get(name) for name in ended_now}
+            lost = absent
             last_look = time.monotonic()
-            if not workers and not done:
+            if not workers and not done and not lost:
                 raise UserError("the workers of DVC's queue ended before their work: see `dvc queue status`")
         for name, commit in done.items():
             ended(waiting.pop(name), commit)
@@ -123,7 +127,6 @@ def _wait(
 
 def _interrupt(queue: Queue, names: Collection[str], *, marker: tuple[str, str], stop: Stop) -> None:
     """Takes back what is queued and interrupts what runs; when asked to stop once more, kills it."""
-    queue.remove(names)
     queue.interrupt(names)
     while not wait_for_end(*marker, seconds=0.5):
         if stop.asked > 1:
@@ -146,8 +149,11 @@ class Tally:
         return f"[{self._total - left}/{self._total}] {text} ({duration(passed)}{rest})"
 
 
-def require_free(queue: Queue, names: Collection[str]) -> None:
+def require_free(queue: Queue, names: Collection[str]) -> list[Task]:
     """Makes sure that the queue runs nothing, and holds nothing but `names`, since workers take whatever is there.
+
+    Returns:
+        The tasks of these names, which an earlier start left.
 
     Raises:
         UserError: See above.
@@ -160,6 +166,7 @@ def require_free(queue: Queue, names: Collection[str]) -> None:
             f"DVC's queue holds experiments of others ({', '.join(others)}):"
             " run them (`dvc queue start`) or remove them (`dvc queue remove --queued`)"
         )
+    return [task for task in tasks if task.name in names]
 
 
 def duration(seconds: float) -> str:

@@ -92,7 +92,7 @@ class Project:
 
     def study(self, *words: str, code: int = 0, **more: str) -> str:
         process = self.start(*words, **more)
-        out, err = process.communicate(timeout=300)
+        out, err = process.communicate(timeout=900)
         assert process.returncode == code, out + err
         assert "Traceback" not in err, err
         return out + err
@@ -156,7 +156,7 @@ def project(tmp_path_factory: pytest.TempPathFactory, mlflow_database: Path) -> 
 def test_study_trains_compares_and_tells_what_failed(project: Project) -> None:
     before = (project.folder / "params.yaml").read_bytes()
     told = project.study("toy.yaml", "--seeds", "1", code=1, TOY_MLFLOW="1")
-    assert "A toy: 2 experiments, 0 of them are there" in told
+    assert "A toy: 2 experiments, 0 of them exist already" in told
     assert "[1/2] baseline, seed 1: student mAP 10.0% (" in told
     log = project.folder / told.split("[2/2] + mean, seed 1: FAILED, see ")[1].split(" (")[0]
     assert "the loss is not finite" in log.read_text()
@@ -185,7 +185,7 @@ def test_study_trains_compares_and_tells_what_failed(project: Project) -> None:
 def test_study_started_again_does_what_is_missing_two_at_a_time(project: Project) -> None:
     (project.folder / "mended").touch()
     told = project.study("toy.yaml", "--jobs", "2", "--output", "reports/other")
-    assert "A toy: 4 experiments, 1 of them are there" in told
+    assert "A toy: 4 experiments, 1 of them exist already" in told
     assert "[4/4]" in told and "MLflow does not know the run of toy-mean-1" in told
     assert project.trained() == ["toy-baseline-2", "toy-mean-1", "toy-mean-2"]
     table = pd.read_csv(project.folder / "reports/other.csv").set_index("variant")
@@ -205,12 +205,12 @@ def test_study_started_again_does_what_is_missing_two_at_a_time(project: Project
 def test_study_interrupted_leaves_nothing_behind_and_keeps_older_experiments(project: Project) -> None:
     params = project.folder / "params.yaml"
     params.write_text(params.read_text().replace("k2: 6 ", "k2: 5 "))
-    process = project.start("toy.yaml", "--only", "baseline", TOY_SECONDS="60")
-    end = time.monotonic() + 60
+    process = project.start("toy.yaml", "--only", "baseline", TOY_SECONDS="600")
+    end = time.monotonic() + 300
     while not (project.folder / "trained.txt").exists() and time.monotonic() < end:
         time.sleep(0.1)
     process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=300)
     assert process.returncode == 1, out + err
     assert "used as in the working copy, not as committed: params.yaml" in out
     assert "stopping: the trainings that run write a checkpoint" in out

@@ -1,14 +1,19 @@
 """What a study comes to on top of params.yaml: settings, names of experiments, mistakes."""
 
+import os
 import shutil
+import subprocess
+import sys
+import time
+import uuid
 from pathlib import Path
 
 import pytest
 
 from pipeline.common.errors import UserError
-from pipeline.study import alone, plan, read_study, require_free, seeds_of, settings_table
-from pipeline.study.queue import _override
-from pipeline.study.running import duration
+from pipeline.study import plan, read_study, seeds_of, settings_table
+from pipeline.study.queue import Task, _override, kill_marked, marked_processes, parse_status, wait_for_end
+from pipeline.study.running import duration, require_free
 from tests.params_file import change_params
 
 ROOT = Path(__file__).parents[2]
@@ -116,30 +121,56 @@ def test_override_quotes_what_would_be_taken_for_something_else(value: object, t
     assert _override(value) == text
 
 
-class Held:
-    """A queue that holds what it is told."""
+class StandIn:
+    """A queue that holds what it is given: name -> state."""
 
     def __init__(self, **states: str) -> None:
-        self.states = lambda: states
+        self._states = states
+
+    def tasks(self) -> list[Task]:
+        return [Task(f"id{number}", name, state) for number, (name, state) in enumerate(self._states.items())]
 
 
 def test_require_free_refuses_what_runs_and_what_is_not_of_the_study() -> None:
-    require_free(Held(a="queued", b="failed", c="done"), {"a"})
+    assert [task.name for task in require_free(StandIn(a="Queued", b="Failed", c="Success"), {"a"})] == ["a"]
     with pytest.raises(UserError, match="DVC is still running a: wait for it, or `dvc queue kill a`"):
-        require_free(Held(a="running"), {"a"})
-    with pytest.raises(UserError, match=r"DVC's queue holds what is not of this study \(mine\): run it"):
-        require_free(Held(mine="queued", a="queued"), {"a"})
+        require_free(StandIn(a="Running"), {"a"})
+    with pytest.raises(UserError, match=r"DVC's queue holds experiments of others \(mine\): run them"):
+        require_free(StandIn(mine="Queued", a="Queued"), {"a"})
 
 
-def test_alone_refuses_a_second_study(tmp_path: Path) -> None:
-    with (
-        alone(tmp_path / "deep/lock"),
-        pytest.raises(UserError, match="another study is running in this checkout"),
-        alone(tmp_path / "deep/lock"),
-    ):
-        pass
-    with alone(tmp_path / "deep/lock"):
-        pass
+STATUS = """\
+Task     Name                 Created    Status
+dff6d9e  toy-mean-1           03:28 PM   Running
+4f886e4  toy-a.long-name-22   Nov 25, 2026  Queued
+daa6a16                       03:28 PM   Failed
+c0ffee1  toy-b-1              Nov 2, 2026  Success
+
+Worker status: 1 active, 0 idle
+"""
+
+
+def test_parse_status_reads_the_table_of_dvc() -> None:
+    assert parse_status(STATUS) == [
+        Task("dff6d9e", "toy-mean-1", "Running"),
+        Task("4f886e4", "toy-a.long-name-22", "Queued"),
+        Task("daa6a16", "", "Failed"),
+        Task("c0ffee1", "toy-b-1", "Success"),
+    ]
+    assert parse_status("No experiment tasks in the queue.\n\nWorker status: 0 active, 0 idle\n") == []
+
+
+def test_marked_processes_are_found_and_ended() -> None:
+    marker = ("REID_TEST_MARKER", uuid.uuid4().hex)
+    assert wait_for_end(*marker, seconds=0)
+    command = "import subprocess, sys; subprocess.run([sys.executable, '-c', 'import time; time.sleep(60)'])"
+    process = subprocess.Popen([sys.executable, "-c", command], env={**os.environ, marker[0]: marker[1]})
+    while len(marked_processes(*marker)) < 2:
+        time.sleep(0.05)
+    assert not wait_for_end(*marker, seconds=0)
+    kill_marked(*marker)
+    process.wait()
+    assert marked_processes(*marker) == []
 
 
 @pytest.mark.parametrize(("seconds", "text"), [(42, "42 s"), (200, "3 min"), (7500, "2 h 05 min")])
