@@ -1,5 +1,5 @@
 # Sets everything up, then runs: `make repro` the experiment, `make test` the tests (`make test-fast` most of them, in
-# minutes), `make check` what CI checks besides.
+# minutes), `make check` what CI checks besides, `make table` all experiments.
 # uv does the work. Where it is missing, it is put into .tools/ with its cache; nothing outside this folder is touched.
 UV_VERSION := 0.13.9
 ifeq ($(shell command -v uv),)
@@ -12,7 +12,7 @@ export UV_PYTHON_DOWNLOADS ?= never
 # Every stage is a process with seconds of imports, and three times as many where Python may not keep its byte code.
 export UV_COMPILE_BYTECODE ?= 1
 
-.PHONY: repro test test-fast check ui pins
+.PHONY: repro test test-fast check ui table pins
 repro: $(SETUP)
 	$(UV) run dvc repro
 test: $(SETUP)
@@ -23,6 +23,8 @@ check: $(SETUP)
 	$(UV) run ruff check . && $(UV) run ruff format --check . && $(UV) run mypy
 ui: $(SETUP)
 	MLFLOW_DISABLE_TELEMETRY=true DO_NOT_TRACK=true $(UV) run mlflow ui --workers 1
+table: $(SETUP)
+	@$(UV) run --quiet python -m stages.table
 pins: $(SETUP)
 	$(UV) run --no-project python .ci/pins.py
 

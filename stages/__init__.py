@@ -2,6 +2,7 @@
 
 import errno
 import os
+import shutil
 import sys
 from collections.abc import Callable, Sequence
 from functools import wraps
@@ -10,6 +11,7 @@ from typing import Any
 
 import typer
 
+from pipeline.common import paths
 from pipeline.common.errors import UserError
 from pipeline.common.files import DISK_FULL
 from pipeline.common.parent_process import end_with_parent, is_orphan_of_dvc
@@ -30,11 +32,24 @@ _ENVIRONMENT = {
 }
 
 
+_SHOWN_IN_REPORT = ("prepare", "pretrained", "train", "evaluate")
+
+
 def settings() -> Settings:
     """The settings of params.yaml, checked as a whole: no stage works for long where a later one refuses a setting."""
     from pipeline.methods import METHODS  # here: it takes seconds, and `sources` runs every time
 
     return read_settings(methods=METHODS)
+
+
+def remove_old_report() -> None:
+    """Removes the page of an earlier run before DVC runs a stage whose results it shows, lest it look like this run's.
+
+    Should the stages come to the same results, DVC restores the page.
+    """
+    if os.environ.get("DVC_STAGE") in _SHOWN_IN_REPORT:
+        (paths.REPORTS / "report.html").unlink(missing_ok=True)
+        shutil.rmtree(paths.REPORTS / "figures", ignore_errors=True)
 
 
 def run(command: Callable[..., None], *, watched: Sequence[str] | None = None) -> None:
@@ -52,6 +67,7 @@ def run(command: Callable[..., None], *, watched: Sequence[str] | None = None) -
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
     app.command()(command if watched is None else _guarded(command, watched))
     try:
+        remove_old_report()
         app()
     except UserError as error:
         _stop(str(error))

@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Mapping
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,9 @@ from pipeline.common.files import write_text
 
 # A few lines of aliases to aliases stand for more values than there is memory.
 MOST_ALIASES = 20
+_BRACKETS = {"[": 1, "{": 1, "]": -1, "}": -1}
 MOST_BYTES = 1_000_000
+MOST_NESTED = 100  # brackets; the parser takes quadratic time for them
 
 
 def read_mapping(path: Path, *, if_missing: str) -> dict[str, Any]:
@@ -32,6 +35,8 @@ def read_mapping(path: Path, *, if_missing: str) -> dict[str, Any]:
         text = path.read_text(encoding="utf-8")
         if len(text) > MOST_BYTES:
             raise UserError(f"{path} has {len(text):,} characters: no settings are that long")
+        if max(accumulate(_BRACKETS.get(each, 0) for each in text), default=0) > MOST_NESTED:
+            raise UserError(f"{path} is not valid: it is nested too deeply")
         aliases = sum(isinstance(token, AliasToken) for token in yaml.scan(text))
         if aliases > MOST_ALIASES:
             raise UserError(f"{path} has {aliases} aliases (*name): write the values out, {MOST_ALIASES} are allowed")

@@ -76,6 +76,7 @@ def _environment() -> jinja2.Environment:
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        finalize=lambda value: wording.printable(value) if type(value) is str else value,
     )
     environment.globals["verdicts"] = wording.VERDICTS
     environment.filters |= {

@@ -11,6 +11,7 @@ from typing import Any
 import pandas as pd
 
 from pipeline.common.files import replacing, write_text
+from pipeline.common.text import csv_cell, one_line
 from pipeline.evaluation.metrics import MAIN
 from pipeline.report import wording
 from pipeline.report.figures.drawing import Picture
@@ -68,7 +69,7 @@ def write_comparison(data: ComparisonData, output: Path) -> list[Path]:
     }
     for path, table in tables.items():
         with replacing(path) as temporary:
-            table.to_csv(temporary, index=False, lineterminator="\n")
+            table.map(_cell).to_csv(temporary, index=False, lineterminator="\n")
     html = output.with_name(f"{output.name}.html")
     write_text(html, page)
     return [html, *tables, output]
@@ -98,10 +99,11 @@ def render(data: ComparisonData, pictures: list[Picture]) -> str:
 
 def printed(summary: pd.DataFrame) -> list[str]:
     """The comparison for a terminal: one line per variant."""
-    width = max((len(str(name)) for name in summary["variant"]), default=0)
+    names = [one_line(name) for name in summary["variant"]]
+    width = max(map(len, names), default=0)
     return [
-        f"{row['variant']!s:{width}}  {MAIN.heading} {_main_score(row)} ({_count(row)})"
-        for row in summary.to_dict("records")
+        f"{name:{width}}  {MAIN.heading} {_main_score(row)} ({_count(row)})"
+        for name, row in zip(names, summary.to_dict("records"), strict=True)
     ]
 
 
@@ -109,6 +111,11 @@ def named_numbers(summary: pd.DataFrame) -> dict[str, float]:
     """Every number of a comparison under one name: `DCCC (all)/student_mAP_mean`."""
     names = [name for name in summary.columns if name.endswith(("_mean", "_std"))]
     return {f"{row['variant']}/{name}": float(row[name]) for row in summary.to_dict("records") for name in names}
+
+
+def _cell(value: Any) -> Any:
+    """A value as a cell of a CSV file: no text becomes a formula in a spreadsheet."""
+    return csv_cell(value) if isinstance(value, str) else value
 
 
 def _count(row: Mapping[Any, Any]) -> str:

@@ -15,6 +15,7 @@ from pipeline.methods import METHODS
 from pipeline.report.contents import ClusterSample, ConfusedPair, RankedImage, RankedList, ReportData
 
 DASH = "–"
+_KEPT = "\n\t\N{ZERO WIDTH JOINER}\N{ZERO WIDTH NON-JOINER}"  # of what Python does not call printable
 KIND_TITLES = {
     "result": "Result: the last epoch of this run",
     "best-of-run": "Best evaluation of the run, chosen by its test mAP",
@@ -92,8 +93,14 @@ def lowered(name: str) -> str:
     return name if name[:2].isupper() else name[:1].lower() + name[1:]
 
 
+def printable(text: str) -> str:
+    """`text` with a replacement character for each that controls a terminal or the direction of writing."""
+    return "".join(each if each.isprintable() or each in _KEPT else "\N{REPLACEMENT CHARACTER}" for each in text)
+
+
 def shortened(name: str, length: int = 34) -> str:
-    """`name`, cut in its middle where it is longer than `length`."""
+    """`name` as a figure shows it: printable, cut in its middle if it is longer than `length`."""
+    name = printable(" ".join(name.split()))
     if len(name) <= length:
         return name
     head = (length - 1) // 2

@@ -64,7 +64,7 @@ class Queue:
             self._dvc("queue", "remove", *(task.id for task in tasks))
 
     def interrupt(self, names: Collection[str]) -> None:
-        """Removes what is queued of these experiments, interrupts what runs as Ctrl-C would, and lets the workers end."""
+        """Removes what is queued of these experiments, interrupts what runs as by Ctrl-C, and lets the workers end."""
         tasks = [task for task in self.tasks() if task.name in names]
         self.remove([task for task in tasks if task.state == "Queued"])
         running = [task.id for task in tasks if task.state == "Running"]

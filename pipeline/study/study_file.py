@@ -6,6 +6,7 @@ A file holds `title`, `description`, `seeds`, and at least one of three ways to 
 """
 
 import itertools
+import math
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -21,6 +22,7 @@ from pipeline.common.yaml_file import read_mapping
 Value = bool | int | float | str
 Settings = dict[str, Value]
 DEFAULT = "default"
+MOST_RUNS = 1_000  # combinations of a grid
 
 
 @dataclass(frozen=True)
@@ -82,7 +84,10 @@ def read_study(path: Path) -> Study:
         raise UserError(f"{path}: " + "; ".join(dict.fromkeys(map(_explain, error.errors())))) from error
     if repeated := [str(seed) for seed, times in Counter(file.seeds).items() if times > 1]:
         raise UserError(f"{path}: seeds names {', '.join(repeated)} more than once")
-    named = list(_variants(file))
+    try:
+        named = list(_variants(file))
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from error
     if not named:
         raise UserError(f"{path}: there is no run: name some by runs, vary or grid")
     for each, changes in named:
@@ -114,6 +119,8 @@ def _variants(file: _File) -> Iterator[tuple[str, Settings]]:
         for value in values:
             yield written({key: value}), {key: value}
     if file.grid:
+        if (number := math.prod(map(len, file.grid.values()))) > MOST_RUNS:
+            raise UserError(f"grid has {number:,} combinations: at most {MOST_RUNS:,} can be compared")
         for combination in itertools.product(*file.grid.values()):
             changes = dict(zip(file.grid, combination, strict=True))
             yield written(changes), changes

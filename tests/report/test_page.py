@@ -337,3 +337,13 @@ def test_page_has_a_column_for_every_metric_that_a_row_has(tmp_path, monkeypatch
     monkeypatch.setitem(METRICS, "rank20", rank20)
     words = Page(written(tmp_path, results=(ResultRow("Student", "result", {"mAP": 0.5, "rank20": 0.9876}),))).words()
     assert "Network mAP Rank-20" in words and "Student 50.0 98.8" in words and "Rank-20 Share among 20." in words
+
+
+def test_page_replaces_what_controls_terminals_and_writing(tmp_path):
+    name = "a\x1b[31mb\x9bc\x7fd\u202ee"
+    text = written(tmp_path, title=name, results=(ResultRow(name, "result", scores(0.5)),), cmc={name: [0.1, 0.2]})
+    assert not set("\x1b\x9b\x7f\u202e") & set(text) and "a\ufffd[31mb\ufffdc\ufffdd\ufffde" in text
+
+
+def test_figures_take_names_in_any_script(tmp_path):
+    assert "猫🐈" in written(tmp_path, cmc={"猫🐈": [0.1, 0.2]})

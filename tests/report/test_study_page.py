@@ -71,7 +71,8 @@ def test_write_comparison_leaves_page_tables_and_figures(tmp_path: Path) -> None
         "map_by_epoch.png",
         "clusters_by_epoch.png",
     }
-    pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "deep/toy.csv"), given.summary, check_dtype=False)
+    table = pd.read_csv(tmp_path / "deep/toy.csv").replace({"variant": {"'+ DCPS": "+ DCPS"}})
+    pd.testing.assert_frame_equal(table, given.summary, check_dtype=False)
     again = write_comparison(given, tmp_path / "again")
     assert again[0].read_bytes() == written[0].read_bytes()
 
@@ -154,3 +155,14 @@ def test_printed_and_named_numbers_are_those_of_the_summary() -> None:
     assert printed(given.summary)[1].endswith("(n = 2 of 3)")
     named = named_numbers(given.summary)
     assert named["baseline/student_mAP_mean"] == pytest.approx(given.summary["student_mAP_mean"][0])
+
+
+def test_names_are_harmless_in_tables_and_terminal(tmp_path: Path) -> None:
+    names = ("=HYPERLINK(1)", "+ DCPS", "-1", "@SUM", "esc \x1b[31m \u202e")
+    given = data(variants=names)
+    write_comparison(given, tmp_path / "toy")
+    for file in ("toy.csv", "toy_runs.csv"):
+        cells = pd.read_csv(tmp_path / file, dtype=str)["variant"]
+        assert not any(cell.startswith(("=", "+", "-", "@")) for cell in cells) and "'+ DCPS" in set(cells)
+    for text in ((tmp_path / "toy.csv").read_text(), "\n".join(printed(given.summary)), module.render(given, [])):
+        assert "\x1b" not in text and "\u202e" not in text

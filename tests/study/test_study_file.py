@@ -129,3 +129,25 @@ def test_studies_of_the_project_are_valid(path: Path, monkeypatch: pytest.Monkey
         assert set(planned.same.values()) == {"default"}
     else:
         assert planned.same == {}
+
+
+MERGES = "a0: &a0 {x: 1}\n" + "".join(f"a{n}: &a{n} {{<<: [{', '.join([f'*a{n - 1}'] * 9)}]}}\n" for n in range(1, 12))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        MERGES,
+        "title: " + "[" * 100_000,
+        "title: " + "{a: " * 5_000,
+        "title: A\nseeds: [" + "1" * 6_000 + "]\nruns: {a: {}}\n",
+        "title: A\nseeds: [1]\nruns: {a: {x: " + "1" * 6_000 + "}}\n",
+        "title: A\nseeds: [1]\ngrid: {" + ", ".join(f"k{n}: [1, 2, 3, 4]" for n in range(30)) + "}\n",
+    ],
+    ids=["merges", "nested lists", "nested mappings", "long seed", "long value", "endless grid"],
+)
+def test_read_study_of_a_hostile_file_is_one_line(tmp_path: Path, text: str) -> None:
+    with pytest.raises(UserError) as caught:
+        study(tmp_path, text)
+    message = str(caught.value)
+    assert message.startswith(str(tmp_path / "toy.yaml")) and "\n" not in message and len(message) < 400

@@ -8,6 +8,7 @@ E: epochs.
 
 import io
 import struct
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -172,7 +173,8 @@ def course(lines: Mapping[str, pd.Series], *, digits: int = 1) -> str:
 @contextmanager
 def canvas(*, rows: int = 1, size: tuple[float, float] = _SIZE, grid: bool = True) -> Iterator[tuple[Any, list[Any]]]:
     """A figure and its panels, one above the other, in our style regardless of the user's matplotlibrc."""
-    with matplotlib.rc_context():
+    with matplotlib.rc_context(), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph ")  # a name may be in any script: a box stands for it
         matplotlib.rcdefaults()
         matplotlib.rcParams.update(_STYLE)
         figure = Figure(figsize=size, dpi=_DPI, layout="constrained" if grid else None)
