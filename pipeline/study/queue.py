@@ -9,6 +9,7 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -98,20 +99,26 @@ class Queue:
         self._dvc("queue", "start", "--jobs", str(jobs), environment=environment)
 
     def _dvc(self, *words: str, environment: Mapping[str, str] | None = None) -> str:
-        # In a session of its own: Ctrl-C must not interrupt DVC while it changes the working copy.
-        done = subprocess.run(
-            [sys.executable, "-m", "dvc", *words],
-            cwd=self._checkout,
-            env=_environment(environment or {}),
-            capture_output=True,
-            text=True,
-            check=False,
-            start_new_session=True,
-        )
+        # Into files: workers keep what they inherit open, and a pipe would not end before them. In a session of its own:
+        # Ctrl-C must not interrupt DVC while it changes the working copy.
+        with tempfile.TemporaryFile("w+") as output, tempfile.TemporaryFile("w+") as errors:
+            done = subprocess.run(
+                [sys.executable, "-m", "dvc", *words],
+                cwd=self._checkout,
+                env=_environment(environment or {}),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=errors,
+                check=False,
+                start_new_session=True,
+            )
+            output.seek(0)
+            errors.seek(0)
+            text, lines = output.read(), errors.read().splitlines()
         if done.returncode != 0:
-            reason = [line for line in done.stderr.splitlines() if line.startswith("ERROR")] or done.stderr.splitlines()
-            raise UserError(f"dvc {' '.join(words[:2])}: {(reason or ['no reason given'])[0].removeprefix('ERROR: ')}")
-        return done.stdout
+            reason = [line for line in lines if line.startswith("ERROR")] or lines or ["no reason given"]
+            raise UserError(f"dvc {' '.join(words[:2])}: {reason[0].removeprefix('ERROR: ')}")
+        return text
 
 
 def parse_status(text: str) -> list[Task]:
