@@ -99,7 +99,7 @@ class Queue:
         self._dvc("queue", "start", "--jobs", str(jobs), environment=environment)
 
     def _dvc(self, *words: str, environment: Mapping[str, str] | None = None) -> str:
-        # Into files: workers keep what they inherit open, and a pipe would not end before them. In a session of its own:
+        # Into files: workers keep open what they inherit, and a pipe would end with them alone. In its own session:
         # Ctrl-C must not interrupt DVC while it changes the working copy.
         with tempfile.TemporaryFile("w+") as output, tempfile.TemporaryFile("w+") as errors:
             done = subprocess.run(
