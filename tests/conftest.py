@@ -26,6 +26,7 @@ SLOW = (
     "report/test_in_browser.py",
     "training/test_interruption.py",
     "training/test_failures.py",
+    "training/test_host_name.py",
     "training/test_processes_agree.py",
 )
 # Files that take minutes.

@@ -41,9 +41,13 @@ def launch(module: str, *, processes: int) -> int:
 
     logging.disable(logging.CRITICAL)  # torchrun's own account of a failure is a page long
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, len(os.sched_getaffinity(0)) // processes)))
+    # The processes meet on this machine, whose own name need not be one that can be resolved (a laptop off-line, a
+    # container).
+    os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
     os.environ[LISTENING] = "1"
     with tempfile.TemporaryDirectory() as logs:  # torchrun's own would stay behind
-        command = ["--standalone", f"--nproc-per-node={processes}", f"--log-dir={logs}", "-m", module]
+        meeting = ["--standalone", "--local-addr=127.0.0.1"]
+        command = [*meeting, f"--nproc-per-node={processes}", f"--log-dir={logs}", "-m", module]
         try:
             run(parse_args(command))
         except ChildFailedError as error:
