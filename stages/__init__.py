@@ -1,6 +1,7 @@
 """The stages of the experiment: one small command each, in the order of dvc.yaml."""
 
 import errno
+import io
 import os
 import shutil
 import sys
@@ -64,6 +65,7 @@ def run(command: Callable[..., None], *, watched: Sequence[str] | None = None) -
         if is_orphan_of_dvc():
             _stop("`dvc` was ended")
         end_with_parent(_PARENT)  # a killed `dvc repro` must not leave a stage behind that nobody knows of
+    _write_any_name()
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
     app.command()(command if watched is None else _guarded(command, watched))
     try:
@@ -92,6 +94,13 @@ def _guarded(command: Callable[..., None], watched: Sequence[str]) -> Callable[.
         unchanged.require()
 
     return guarded
+
+
+def _write_any_name() -> None:
+    """Lets a terminal in ASCII or Latin-1 show what it has no character for as an escape, instead of an error."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _stop(message: str) -> None:

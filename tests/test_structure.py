@@ -104,7 +104,7 @@ def test_no_arrow_runs_up(room: str) -> None:
         ("numba", "pipeline/common/kernels.py"),
         ("jinja2", "pipeline/report/"),
         ("ruamel", ("pipeline/common/yaml_file.py", "pipeline/study/")),
-        ("dvc", "pipeline/study/outcomes.py"),  # dvc.api reads the results of an experiment; all else is by its commands
+        ("dvc", "pipeline/study/outcomes.py"),  # dvc.api reads an experiment; all else is by its commands
     ],
 )
 def test_import_stays_in_its_place(module: str, allowed: str | tuple[str, ...]) -> None:
