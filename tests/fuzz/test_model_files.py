@@ -1,8 +1,10 @@
 """Files of weights, models, checkpoints and ONNX: damaged or hostile, they are read or refused in one line."""
 
 import copy
+import hashlib
+import io
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +13,12 @@ import onnx
 import pytest
 import torch
 from safetensors.torch import save
+from torchvision.models.resnet import BasicBlock
 
 from pipeline.inference.embedder import open_embedder
 from pipeline.inference.onnx_export import export_onnx
-from pipeline.model.checkpoint import load_checkpoint, save_checkpoint
+from pipeline.model.backbones import BACKBONES, Backbone
+from pipeline.model.checkpoint import FORMAT, load_checkpoint, save_checkpoint
 from pipeline.model.saved import save_model
 from pipeline.model.weights import load_weights_
 from tests.fuzz.conftest import outcome
@@ -22,13 +26,16 @@ from tests.fuzz.mutations import NUM_MUTATIONS, mutated, mutated_json
 from tests.inference.conftest import images_of, network_of, settings_of
 
 Survive = Callable[[Callable[[Path], None], bytes, str], None]
-SETTINGS = settings_of()
+SETTINGS = settings_of("tiny")
 IMAGES = images_of(3)
 
 
-@pytest.fixture(scope="module")
-def network() -> Any:
-    return network_of(SETTINGS)
+@pytest.fixture(scope="module", autouse=True)
+def network() -> Iterator[Any]:
+    """Of a backbone that is small, so that damages hit what describes a file more often than its numbers."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(BACKBONES, "tiny", Backbone(BasicBlock, (1, 1, 1, 1), width=4))
+        yield network_of(SETTINGS)
 
 
 def embed(path: Path) -> None:
@@ -89,9 +96,7 @@ def test_damaged_checkpoint_is_read_or_refused_in_one_line(
             survive(read, content, "checkpoint.pt")
 
 
-def test_checkpoint_with_odd_content_is_read_or_refused_in_one_line(
-    survive: Survive, tmp_path: Path, network: Any
-) -> None:
+def test_checkpoint_with_odd_content_is_read_or_refused_in_one_line(survive: Survive, network: Any) -> None:
     rng = np.random.default_rng(4)
     for _ in range(NUM_MUTATIONS):
         try:
@@ -102,8 +107,9 @@ def test_checkpoint_with_odd_content_is_read_or_refused_in_one_line(
         place: Any = [state, state["trainer"]][int(rng.integers(2))]
         if rng.random() < 0.5:
             place[str(rng.choice(list(place)))] = json.loads(mutated_json(3, np.random.default_rng(5)))
-        save_checkpoint(tmp_path / "odd.pt", state)
-        survive(embed, (tmp_path / "odd.pt").read_bytes(), "checkpoint.pt")
+        content = io.BytesIO()
+        torch.save({"format": FORMAT, **state}, content)
+        survive(embed, with_digest(content.getvalue()), "checkpoint.pt")
 
 
 def test_damaged_file_of_weights_is_read_or_refused_in_one_line(survive: Survive, tmp_path: Path, network: Any) -> None:
@@ -201,6 +207,4 @@ def checkpoint_of(network: Any, settings: Any) -> dict[str, Any]:
 
 
 def with_digest(payload: bytes) -> bytes:
-    import hashlib
-
     return b"reid checkpoint " + hashlib.sha256(payload).hexdigest().encode() + b"\n" + payload
