@@ -14,19 +14,19 @@ from typing import Any
 
 import safetensors
 import safetensors.torch
+from pydantic import ValidationError
 from torch import Tensor, nn
 
 from pipeline.common.errors import UserError
 from pipeline.common.files import replacing
 from pipeline.common.text import first_line, one_line
-from pipeline.config.schema import RENAMED
+from pipeline.config.schema import RENAMED, Image
 from pipeline.model.network import Network, build
 
 MODEL_FILE, BEST_FILE = "model.safetensors", "best.safetensors"
 ROLES = ("student", "teacher")
 # What a network is built from, and what its images are like.
 REQUIRED = ("backbone", "model", "image")
-SIDES = range(8, 4097)  # pixels of an image's side, as the settings allow them
 
 
 def save_model(path: Path, student: nn.Module, teacher: nn.Module | None, *, settings: Mapping[str, Any]) -> None:
@@ -142,7 +142,7 @@ def rebuilt(settings: Mapping[str, Any], tensors: Mapping[str, Tensor], path: Pa
     except UserError as error:
         raise UserError(f"{path}: {first_line(error)}") from error
     except (RuntimeError, TypeError, ValueError) as error:
-        reason = one_line(str(error).splitlines()[-1].strip())
+        reason = one_line((str(error).splitlines() or [type(error).__name__])[-1].strip())
         raise UserError(f"{path} does not fit its own settings: {reason}") from error
     return network.eval()
 
@@ -159,15 +159,14 @@ def checked_settings(settings: Any, path: Path, place: str) -> dict[str, Any]:
     missing = [key for key in REQUIRED if not isinstance(settings, dict) or key not in settings]
     if missing:
         raise UserError(f"{path} is not of this version: the settings in {place} lack {', '.join(missing)}")
-    image, sizes = settings["image"], []
-    if isinstance(image, dict):
-        sizes = [image.get("height"), image.get("width")]
     if not isinstance(settings["backbone"], str):
         raise UserError(f"{path} is damaged: the backbone in {place} is no name")
     if not isinstance(settings["model"], dict):
         raise UserError(f"{path} is damaged: the settings `model` in {place} are no table")
-    if not sizes or not all(type(size) is int and size in SIDES for size in sizes):
-        raise UserError(f"{path} is damaged: the size of the images in {place} is no height and width")
+    try:
+        Image.model_validate(settings["image"])
+    except ValidationError as error:
+        raise UserError(f"{path} is damaged: the size of the images in {place} is no height and width") from error
     return settings
 
 

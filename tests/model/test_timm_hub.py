@@ -242,7 +242,7 @@ def test_file_that_changed_since_it_was_fetched_is_refused(get, tmp_path):
     refused(get, match=f"has the SHA-256 .*should start with {DIGEST}: remove it")
 
 
-def test_file_that_a_person_put_there_is_taken(get, server, tmp_path):
+def test_file_that_the_user_put_there_is_taken(get, server, tmp_path):
     (tmp_path / "weights").mkdir()
     path = tmp_path / "weights" / f"{STEM}.safetensors"
     path.write_bytes(b"mine")

@@ -1,4 +1,4 @@
-"""Taking the model of a run elsewhere, as a person does: exported, scored from any file, and had from MLflow."""
+"""Taking the model of a run elsewhere, as a user does: exported, scored from any file, and had from MLflow."""
 
 import shutil
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Searching a folder of crops, as a person does it: no camera, no labels, no prepared data."""
+"""Searching a folder of crops, as a user does it: no camera, no labels, no prepared data."""
 
 import errno
 import shutil
