@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from pipeline.common.errors import UserError
-from pipeline.preparation import archives
+from pipeline.preparation import extraction
 from pipeline.preparation.archives import unpack_if_missing
 from pipeline.preparation.readers import FOLDERS
 
@@ -275,7 +275,7 @@ def test_unpack_does_not_write_through_a_link(raw: Path) -> None:
 @pytest.mark.parametrize("suffix", [suffix for suffix in KINDS if suffix != ".tar"])
 def test_unpack_refuses_absurd_sizes(raw: Path, suffix: str, monkeypatch: pytest.MonkeyPatch) -> None:
     pack(raw / f"Market-1501-v15.09.15{suffix}", {"a.jpg": bytes(2_000), "b.jpg": bytes(2_000_000)})
-    monkeypatch.setattr(archives, "_ALWAYS_FINE", 100_000)
+    monkeypatch.setattr(extraction, "_ALWAYS_FINE", 100_000)
     refused(raw, r"b\.jpg makes it unpack to more than 9 times its size \(a bomb\?\)", max_ratio=9)
     unpack_if_missing(raw, "market1501", [raw / MARKET], max_ratio=10**6)
     assert len(tree(raw / MARKET)["b.jpg"]) == 2_000_000
@@ -300,7 +300,7 @@ def test_unpack_refuses_members_that_lead_back(raw: Path, kind: bytes, size: int
 
 
 def test_unpack_refuses_what_follows_a_tar_without_end(raw: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(archives, "_ALWAYS_FINE", 100_000)
+    monkeypatch.setattr(extraction, "_ALWAYS_FINE", 100_000)
     with tarfile.open(raw / "Market-1501-v15.09.15.tar.gz", "w:gz") as packed:
         packed.addfile(file_member("a.jpg"))
         packed.fileobj.write(bytes(50_000_000))
@@ -360,10 +360,7 @@ def test_unpack_of_a_damaged_archive_is_refused_or_whole(raw: Path, suffix: str)
             assert len(unpacked) == len(contents)
             if suffix != ".tar":  # which has no checksum of its contents; names in a zip file have none either
                 assert set(unpacked.values()) == set(contents.values())
-            for path in sorted((raw / MARKET).rglob("*"), reverse=True):
-                path.rmdir() if path.is_dir() else path.unlink()
-            (raw / MARKET).rmdir()
-            (raw / MARKET).parent.rmdir()
+            shutil.rmtree((raw / MARKET).parent)
 
 
 @pytest.mark.parametrize(
@@ -413,9 +410,7 @@ def test_unpack_notices_another_archive_under_the_same_name(raw: Path) -> None:
     os.utime(archive, (1, 1))
     assert unpack_if_missing(raw, "folder", [folder]) is None  # the same one, with another time
     pack(archive, {"new.jpg": b"new"})
-    with pytest.raises(
-        UserError, match=r"birds\.zip is another archive than the one that .*birds was unpacked from: rem"
-    ):
+    with pytest.raises(UserError, match=r"birds\.zip is another archive than the one that .*birds was unpacked from"):
         unpack_if_missing(raw, "folder", [folder])
     shutil.rmtree(folder)  # as the line says
     assert unpack_if_missing(raw, "folder", [folder]) == archive and tree(folder) == {"new.jpg": b"new"}
