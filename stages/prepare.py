@@ -42,6 +42,7 @@ def prepare() -> None:
             height=settings.image.height,
             width=settings.image.width,
             skip_bad=settings.prepare.skip_bad,
+            follow_links=settings.prepare.follow_links,
             list_if_refused=paths.checkout() / paths.BAD_IMAGES,
             check=lambda: _require_as_recorded(source.folder),
             progress=progress.advance,

@@ -25,6 +25,7 @@ def sources() -> None:
     this machine keeps the digest that it had, so that results can be taken over without their sources.
     """
     settings = read_source_settings()
+    paths.require_real_folders()
     if paths.in_workspace():
         paths.BAD_IMAGES.unlink(missing_ok=True)  # of a run that failed
     raw, options = paths.raw(), reader_options(settings)
@@ -50,6 +51,7 @@ def reader_options(settings: SourceSettings) -> ReaderOptions:
         table=settings.own.table,
         camera=None if settings.own.camera == "none" else settings.own.camera,
         test_size=settings.vehicleid.test_size,
+        follow_links=settings.prepare.follow_links,
     )
 
 

@@ -64,3 +64,13 @@ def require_own_place(path: Path) -> Path:
         if resolved == result.resolve() or result.resolve() in resolved.parents:
             raise UserError(f"{path} belongs to the results of the stages, which DVC keeps: name another place")
     return path
+
+
+def require_real_folders() -> None:
+    """Raises UserError where git or DVC would replace a link by a folder, or fail on it once the work is done."""
+    for folder in (Path("data"), Path("data/raw")):
+        if (checkout() / folder).is_symlink():
+            raise UserError(
+                f"{folder}/ is a link, which git and DVC would break: make it a folder again, and link the data set in "
+                "it instead (docs/data.md: data on another disk)"
+            )

@@ -240,7 +240,10 @@ def _explain(error: Any) -> str:
         return unknown_key(key, _section(place[:-1]))
     if error["type"] == "missing":
         return f"{key} is missing"
-    return f"{key} must be {error['msg'].removeprefix('Input should be ')}, got {error['input']!r}"
+    if error["type"] == "string_type" and isinstance(error["input"], int | float):
+        return f"{key} must be text, got the number {error['input']!r}: put it in quotes ('{key}=\"...\"' behind -S)"
+    rule = error["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
+    return f"{key} must be {rule}, got {error['input']!r}"
 
 
 def _section(place: list[str]) -> type[BaseModel]:

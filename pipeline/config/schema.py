@@ -5,9 +5,9 @@ A range is checked here and nowhere else: what receives a value further inside m
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SerializeAsAny
 
 from pipeline.common.yaml_file import write_mapping
 
@@ -40,10 +40,22 @@ class Synthetic(Section):
     cameras: int = Field(ge=2, le=9)
 
 
+def _folder_of_images(folder: str) -> str:
+    if "\\" in folder or any(part in ("", ".", "..") for part in folder.removeprefix("/").rstrip("/").split("/")):
+        raise ValueError("a folder below data/raw/, such as mine or mine/crops, with / between folders and without ..")
+    return folder.rstrip("/")
+
+
+def _file_name(name: str) -> str:
+    if not name or "/" in name or "\\" in name or name in (".", ".."):
+        raise ValueError("the name of a file in own.folder, such as images.csv")
+    return name
+
+
 class Own(Section):
-    folder: str = Field(pattern=r"^[^/\\.][^/\\]*$")
+    folder: Annotated[str, AfterValidator(_folder_of_images)]
     camera: str = Field(min_length=1)
-    table: str = Field(pattern=r"^[^/\\.][^/\\]*$")
+    table: Annotated[str, AfterValidator(_file_name)]
 
 
 class VehicleID(Section):
@@ -52,6 +64,7 @@ class VehicleID(Section):
 
 class Prepare(Section):
     skip_bad: bool
+    follow_links: bool
 
 
 class Augment(Section):
@@ -176,12 +189,12 @@ class SourceSettings(Section):
     synthetic: Synthetic
     own: Own
     vehicleid: VehicleID
+    prepare: Prepare
 
 
-class Settings(TrainingSettings, SourceSettings):
+class Settings(SourceSettings, TrainingSettings):
     """Everything that an experiment depends on, with recipe and method filled in."""
 
-    prepare: Prepare
     train: Train
     evaluate: Evaluate
 

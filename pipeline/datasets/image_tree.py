@@ -26,11 +26,16 @@ class ImageTree:
     others: tuple[str, ...]
 
 
-def image_tree(root: Path) -> ImageTree:
+def image_tree(root: Path, *, follow_links: bool = False, advice: str = "copy them") -> ImageTree:
     """Lists the visible files below `root`.
 
     A link to a folder is followed where the folder lies inside `root`; each folder is read once, if it can be under its
     own name, so that links may form circles. `root` itself may be a link.
+
+    Args:
+        root: the folder.
+        follow_links: to folders outside `root`, too.
+        advice: what to do about a link to a folder outside, for the message.
 
     Raises:
         UserError: a link leads to a folder outside `root`, or a path cannot stand in a catalogue.
@@ -42,8 +47,8 @@ def image_tree(root: Path) -> ImageTree:
     while folders or links:
         folder = folders.popleft() if folders else links.popleft()
         place = folder.resolve()
-        if not place.is_relative_to(inside):
-            raise UserError(f"{one_line(folder)} leads to {one_line(place)}: images must be inside {root} (copy them)")
+        if not follow_links and not place.is_relative_to(inside):
+            raise UserError(f"{one_line(folder)} leads to {one_line(place)}: images must be inside {root} ({advice})")
         if place in read:
             continue
         read.add(place)

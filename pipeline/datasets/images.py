@@ -25,6 +25,8 @@ from pipeline.common.text import one_line
 
 FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "TIFF")  # by Pillow's names
 
+LINK_OUT = "a symbolic link leads out of the data set's folder"
+
 _NAMES = "JPEG, PNG, BMP, WebP or TIFF"
 _BYTES_TO_TELL = 512
 # How files of other kinds begin, so that a message can name what lies in the image's place.
@@ -81,13 +83,14 @@ def read_image(path: Path, *, height: int, width: int) -> np.ndarray:
             raise UnreadableImageError(_reason(error, path)) from error
 
 
-def locate(source: Path, name: str, real_folders: dict[str, str] | None = None) -> Path:
+def locate(source: Path, name: str, real_folders: dict[str, str] | None = None, *, follow_links: bool = False) -> Path:
     """Returns where the image `name` of the folder `source` lies, symbolic links followed.
 
     Args:
         source: without symbolic links (`Path.resolve`).
         name: relative to it.
         real_folders: remembers what folders have been resolved to, for many images of few folders.
+        follow_links: out of `source`, too.
 
     Raises:
         UnreadableImageError: there is no such file, or a link leads out of `source`.
@@ -103,8 +106,8 @@ def locate(source: Path, name: str, real_folders: dict[str, str] | None = None) 
             real = os.path.realpath(real, strict=True)
     except OSError as error:
         raise UnreadableImageError(_reason(error, Path(path))) from error
-    if not real.startswith(f"{source}/"):
-        raise UnreadableImageError(f"a symbolic link leads out of the data set's folder, to {one_line(real)}")
+    if not follow_links and not real.startswith(f"{source}/"):
+        raise UnreadableImageError(f"{LINK_OUT}, to {one_line(real)}")
     return Path(real)
 
 

@@ -38,17 +38,19 @@ def pack_images(
     height: int,
     width: int,
     workers: int | None = None,
+    follow_links: bool = False,
     progress: Callable[[int], object] | None = None,
 ) -> Packed:
     """Writes N images to the file `target` as (N, H, W, 3) uint8 in NumPy's format.
 
     Args:
-        source: a folder; no image is read that a symbolic link places outside it.
+        source: a folder.
         names: N files, relative to `source`.
         target: is overwritten.
         height: H.
         width: W.
         workers: processes at most; None = one per core.
+        follow_links: read images that a symbolic link places outside `source`, too.
         progress: called with the number of images done since the last call.
 
     Returns:
@@ -64,7 +66,15 @@ def pack_images(
         file.write(_header(len(names), height, width))
         offset = file.tell()
         file.truncate(offset + len(names) * height * width * 3)
-    pack = partial(_pack_chunk, source=source, target=target, offset=offset, height=height, width=width)
+    pack = partial(
+        _pack_chunk,
+        source=source,
+        target=target,
+        offset=offset,
+        height=height,
+        width=width,
+        follow_links=follow_links,
+    )
     chunks = [(start, names[start : start + _CHUNK]) for start in range(0, len(names), _CHUNK)]
     hashes: list[bytes] = []
     bad: list[tuple[int, str]] = []
@@ -141,7 +151,14 @@ def _belong_to_the_parent(parent: int) -> None:
 
 
 def _pack_chunk(
-    chunk: tuple[int, Sequence[str]], *, source: Path, target: Path, offset: int, height: int, width: int
+    chunk: tuple[int, Sequence[str]],
+    *,
+    source: Path,
+    target: Path,
+    offset: int,
+    height: int,
+    width: int,
+    follow_links: bool,
 ) -> Packed:
     """Writes the images of `chunk` (first row, names) at their places."""
     first, names = chunk
@@ -152,7 +169,9 @@ def _pack_chunk(
     with target.open("r+b", buffering=0) as file:
         for row, name in enumerate(names, start=first):
             try:
-                image = read_image(locate(source, name, real_folders), height=height, width=width)
+                image = read_image(
+                    locate(source, name, real_folders, follow_links=follow_links), height=height, width=width
+                )
             except UnreadableImageError as reason:
                 hashes.append(b"")
                 bad.append((row, str(reason)))

@@ -16,9 +16,11 @@ from pipeline.common.errors import UserError
 from pipeline.common.files import replacing, write_json
 from pipeline.common.text import one_line
 from pipeline.datasets.catalogue import SPLITS, combine_digest, validate, write_catalogue
+from pipeline.datasets.images import LINK_OUT
 from pipeline.datasets.packed_images import CATALOGUE, IMAGES, SUMMARY
 from pipeline.datasets.packing import leave_out, pack_images
 from pipeline.preparation.leakage import leaked_images
+from pipeline.preparation.readers.layout import FOLLOW_LINKS
 
 BAD_IMAGES, LEAKED_IMAGES = "bad_images.csv", "leaked_images.csv"
 _NUM_NAMES_SHOWN = 10
@@ -32,6 +34,7 @@ def write_prepared_folder(
     height: int,
     width: int,
     skip_bad: bool = False,
+    follow_links: bool = False,
     list_if_refused: Path | None = None,
     workers: int | None = None,
     check: Callable[[], object] | None = None,
@@ -44,11 +47,13 @@ def write_prepared_folder(
 
     Args:
         catalogue: N rows.
-        source: the folder that the paths are relative to. It may be a symbolic link; those in it must not leave it.
+        source: the folder that the paths are relative to. It may be a symbolic link; those in it must not leave it
+            unless `follow_links` is set.
         target: the folder to write.
         height: H of the packed images.
         width: W of the packed images.
         skip_bad: leave images that cannot be read out of the catalogue, instead of stopping.
+        follow_links: read images that links place outside `source`, too.
         list_if_refused: where to list the unreadable images if they stop it (None: beside `target`); removed if not.
         workers: processes; None = one per core, fewer for a small data set.
         check: called when all is written, before it takes the place of `target`; what it raises stops that.
@@ -69,7 +74,16 @@ def write_prepared_folder(
     with told_if_full(target.parent, "the packed images"), replacing(target) as temporary:
         temporary.mkdir()
         images = temporary / IMAGES
-        hashes, bad = pack_images(source, names, images, height=height, width=width, workers=workers, progress=progress)
+        hashes, bad = pack_images(
+            source,
+            names,
+            images,
+            height=height,
+            width=width,
+            workers=workers,
+            follow_links=follow_links,
+            progress=progress,
+        )
         listed = catalogue.iloc[[row for row, _ in bad]].assign(reason=[reason for _, reason in bad])
         _stop_if_bad(catalogue, listed, list_if_refused or target.with_name(BAD_IMAGES), skip_bad=skip_bad)
         _write_table(listed[["path", "reason"]], temporary / BAD_IMAGES)
@@ -104,10 +118,11 @@ def _stop_if_bad(catalogue: pd.DataFrame, bad: pd.DataFrame, table: Path, *, ski
         raise UserError(f"none of the {number} {lost[0]} images can be read, the reasons are listed in {table}")
     pairs = list(zip(bad["path"], bad["reason"], strict=True))[:_NUM_NAMES_SHOWN]
     shown = ", ".join(f"{one_line(name)} ({reason})" for name, reason in pairs)
+    links = f", {FOLLOW_LINKS} reads the links" if bad["reason"].str.startswith(LINK_OUT).any() else ""
     more = ", ..." if len(bad) > len(pairs) else ""
     raise UserError(
         f"{len(bad)} of {len(catalogue)} images cannot be read: {shown}{more}; all are listed in {table} "
-        "(prepare.skip_bad: true leaves them out)"
+        f"(prepare.skip_bad: true leaves them out{links})"
     )
 
 

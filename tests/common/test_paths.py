@@ -77,3 +77,19 @@ def test_results_are_not_written_over_by_other_commands(
 def test_other_places_may_be_written(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str) -> None:
     monkeypatch.chdir(tmp_path)
     assert at.require_own_place(Path(name)) == Path(name)
+
+
+@pytest.mark.parametrize("link", ["data", "data/raw"])
+def test_data_on_another_disk_is_refused_where_it_would_break(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, link: str
+) -> None:
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path / "checkout"))
+    (tmp_path / "disk").mkdir()
+    place = tmp_path / "checkout" / link
+    place.parent.mkdir(parents=True)
+    place.symlink_to(tmp_path / "disk")
+    with pytest.raises(UserError, match=rf"^{link}/ is a link, .* link the data set in it instead \(docs/data.md"):
+        paths.require_real_folders()
+    place.unlink()
+    place.mkdir()
+    paths.require_real_folders()

@@ -2,11 +2,13 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydantic import ValidationError
 from ruamel.yaml import YAML
 
+from pipeline.common.errors import UserError
 from pipeline.config import load
 from pipeline.config.load import Settings, check_processes
 from pipeline.config.schema import Steps, TrainingSettings
@@ -223,3 +225,25 @@ def test_processes_must_share_the_batch_evenly(tmp_path: Path) -> None:
     for processes in (0, 3, 8):
         with pytest.raises(ValueError, match=f"must divide sampler.batch / model.bn_group = 4, got {processes}"):
             check_processes(settings, processes)
+
+
+@pytest.mark.parametrize(
+    "folder", ["mine", "mine/crops", "2024", ".crops", "mine (1)", "Füchse", "a,b", "/data/raw/x", "50%?"]
+)
+def test_own_folder_may_be_called_anything(tmp_path: Path, folder: str) -> None:
+    assert read_settings(with_change(tmp_path, own__folder=folder)).own.folder == folder
+
+
+@pytest.mark.parametrize(
+    ("folder", "message"),
+    [
+        (2024, r"own\.folder must be text, got the number 2024: put it in quotes"),
+        (1e3, r"own\.folder must be text, got the number 1000\.0: put it in quotes"),
+        ("../x", r"own\.folder must be a folder below data/raw/, such as mine or mine/crops, .* got '\.\./x'"),
+        ("C:\\crops", r"own\.folder must be a folder below data/raw/"),
+        ("", r"own\.folder must be a folder below data/raw/"),
+    ],
+)
+def test_own_folder_is_refused_in_words(tmp_path: Path, folder: Any, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        read_settings(with_change(tmp_path, own__folder=folder))

@@ -36,6 +36,7 @@ class ReaderOptions:
         camera: `folder`: regular expression that finds the camera in a path (see `image_folder.read`), or None.
         test_size: `vehicleid`: identities of the test list, 800, 1600 or 2400.
         seed: `vehicleid`: of the draw of the gallery.
+        follow_links: `folder`: to folders outside the data set's, too.
     """
 
     folder: str = "mine"
@@ -43,6 +44,7 @@ class ReaderOptions:
     camera: str | None = None
     test_size: int = 800
     seed: int = 1
+    follow_links: bool = False
 
 
 _DEFAULTS = ReaderOptions()
@@ -97,10 +99,12 @@ def dataset_folders(name: str, raw: Path, *, options: ReaderOptions = _DEFAULTS)
         options: name the folder of one's own images.
 
     Raises:
-        UserError: there is no such data set.
+        UserError: there is no such data set, or the folder of one's own images lies elsewhere.
     """
     if name not in DATASETS:
         raise UserError(f"dataset must be one of {', '.join(DATASETS)}, got {name!r}")
+    if name in OWN_IMAGES and not Path(raw, options.folder).absolute().is_relative_to(Path(raw).absolute()):
+        raise UserError(f"own.folder must lie below {raw}, got {options.folder}: move it there, or link it")
     return [Path(raw) / folder for folder in FOLDERS.get(name, (options.folder,))]
 
 
@@ -135,6 +139,6 @@ def _readers(options: ReaderOptions) -> dict[str, Callable[[Path], Reading]]:
         "msmt17": msmt17.read,
         "vehicleid": partial(vehicleid.read, test_size=options.test_size, seed=options.seed),
         "vehiclex": vehiclex.read,
-        "folder": partial(image_folder.read, camera=options.camera),
+        "folder": partial(image_folder.read, camera=options.camera, follow_links=options.follow_links),
         "csv": partial(csv_table.read, table=options.table),
     }

@@ -9,19 +9,23 @@ The table is UTF-8 text (with a byte order mark or without) with commas, semicol
 where a value needs them, and any of the usual line ends. A path is relative to the table's folder, with / between
 folders. The split is train, query or gallery.
 
-Whole numbers stay what they are: pid 0 is a distractor in the gallery; an image of pid -1, junk, is left out. Where any
-other name occurs among the identities, all but 0 and -1 are numbered 1, 2, ... in sorted order, those for training and
-for testing together; cameras likewise. Identities, and so cameras, are given for all training images or for none, and
-for all query and gallery images or for none: without, there is no evaluation.
+Whole numbers stay what they are, and 1, 01 and 1.0 are the same one: pid 0 is a distractor in the gallery; an image of
+pid -1, junk, is left out. Where any other name occurs among the identities, all but 0 and -1 are numbered 1, 2, ... in
+sorted order, those for training and for testing together; cameras likewise. An empty field, and the words of `UNKNOWN`
+in any case, mean that identity or camera is not known. Identities, and so cameras, are given for all training images or
+for none, and for all query and gallery images or for none: without, there is no evaluation.
 
-Whether every image is there is found out when it is decoded. Messages count lines as an editor does.
+Whether every image is there is found out when it is decoded. A path that no file has stands for the file whose name
+differs from it only in its Unicode form or in the case of its extension. Messages count lines as an editor does.
 """
 
 import csv
 import io
+import os
+import unicodedata
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pipeline.common.errors import UserError
@@ -33,6 +37,7 @@ from pipeline.preparation.readers.layout import Reading
 REQUIRED, OPTIONAL = ("path", "split"), ("pid", "camid")
 DELIMITERS = (",", "\t", ";")
 JUNK, DISTRACTOR = "-1", "0"
+UNKNOWN = frozenset({"nan", "na", "n/a", "<na>", "null", "none", "unknown"})
 
 
 @dataclass(frozen=True)
@@ -54,7 +59,8 @@ def read(folder: Path, *, table: str) -> Reading:
     """
     source = folder / table
     header, records = _read_records(source)
-    lines = _read_lines(source, header, records)
+    lines, unknown_notes = _without_unknown(_read_lines(source, header, records))
+    lines, path_notes = _with_real_paths(folder, lines)
     _check_unique(source, lines)
     junk = Counter(line.split for line in lines if _is(line.pid, JUNK))
     kept = [line for line in lines if not _is(line.pid, JUNK)]
@@ -65,10 +71,12 @@ def read(folder: Path, *, table: str) -> Reading:
     camids, camid_note = _numbers(source, kept, "camid", "cameras")
     rows = [(line.path, pids[line.pid], camids[line.camid], line.split) for line in kept]
     left_out = ", ".join(f"{junk[split]:,} {split}" for split in SPLITS if split in junk)
-    notes = (f"{source}: left out as junk (pid -1): {left_out}" if junk else None, pid_note, camid_note)
+    junk_notes = [f"left out as junk (pid -1): {left_out}"] if junk else []
+    notes = [f"{source}: {note}" for note in (*unknown_notes, *path_notes, *junk_notes)]
     unknown = [one_line(name) or "one without a name" for name in header if name not in REQUIRED + OPTIONAL]
-    warnings = (f"{source}: these columns are not used: {some(unknown)}",) if unknown else ()
-    return Reading(from_rows(rows), warnings, tuple(note for note in notes if note))
+    unused = [f"these columns are not used: {some(unknown)}"] if unknown else []
+    warnings = tuple(f"{source}: {warning}" for warning in (*unused, *_distractor_queries(kept)))
+    return Reading(from_rows(rows), warnings, tuple(note for note in (*notes, pid_note, camid_note) if note))
 
 
 def _read_records(source: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
@@ -124,6 +132,60 @@ def _read_lines(source: Path, header: list[str], records: Sequence[tuple[int, li
         labels = {name: values.get(name, "").strip() for name in OPTIONAL}
         lines.append(_Line(number, path, split, **labels))
     return lines
+
+
+def _without_unknown(lines: list[_Line]) -> tuple[list[_Line], list[str]]:
+    """The lines with empty fields for the words that mean unknown, and a note on each column that has some."""
+    notes = []
+    for name in OPTIONAL:
+        words = Counter(label for line in lines if (label := getattr(line, name)).lower() in UNKNOWN)
+        if words:
+            shown = ", ".join(f"{count:,} {word}" for word, count in sorted(words.items()))
+            notes.append(f"column {name}: taken for unknown: {shown}")
+    return [replace(line, pid=_known(line.pid), camid=_known(line.camid)) for line in lines], notes
+
+
+def _known(label: str) -> str:
+    return "" if label.lower() in UNKNOWN else label
+
+
+def _with_real_paths(folder: Path, lines: list[_Line]) -> tuple[list[_Line], list[str]]:
+    """The lines with the paths of the files that they mean, and a note if some are written differently."""
+    names: dict[str, dict[str, list[str]]] = {}  # folder -> plain form of a name -> the names of that form
+    found, changed = [], []
+    for line in lines:
+        if not os.path.exists(folder / line.path):  # noqa: PTH110 - False, too, where the name is too long
+            parent, _, name = line.path.rpartition("/")
+            if parent not in names:
+                names[parent] = _names_by_form(folder / parent)
+            same = names[parent].get(_form(name), [])
+            if len(same) == 1:
+                changed.append(f"line {line.number} ({one_line(line.path)})")
+                line = replace(line, path=f"{parent}/{same[0]}" if parent else same[0])
+        found.append(line)
+    if not changed:
+        return found, []
+    return found, [
+        f"{len(changed)} paths differ from their files in Unicode form or case of extension: {some(changed)}"
+    ]
+
+
+def _names_by_form(folder: Path) -> dict[str, list[str]]:
+    forms: dict[str, list[str]] = {}
+    if folder.is_dir():
+        for path in folder.iterdir():
+            forms.setdefault(_form(path.name), []).append(path.name)
+    return forms
+
+
+def _form(name: str) -> str:
+    stem, dot, suffix = unicodedata.normalize("NFC", name).rpartition(".")
+    return stem + dot + suffix.lower()
+
+
+def _distractor_queries(lines: list[_Line]) -> list[str]:
+    number = sum(line.split == "query" and _is(line.pid, DISTRACTOR) for line in lines)
+    return [f"{number:,} query images have pid 0, which matches nothing: they are not scored"] if number else []
 
 
 def _check_unique(source: Path, lines: list[_Line]) -> None:

@@ -12,16 +12,17 @@ from pipeline.common.text import one_line, some
 from pipeline.datasets.catalogue import from_rows
 from pipeline.datasets.image_tree import IMAGE_SUFFIXES, image_tree
 from pipeline.preparation.readers.labels import number_labels
-from pipeline.preparation.readers.layout import Reading
+from pipeline.preparation.readers.layout import FOLLOW_LINKS, Reading
 
 
-def read(folder: Path, *, camera: str | None) -> Reading:
+def read(folder: Path, *, camera: str | None, follow_links: bool = False) -> Reading:
     """Reads the catalogue of a folder of images: those of `IMAGE_SUFFIXES`, in any case.
 
     Args:
         folder: is searched at every depth.
         camera: regular expression that is searched for in each path relative to `folder` (with / between folders);
             its first group, or all of it where it has none, is the camera. None = cameras are not known.
+        follow_links: to folders outside, too.
 
     Raises:
         UserError: there is no image, a path cannot stand in a catalogue, a link leads out of the folder, or the
@@ -29,7 +30,7 @@ def read(folder: Path, *, camera: str | None) -> Reading:
     """
     if not folder.is_dir():
         raise UserError(f"{folder} is missing: put your images there, or name their folder (params.yaml: own.folder)")
-    tree = image_tree(folder)
+    tree = image_tree(folder, follow_links=follow_links, advice=f"copy them, or set {FOLLOW_LINKS}")
     suffixes = ", ".join(sorted(IMAGE_SUFFIXES))
     if not tree.images:
         raise UserError(f"{folder} holds no images: files that end in {suffixes} are expected there, at any depth")

@@ -24,7 +24,7 @@ def number_labels(labels: Iterable[str], *, what: str) -> tuple[dict[str, int], 
         what: "cameras", to say so in the note.
 
     Returns:
-        numbers: label -> number.
+        numbers: label -> number; labels that are the same whole number ("1", "01" and "1.0") are one.
         note: one line that says which name got which number, or None where the numbers are their own.
     """
     names = sorted(set(labels))
@@ -32,6 +32,8 @@ def number_labels(labels: Iterable[str], *, what: str) -> tuple[dict[str, int], 
     numbers = {name: number for name, number in own.items() if number is not None}
     if len(numbers) == len(names):
         return numbers, None
-    numbers = {name: number for number, name in enumerate(names, start=1)}
-    shown = some((f"{number} = {one_line(name)}" for name, number in numbers.items()), shown=_NUM_SHOWN)
-    return numbers, f"{len(names)} {what} were numbered in sorted order: {shown}"
+    plain = {name: name if number is None else str(number) for name, number in own.items()}
+    order = {name: number for number, name in enumerate(sorted(set(plain.values())), start=1)}
+    shown = some((f"{number} = {one_line(name)}" for name, number in order.items()), shown=_NUM_SHOWN)
+    note = f"{len(order)} {what} were numbered in sorted order: {shown}"
+    return {name: order[plain[name]] for name in names}, note

@@ -13,6 +13,8 @@ from pipeline.common.text import one_line, some
 from pipeline.datasets.catalogue import Row, Split
 from pipeline.datasets.image_tree import is_ignored
 
+FOLLOW_LINKS = "prepare.follow_links: true"  # what lets links lead out of the data set's folder
+
 
 @dataclass(frozen=True)
 class Reading:

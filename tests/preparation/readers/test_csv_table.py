@@ -3,6 +3,7 @@
 import csv
 import io
 import tempfile
+import unicodedata
 from pathlib import Path
 from typing import Any
 
@@ -274,3 +275,42 @@ def test_csv_mutated_is_read_or_refused_in_one_line(data: st.DataObject) -> None
             assert "\n" not in str(error) and "images.csv" in str(error)
         else:
             assert isinstance(validate(reading.catalogue), pd.DataFrame)
+
+
+def test_words_for_unknown_are_counted_once(tmp_path: Path) -> None:
+    given = ["a.jpg,train,nan,1", "b.jpg,train,NaN,1", "c.jpg,train,,1", "d.jpg,query,anna,1", "e.jpg,gallery,anna,2"]
+    reading = read(tmp_path, lines(*given))
+    assert reading.catalogue["pid"].isna().tolist() == [True] * 3 + [False] * 2
+    assert [note.partition("images.csv: ")[2] for note in reading.notes if "unknown" in note] == [
+        "column pid: taken for unknown: 1 NaN, 1 nan"
+    ]
+
+
+def test_unknown_identities_among_known_ones_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"line 3 \(e\.jpg\) has no pid, but other query and gallery images have one"):
+        read(tmp_path, lines("d.jpg,query,anna,1", "e.jpg,gallery,NULL,2"))
+
+
+@pytest.mark.parametrize("other", ["2", "anna"])
+def test_zeros_before_a_number_make_no_other_identity(tmp_path: Path, other: str) -> None:
+    given = ["a.jpg,query,1,1", "b.jpg,gallery,01,2", "c.jpg,gallery,1.0,2", f"d.jpg,gallery,{other},2"]
+    pids = read(tmp_path, lines(*given)).catalogue["pid"].tolist()
+    assert len(set(pids[:3])) == 1 and pids[3] != pids[0]
+
+
+def test_distractors_among_the_queries_are_told(tmp_path: Path) -> None:
+    given = ["a.jpg,query,0,1", "b.jpg,query,1,1", "c.jpg,gallery,1,2"]
+    (warning,) = read(tmp_path, lines(*given)).warnings
+    assert warning.endswith("1 query images have pid 0, which matches nothing: they are not scored")
+
+
+def test_names_of_another_unicode_form_or_case_of_extension_are_found(tmp_path: Path) -> None:
+    composed, apart = (unicodedata.normalize(form, "Füchsin.jpg") for form in ("NFC", "NFD"))
+    (tmp_path / "den").mkdir()
+    for name in (f"den/{apart}", "UP.JPG", "two.jpg", "two.JPG"):
+        (tmp_path / name).touch()
+    given = [f"den/{composed},train,,", "UP.jpg,train,,", "two.Jpg,train,,", "lost.jpg,train,,", "two.jpg,train,,"]
+    reading = read(tmp_path, lines(*given))
+    assert set(reading.catalogue["path"]) == {f"den/{apart}", "UP.JPG", "two.Jpg", "lost.jpg", "two.jpg"}
+    (note,) = reading.notes
+    assert "2 paths differ from their files in Unicode form or case of extension: line 2 (den/" in note

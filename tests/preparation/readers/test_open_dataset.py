@@ -153,3 +153,10 @@ def test_count_warning_knows_nothing_of_own_images(name: str) -> None:
 def test_reader_options_cannot_be_changed() -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
         ReaderOptions().seed = 2  # type: ignore[misc]
+
+
+def test_own_images_lie_below_the_folder_of_raw_data(tmp_path: Path) -> None:
+    inside = ReaderOptions(folder=str(tmp_path / "mine"))
+    assert dataset_folder("folder", tmp_path, options=inside) == tmp_path / "mine"
+    with pytest.raises(UserError, match=r"own\.folder must lie below .*, got /data/crops: move it there, or link it"):
+        dataset_folder("folder", tmp_path, options=ReaderOptions(folder="/data/crops"))
