@@ -2,10 +2,12 @@
 
 import re
 import shlex
+import shutil
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from dvc.utils.hydra import apply_overrides
 from ruamel.yaml import YAML
 
 from tests.conftest import SLOW
@@ -44,7 +46,7 @@ def test_page_links_to_files_and_headings_that_exist(page: Path) -> None:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_page_names_settings_that_exist(page: Path) -> None:
+def test_page_names_settings_that_exist_as_dvc_parses_them(page: Path, tmp_path: Path) -> None:
     params = YAML(typ="safe").load((ROOT / "params.yaml").read_text(encoding="utf-8"))
     for words in commands(page.read_text(encoding="utf-8")):
         for flag, assignment in pairwise(words):
@@ -54,6 +56,14 @@ def test_page_names_settings_that_exist(page: Path) -> None:
             for key in assignment.partition("=")[0].split("."):
                 assert key in value, f"{assignment}: params.yaml has no {key}"
                 value = value[key]
+            shutil.copy(ROOT / "params.yaml", tmp_path)
+            apply_overrides(tmp_path / "params.yaml", [assignment])
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_page_names_tests_that_exist(page: Path) -> None:
+    for name in re.findall(r"`(tests/[\w/.]+)`", page.read_text(encoding="utf-8")):
+        assert (ROOT / name).exists(), name
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))

@@ -93,7 +93,7 @@ def test_readme_example_table_is_one_that_is_read(tmp_path: Path) -> None:
 
 
 def test_readme_own_images_without_labels_then_with_cameras_then_with_a_table(clone: Clone) -> None:
-    plain, cameras, table = commands(own_images())
+    plain, _spaces, _umlaut, cameras, table = commands(own_images())
     num_images = len(list((clone.folder / "data/raw/mine").rglob("*.jpg")))
 
     told = clone.run(plain)
