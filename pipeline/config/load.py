@@ -105,7 +105,7 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
 
 def check_processes(settings: Settings, processes: int, path: Path = Path("params.yaml")) -> None:
     """Raises UserError unless the batch can be shared: every process takes whole BatchNorm groups."""
-    groups = settings.sampler.batch // settings.model.bn_group
+    groups = settings.num_groups
     if processes < 1 or groups % processes:
         raise UserError(
             f"{path}: train.processes must divide sampler.batch / model.bn_group = {groups}, got {processes}"

@@ -198,6 +198,11 @@ class Settings(SourceSettings, TrainingSettings):
     train: Train
     evaluate: Evaluate
 
+    @property
+    def num_groups(self) -> int:
+        """BatchNorm groups of a global batch: the most processes that can share it."""
+        return self.sampler.batch // self.model.bn_group
+
     def of_training(self, *, precision: PrecisionName) -> TrainingSettings:
         """What decides the training, in the precision that `auto` stands for on this machine."""
         values = self.as_dict(TrainingSettings.model_fields)

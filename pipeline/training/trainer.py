@@ -12,7 +12,6 @@ import math
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -27,10 +26,10 @@ from pipeline.config.schema import TrainingSettings
 from pipeline.contrast import teacher_decay, update_teacher_
 from pipeline.datasets.sampling import epoch_batches
 from pipeline.methods import METHODS
-from pipeline.methods.method import EpochStart
-from pipeline.model.embedding import embed
 from pipeline.training.distributed import Processes
+from pipeline.training.epoch_state import EpochState
 from pipeline.training.exact import Exact
+from pipeline.training.extraction import extract
 from pipeline.training.interruption import InterruptedTrainingError, Interruption
 from pipeline.training.learning_rate import learning_rate_at
 from pipeline.training.loader import Batch, load_batches
@@ -39,17 +38,6 @@ from pipeline.training.results import EpochResult
 
 def _nothing(*_: object) -> None:
     """What is called where nobody wants to know."""
-
-
-@dataclass
-class _State:
-    """What an epoch keeps from step to step, beside networks and optimizer."""
-
-    start: EpochStart
-    batches: np.ndarray  # (iters, B) rows of the images of each step
-    seconds: dict[str, float]
-    steps_done: int = 0
-    total: torch.Tensor = field(default_factory=lambda: torch.zeros(3, dtype=torch.float64))  # of the losses
 
 
 class Trainer:
@@ -95,7 +83,7 @@ class Trainer:
         )
         self.next_epoch = 0
         self.step = 0  # the next one, counted over all epochs
-        self._state: _State | None = None  # of the epoch that is running
+        self._state: EpochState | None = None  # of the epoch that is running
 
     def epoch(
         self, on_step: Callable[[], None] = _nothing, on_epoch: Callable[[EpochResult], None] = _nothing
@@ -139,34 +127,21 @@ class Trainer:
         self, network: nn.Module, images: np.ndarray, title: str, *, precision: Precision | None = None
     ) -> torch.Tensor:
         """L2-normalised embeddings (N, D) of any images, computed by all processes together; in float32 by default."""
-        mine = self.processes
-        precision = precision or Precision("fp32", mine.device)
-        with Progress(title, len(images), unit="image", shown=self._shown) as progress, precision.forward():
-            found = embed(
-                network,
-                images,
-                device=mine.device,
-                rank=mine.rank,
-                size=mine.size,
-                advance=lambda done: progress.advance(done * mine.size),
-            )
-        if mine.size > 1:
-            found = found.to(mine.device)
-            mine.sum_([found])
-        return found.cpu()
+        precision = precision or Precision("fp32", self.processes.device)
+        return extract(network, images, title, processes=self.processes, precision=precision, shown=self._shown)
 
-    def _begin(self) -> _State:
+    def _begin(self) -> EpochState:
         """Pseudo labels, memory, targets and batches of the next epoch, the same in all processes."""
         sampler, epoch = self.settings.sampler, self.next_epoch
         seconds = {"extract": 0.0}
 
-        def extract() -> torch.Tensor:
+        def features() -> torch.Tensor:
             title = f"epoch {epoch + 1}/{self.settings.epochs}, embeddings"
             with _timed(seconds, "extract"):
                 return self.embed(self.student, self._images, title, precision=self._exact.precision)
 
         start = self.method.begin(
-            extract,
+            features,
             epoch=epoch,
             device=self.processes.device,
             in_first=lambda compute: self.processes.from_first(compute() if self.processes.first else None),
@@ -183,9 +158,9 @@ class Trainer:
             epoch=epoch,
             outliers=self.method.draws_outliers,
         )
-        return _State(start, batches, {**seconds, "train": 0.0})
+        return EpochState(start, batches, {**seconds, "train": 0.0})
 
-    def _steps_of(self, state: _State, on_step: Callable[[], None]) -> Generator[Batch, None, None]:
+    def _steps_of(self, state: EpochState, on_step: Callable[[], None]) -> Generator[Batch, None, None]:
         """The batches that are left of an epoch. What stands behind the `yield` closes a step."""
         for network in (self.student, self.teacher):
             if network is not None:
@@ -225,7 +200,7 @@ class Trainer:
                 on_step()
                 began = time.perf_counter()
 
-    def _end(self, state: _State, on_epoch: Callable[[EpochResult], None]) -> EpochResult:
+    def _end(self, state: EpochState, on_epoch: Callable[[EpochResult], None]) -> EpochResult:
         labels, memory = state.start.labels, state.start.memory
         networks = {"student": self.student, "teacher": self.teacher, "memory": memory}
         self._exact.require_agreement(networks, when=f"after epoch {self.next_epoch + 1}")
@@ -270,17 +245,7 @@ class Trainer:
             "method": self.method.state_dict(),
             "epoch": self.next_epoch,
             "step": self.step,
-            "running": None
-            if state is None
-            else {
-                "labels": torch.from_numpy(state.start.labels),
-                "memory": state.start.memory.state_dict(),
-                "stats": state.start.stats,
-                "batches": torch.from_numpy(state.batches),
-                "seconds": state.seconds,
-                "steps_done": state.steps_done,
-                "total": state.total,
-            },
+            "running": None if state is None else state.state_dict(),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -291,18 +256,8 @@ class Trainer:
         self._exact.load_state_dict(state["exact"])
         self.method.load_state_dict(state["method"])
         self.next_epoch, self.step, running = int(state["epoch"]), int(state["step"]), state["running"]
-        self._state = None
-        if running is not None:
-            start = self.method.restored(
-                running["labels"].numpy(), running["memory"], running["stats"], device=self.processes.device
-            )
-            self._state = _State(
-                start,
-                running["batches"].numpy(),
-                dict(running["seconds"]),
-                running["steps_done"],
-                running["total"].clone(),
-            )
+        device = self.processes.device
+        self._state = None if running is None else EpochState.restored(running, self.method, device=device)
 
 
 @contextmanager
