@@ -22,7 +22,7 @@ test-fast: $(SETUP)
 check: $(SETUP)
 	$(UV) run ruff check . && $(UV) run ruff format --check . && $(UV) run mypy
 ui: $(SETUP)
-	MLFLOW_DISABLE_TELEMETRY=true DO_NOT_TRACK=true $(UV) run mlflow ui --workers 1
+	@$(UV) run --quiet python -m stages.ui
 table: $(SETUP)
 	@$(UV) run --quiet python -m stages.table
 pins: $(SETUP)

@@ -13,7 +13,7 @@ from pipeline.common.files import read_json, result_of_a_stage, write_json
 from pipeline.datasets.packed_images import PackedImages
 from pipeline.evaluation.candidates import compare, table_of
 from pipeline.evaluation.results import evaluate_training
-from pipeline.evaluation.test_set import TestSet, why_not_scored
+from pipeline.evaluation.test_set import TestSet
 from pipeline.inference.embedder import open_embedder
 from pipeline.model.checkpoint import delete_recorded
 from pipeline.model.saved import MODEL_FILE, load_model
@@ -30,10 +30,9 @@ def evaluate(
     """Ranks the gallery for every query: mAP, CMC and mINP of the last student and the last teacher.
 
     Reads params.yaml (evaluate), data/prepared/, data/pretrained/, data/model/ and reports/training.csv. Writes
-    reports/metrics.json (the result and what it has to beat), reports/summary.json (what tells runs apart), cmc.csv and
-    clusters.csv (path and cluster of every training image by the last student; -1 is none), data/evaluation/ (ranked
-    lists, pairs of cameras, confused identities, a map of the embedding), and the summary into MLflow. Without
-    identities of query and gallery it writes the clusters and their map alone, and says why.
+    reports/metrics.json (the result and what it has to beat), summary.json, cmc.csv, clusters.csv (-1 is none), data/
+    evaluation/ (ranked lists, pairs of cameras, confused identities, a map of the embedding), and the summary into
+    MLflow. Without identities of query and gallery it writes the clusters and their map alone, and says why.
 
     With --model it prints the scores of one network, by the settings that its file carries, and changes none of these
     results: the model of a run, the checkpoint of one that goes on (.scratch/*/checkpoint.pt), or an exported model.
@@ -62,8 +61,7 @@ def _score_one(model: Path, *, role: str | None, output: Path | None, provider: 
 def _score_training() -> None:
     settings, packed, training = stages.settings(), PackedImages(paths.PREPARED), read_json(paths.MODEL / "run.json")
     delete_recorded(paths.scratch(), training)
-    if reason := why_not_scored(packed):
-        print(f"no evaluation: {reason}")
+    paths.discard_results("evaluate")
     results = evaluate_training(
         packed,
         load_model(paths.MODEL / MODEL_FILE),

@@ -4,6 +4,7 @@ import pipeline.common.paths as paths
 import stages
 from pipeline.common.files import read_json, sha256
 from pipeline.datasets.packed_images import PackedImages
+from pipeline.evaluation.candidates import summary_of
 from pipeline.model.saved import MODEL_FILE, load_network
 from pipeline.report import read_report, write_report
 from pipeline.tracking import open_run
@@ -39,6 +40,7 @@ def report() -> None:
         num_features=student.num_features,
         example=PackedImages(paths.PREPARED).catalogue["path"].iloc[0],
         tags={"role": "student", "data.digest": read_json(paths.PREPARED / "summary.json")["digest"]},
+        scores=summary_of(read_json(paths.REPORTS / "metrics.json")),
     )
     print(f"in MLflow: {model}")
 

@@ -57,11 +57,11 @@ def _train(settings: Settings, processes: distributed.Processes) -> None:
     curve = TrainingCurve(packed, trainer.embed, best=folder / BEST_FILE, settings=decisive.as_dict())
     name = f"{settings.dataset} {settings.method} {settings.backbone} seed {settings.seed}"
     tags, first = tags_of(decisive, data=summary["digest"], weights=start["name"]), processes.first
-    root, whole, resume = paths.checkout(), settings.as_dict(), folder / "run.json"
+    root, whole, resume, asked = paths.checkout(), settings.as_dict(), folder / "run.json", lambda: interruption.asked
     with (
         held(folder) if first else nullcontext(),
         interruption.watched(),
-        tracked(root, name=name, settings=whole, tags=tags, resume=resume, shown=first) as run,
+        tracked(root, name=name, settings=whole, tags=tags, resume=resume, shown=first, interrupted=asked) as run,
     ):
         for sentence in filter(None, (curve.why_empty, other_training(folder, facts)) if first else ()):
             typer.echo(sentence)

@@ -6,6 +6,7 @@ there: one for all copies. Everything else is relative to the current folder.
 """
 
 import os
+import shutil
 from pathlib import Path
 
 from pipeline.common.errors import UserError
@@ -19,18 +20,19 @@ EVALUATION = Path("data/evaluation")
 REPORTS = Path("reports")
 COMPARISON = REPORTS / "comparison"  # of a study: with .html, .csv, ..., and the folder of its figures
 BAD_IMAGES = Path("data/bad_images.csv")  # of a `prepare` that was refused; no result, and not DVC's
-# What dvc.yaml names as written by its stages.
-RESULTS = (
-    DATASET_STATE,
-    WEIGHTS_STATE,
-    PREPARED,
-    PRETRAINED,
-    MODEL,
-    EVALUATION,
-    *(REPORTS / name for name in ("training.csv", "clusters.csv", "metrics.json", "summary.json", "cmc.csv")),
-    REPORTS / "report.html",
-    REPORTS / "figures",
-)
+# Stage -> what dvc.yaml names as written by it, in its order.
+RESULTS_OF = {
+    "sources": (DATASET_STATE, WEIGHTS_STATE),
+    "prepare": (PREPARED,),
+    "pretrained": (PRETRAINED,),
+    "train": (MODEL, REPORTS / "training.csv"),
+    "evaluate": (
+        EVALUATION,
+        *(REPORTS / name for name in ("clusters.csv", "metrics.json", "summary.json", "cmc.csv")),
+    ),
+    "report": (REPORTS / "report.html", REPORTS / "figures"),
+}
+RESULTS = tuple(path for paths in RESULTS_OF.values() for path in paths)
 
 
 def checkout() -> Path:
@@ -74,3 +76,17 @@ def require_real_folders() -> None:
                 f"{folder}/ is a link, which git and DVC would break: make it a folder again, and link the data set in "
                 "it instead (docs/data.md: data on another disk)"
             )
+
+
+def discard_results(first: str) -> None:
+    """Removes what the stage `first` and those after it have written: a run that fails leaves no other one's results.
+
+    They stay in DVC's cache, from where `dvc checkout` brings back those that dvc.lock names.
+    """
+    stages = list(RESULTS_OF)
+    for stage in stages[stages.index(first) :]:
+        for path in RESULTS_OF[stage]:
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""From features to a judgement: ranking, re-ranking, mAP, CMC and mINP."""
+"""Retrieval: ranking and re-ranking of a gallery, the metrics, and the evaluation of a training."""
 
 from pipeline.evaluation.baselines import colour_histogram
 from pipeline.evaluation.protocol import RetrievalScores, evaluate, evaluate_distances

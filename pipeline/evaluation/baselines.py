@@ -47,8 +47,8 @@ def colour_histogram(images: NDArray[np.uint8], *, stripes: int = 6, bins: int =
 
     Args:
         images: (N, H, W, 3) uint8, a memory map too.
-        stripes: number of stripes of equal height (to one line), from 1 to H.
-        bins: bins of equal width a channel, from 2 to 256.
+        stripes: number of stripes of equal height (to within one line), from 1 to H.
+        bins: bins of equal width per channel, from 2 to 256.
 
     Returns:
         (N, stripes * bins^3) float32; entries are not negative.

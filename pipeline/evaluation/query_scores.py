@@ -26,7 +26,7 @@ FEW_MATCHES = 2_000
 
 @dataclass(frozen=True, eq=False)
 class QueryScores:
-    """One entry a query; queries without a match in the filtered gallery hold NaN, and 0 for the rank.
+    """One entry per query; queries without a match in the filtered gallery hold NaN, and 0 for the rank.
 
     Attributes:
         average_precision: (Q,) float64 in (0, 1].

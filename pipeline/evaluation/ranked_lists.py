@@ -1,4 +1,4 @@
-"""Ranked lists to look at: which queries to show, what stands in their first places, and whether it is right.
+"""Ranked lists for the report: which queries to show, what stands in their first places, and whether it is right.
 
 Source: the usual protocol of re-identification (Zheng et al., ICCV 2015): gallery images of the query's identity in the
 query's own camera are taken out before ranking, distractors (pid 0) stay in and are never right.
@@ -31,11 +31,11 @@ def rank_queries(
         query_ids, gallery_ids: (Q,) and (G,) identities.
         query_cams, gallery_cams: (Q,) and (G,) cameras, or None for both: then nothing is taken out.
         average_precision: (Q,) in [0, 1], NaN for a query without a valid match (never shown).
-        per_group: Queries a group.
-        length: Places a list.
+        per_group: Queries per group.
+        length: Places per list.
 
     Returns:
-        One row a place with the columns `COLUMNS`: `query` counts in the query split, `gallery` in the gallery split,
+        One row per place with the columns `COLUMNS`: `query` counts in the query split, `gallery` in the gallery split,
         `rank` from 1; groups in the order best, median, worst. No row where no query is valid.
     """
     assert (query_cams is None) == (gallery_cams is None), "cameras of both sides, or of none"
@@ -63,7 +63,7 @@ def choose_queries(average_precision: np.ndarray, query_ids: np.ndarray, *, per_
     Args:
         average_precision: (Q,), NaN for a query that is left out.
         query_ids: (Q,) identities.
-        per_group: Queries a group; fewer where the valid queries do not suffice for all the groups.
+        per_group: Queries per group; fewer where the valid queries do not suffice for all the groups.
     """
     average_precision = np.asarray(average_precision, dtype=float)
     valid = np.flatnonzero(np.isfinite(average_precision))

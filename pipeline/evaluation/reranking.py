@@ -2,7 +2,7 @@
 
 Source: Zhong et al., Re-ranking Person Re-identification with k-reciprocal Encoding, CVPR 2017.
 
-A convention that the literature's figures rest on, and that the golden numbers confirm: the input is the *squared*
+A convention that the published results rest on, and that the golden numbers confirm: the input is the *squared*
 Euclidean distance e = 2 - 2 cos, and the published code squares it once more. Both places that use a distance use
 this fourth power, divided by its largest value in the row over queries and gallery together, d = e^2 / max(e^2):
 the weights exp(-d) of the neighbours, and the term lambda d of the result. Neighbours do not depend on it.
@@ -182,7 +182,7 @@ def _weigh(query, gallery, farthest, starts, columns, weights, start, stop):  # 
 
 @compiled
 def _normalised(distance, farthest):  # type: ignore[no-untyped-def]
-    """The squared squared distance, 1 for the farthest image; the factor 2 of 2 - 2 cos cancels."""
+    """d: the squared squared distance, 1 for the farthest image; the factor 2 of 2 - 2 cos cancels."""
     if farthest <= 0:
         return np.float32(0)
     share = np.float32(distance / farthest)

@@ -69,8 +69,8 @@ class Results:
         said = [f"{clustered:,} of {found['images']:,} training images in {found['clusters']:,} clusters"]
         if self.not_evaluated is None:
             student, untrained = (self.metrics[name][MAIN.key] for name in ("student", "untrained"))
-            said.insert(0, f"student {MAIN.heading} {student:.1%}, untrained {untrained:.1%}")
-        return said
+            return [f"student {MAIN.heading} {student:.1%}, untrained {untrained:.1%}", *said]
+        return [f"no evaluation: {self.not_evaluated}", *said]
 
 
 def evaluate_training(

@@ -1,4 +1,4 @@
-"""The test half of a data set: queries and gallery with their identities, which only evaluation and diagnostics see."""
+"""The test half of a data set: queries and gallery with their identities, which the training never sees."""
 
 from collections.abc import Callable
 
@@ -17,7 +17,7 @@ Own = tuple[np.ndarray | None, np.ndarray | None]
 
 
 def why_not_scored(packed: PackedImages) -> str | None:
-    """Why a data set cannot be evaluated, in a clause for the person; None where it can."""
+    """Why a data set cannot be evaluated, in a clause for the user; None where it can."""
     query, gallery = packed.split("query"), packed.split("gallery")
     for name, part in (("query", query), ("gallery", gallery)):
         if len(part) == 0:

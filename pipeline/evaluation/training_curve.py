@@ -1,6 +1,6 @@
 """What is measured of a training while it runs, for people: scores on the test images, agreement of the clusters.
 
-The training never sees these figures, and nothing is chosen by them but the file of the best networks, which stands
+The training never sees these numbers, and nothing is chosen by them but the file of the best networks, which stands
 beside the result and is not the result.
 """
 

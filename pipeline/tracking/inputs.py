@@ -42,7 +42,7 @@ def log_dataset(
 
 
 def _schema(size: list[int]) -> dict[str, Any]:
-    """Of what a training reads of an image, in MLflow's form: the picture and its camera, and no identity."""
+    """What a training reads of an image, in MLflow's form: the pixels and the camera, and no identity."""
     image = {"name": "image", "type": "tensor", "tensor-spec": {"dtype": "uint8", "shape": [-1, *size]}}
     camera = {"name": "camid", "type": "tensor", "tensor-spec": {"dtype": "int64", "shape": [-1]}}
     return {"mlflow_tensorspec": {"features": json.dumps([image, camera]), "targets": None}}

@@ -1,4 +1,4 @@
-"""One parent run a study; the runs of its trainings are its children.
+"""One parent run per study; the runs of its trainings are its children.
 
 A training belongs to the study that it was made for. Where another study comes to the same training, DVC restores it,
 and its run stays where it is: it then carries the tag `study.<name>`, which finds the runs of each study alike.
@@ -54,8 +54,8 @@ class StudyRun(Run):
         return True
 
     def log_summary(self, values: Mapping[str, float]) -> None:
-        """Puts the figures of the comparison beside each other in the parent run."""
-        self.log_metrics({metric_name(key): value for key, value in values.items()}, step=0)
+        """Puts the numbers of the comparison beside each other in the parent run."""
+        self.log_scores({metric_name(key): value for key, value in values.items()})
 
 
 def open_study(checkout: Path, name: str, *, title: str, description: str, key: str) -> StudyRun:
@@ -64,7 +64,7 @@ def open_study(checkout: Path, name: str, *, title: str, description: str, key: 
     Args:
         checkout: see `pipeline.tracking.start_run`.
         name: of the study.
-        title, description: for people, shown in the run.
+        title, description: shown in the run.
         key: stands for all the settings of the study; with others, it is another study.
     """
     client = open_client(checkout)

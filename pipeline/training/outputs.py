@@ -29,7 +29,7 @@ def tags_of(settings: TrainingSettings, *, data: str, weights: str | None) -> di
         "seed": str(settings.seed),
         "data.digest": data,
         "precision": settings.train.precision,
-        "weights": str(weights),
+        "weights": weights or "random",
     }
 
 

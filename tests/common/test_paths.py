@@ -62,6 +62,31 @@ def test_results_are_what_dvc_keeps() -> None:
     assert {str(path) for path in at.RESULTS} == names
 
 
+def test_results_of_each_stage_are_those_of_dvc_yaml() -> None:
+    stages = YAML(typ="safe").load((ROOT / "dvc.yaml").read_text())["stages"]
+    for name, stage in stages.items():
+        listed = [each for kind in ("outs", "metrics") for each in stage.get(kind, [])]
+        names = {each if isinstance(each, str) else next(iter(each)) for each in listed}
+        assert {str(path) for path in at.RESULTS_OF[name]} == names
+    assert list(at.RESULTS_OF) == list(stages)
+
+
+def test_results_that_a_failed_stage_cannot_make_anew_are_not_there(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    at.discard_results("prepare")  # nothing is there
+    for path in at.RESULTS:
+        place = path / "file" if path.suffix == "" else path
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_text("of an earlier run")
+    (at.REPORTS / "model.onnx").write_text("not a result of a stage")
+    at.discard_results("evaluate")
+    left = {str(path) for path in at.RESULTS if path.exists()}
+    assert left == {"data/prepared", "data/pretrained", "data/model", "reports/training.csv"}
+    assert (at.REPORTS / "model.onnx").is_file()
+
+
 @pytest.mark.parametrize("name", ["reports/metrics.json", "data/model/m.onnx", "data/model", "x/../data/prepared/a/b"])
 def test_results_are_not_written_over_by_other_commands(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str

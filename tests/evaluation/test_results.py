@@ -56,7 +56,8 @@ def test_results_are_written_whole(tmp_path: Path) -> None:
 def test_results_are_told_in_two_sentences() -> None:
     clusters = "1,200 of 1,500 training images in 12 clusters"
     assert results().sentences() == ["student mAP 50.0%, untrained 7.1%", clusters]
-    assert results(not_evaluated="the data set has no query images").sentences() == [clusters]
+    reason = "the data set has no query images"
+    assert results(not_evaluated=reason).sentences() == [f"no evaluation: {reason}", clusters]
 
 
 @pytest.mark.parametrize("name", ["metrics.json", "summary.json"])

@@ -3,7 +3,6 @@
 import os
 import shutil
 import signal
-import sqlite3
 import subprocess
 import sys
 import time
@@ -19,6 +18,7 @@ from pipeline.common.files import read_json
 from pipeline.datasets.catalogue import read_catalogue, write_catalogue
 from pipeline.model.saved import load_model
 from pipeline.training.fingerprint import held
+from tests.mlflow_runs import client_of, points_of, run_of, runs_of
 
 ROOT = Path(__file__).parents[2]
 AGAINST_IDENTITIES = ("ari", "nmi", "purity", "pairwise_f", "pairwise_precision", "pairwise_recall")
@@ -41,11 +41,6 @@ def assert_same_model(first: Any, second: Any, *, but: tuple[str, ...] = ()) -> 
     assert [key for key in one if not one[key].equal(other[key])] == []
     histories = [history(project).drop(columns=list(but)) for project in (first, second)]
     pd.testing.assert_frame_equal(*histories)
-
-
-def recorded(project: Any, query: str) -> list[tuple[Any, ...]]:
-    with sqlite3.connect(project.folder / "mlflow.db") as database:
-        return database.execute(query).fetchall()
 
 
 def test_train_keeps_the_best_networks_of_the_run(finished: Any) -> None:
@@ -106,21 +101,25 @@ def test_all_stages_write_to_one_mlflow_run(finished: Any, copied: Any) -> None:
     copied.done("report")
     assert (copied.folder / "reports/report.html").stat().st_size > 10_000
     assert len(list((copied.folder / "reports/figures").glob("*.png"))) >= 5
-    run = read_json(copied.folder / "data/model/run.json")["run_id"]
-    assert recorded(copied, "select run_uuid, name, status from runs") == [
-        (run, "market1501 dccc resnet10_w32 seed 3407", "FINISHED")
-    ]
-    epochs = recorded(copied, "select step from metrics where key = 'loss' order by step")
-    assert epochs == [(1,), (2,)]
-    latest = dict(recorded(copied, "select key, value from latest_metrics"))
-    wanted = {"mAP", "Rank-1", "Rank-5", "Rank-10", "mINP", "eps", "learning_rate", "num_clusters", "num_outliers"}
-    assert wanted | {"images_per_second", "student_mAP", "teacher_mAP", "untrained mAP"} <= set(latest)
-    assert latest["mAP"] == pytest.approx(read_json(copied.folder / "reports/metrics.json")["student"]["mAP"])
-    assert dict(recorded(copied, "select key, value from params"))["clustering.eps"] == "0.6"
-    tags = dict(recorded(copied, "select key, value from tags"))
+    run = run_of(copied.folder)
+    assert run.info.run_id == read_json(copied.folder / "data/model/run.json")["run_id"]
+    assert (run.info.run_name, run.info.status) == ("market1501 dccc resnet10_w32 seed 3407", "FINISHED")
+    points = points_of(copied.folder, run.info.run_id)
+    curves = {name.removeprefix("epoch/"): points.pop(name) for name in list(points) if name.startswith("epoch/")}
+    assert {"loss", "eps", "learning_rate", "num_clusters", "num_outliers", "student_mAP", "teacher_mAP"} <= set(curves)
+    assert [step for step, _ in curves["loss"]] == [1, 2]
+    final = ["Rank-1", "Rank-10", "Rank-5", "clusters", "mAP", "mINP", "outliers", "teacher mAP", "untrained mAP"]
+    assert list(points) == final, "few final scores, and named as in the report"
+    assert points["mAP"] == [(2, pytest.approx(read_json(copied.folder / "reports/metrics.json")["student"]["mAP"]))]
+    copied.done("evaluate")
+    assert points_of(copied.folder, run.info.run_id) == points | {
+        f"epoch/{key}": value for key, value in curves.items()
+    }
+    assert run.data.params["clustering.eps"] == "0.6" and "None" not in run.data.params.values()
     named = {"dataset": "market1501", "method": "dccc", "backbone": "resnet10_w32", "seed": "3407"}
+    tags = run.data.tags
     assert named.items() <= tags.items()
-    assert recorded(copied, "select name from datasets") == [("market1501",)]
+    assert [used.dataset.name for used in run.inputs.dataset_inputs] == ["market1501"]
     assert tags["data.digest"] == read_json(copied.folder / "data/prepared/summary.json")["digest"]
     # The copied database still names the folder of the project that it was made in.
     artifacts = {path.name for path in (finished.folder / "mlruns").rglob("*")}
@@ -131,7 +130,7 @@ def test_evaluate_starts_a_new_run_where_the_old_one_is_gone(copied: Any) -> Non
     (copied.folder / "mlflow.db").unlink()
     shutil.rmtree(copied.folder / "mlruns", ignore_errors=True)
     copied.done("evaluate")
-    (gone,) = recorded(copied, "select value from tags where key = 'missing_run'")[0]
+    gone = run_of(copied.folder).data.tags["missing_run"]
     assert gone == read_json(copied.folder / "data/model/run.json")["run_id"]
 
 
@@ -168,9 +167,8 @@ def started(project: Any) -> "subprocess.Popen[str]":
     """A training from its beginning, in a process group of its own, once its first checkpoint is there."""
     shutil.rmtree(project.folder / "data/model")
     (project.folder / "reports/training.csv").unlink()
-    with sqlite3.connect(project.folder / "mlflow.db") as database:
-        for table in ("latest_metrics", "metrics", "params", "tags", "runs"):
-            database.execute(f"delete from {table}")
+    for run in runs_of(project.folder):
+        client_of(project.folder).delete_run(run.info.run_id)
     env = {**os.environ, "PYTHONPATH": str(ROOT), "CUDA_VISIBLE_DEVICES": ""}
     process = subprocess.Popen(
         [sys.executable, "-m", "stages.train"],
@@ -189,9 +187,9 @@ def started(project: Any) -> "subprocess.Popen[str]":
 
 
 def assert_recorded_without_a_gap(project: Any) -> None:
-    assert recorded(project, "select status from runs") == [("FINISHED",)]
-    steps = "select step from metrics where key = 'loss' order by step"
-    assert recorded(project, steps) == [(1,), (2,)]
+    run = run_of(project.folder)
+    assert run.info.status == "FINISHED"
+    assert [step for step, _ in points_of(project.folder, run.info.run_id)["epoch/loss"]] == [1, 2]
 
 
 def test_training_killed_goes_on_where_it_was_and_ends_the_same(finished: Any, copied: Any) -> None:
@@ -215,7 +213,7 @@ def test_training_told_to_stop_says_where_it_is_and_goes_on(finished: Any, copie
     told, errors = process.communicate(timeout=60)
     assert process.returncode == 128 + signal.SIGTERM, errors
     assert "start the same command again to go on from there" in told and "Traceback" not in errors
-    assert recorded(copied, "select status from runs") == [("KILLED",)]
+    assert run_of(copied.folder).info.status == "KILLED"
     copied.set(train__processes=1)
     assert "going on in " in copied.done("train")
     assert_same_model(finished, copied)

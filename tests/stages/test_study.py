@@ -4,7 +4,6 @@ import contextlib
 import os
 import shutil
 import signal
-import sqlite3
 import subprocess
 import sys
 import time
@@ -16,6 +15,7 @@ import pandas as pd
 import pytest
 
 from pipeline.common.errors import UserError
+from tests.mlflow_runs import runs_of
 
 ROOT = Path(__file__).parents[2]
 STUDY = """
@@ -128,12 +128,7 @@ class Project:
         return found
 
     def tags(self) -> dict[str, dict[str, str]]:
-        with contextlib.closing(sqlite3.connect(self.folder / "mlflow.db")) as database:
-            rows = database.execute("select run_uuid, key, value from tags").fetchall()
-        tags: dict[str, dict[str, str]] = {}
-        for run, key, value in rows:
-            tags.setdefault(run, {})[key] = value
-        return tags
+        return {run.info.run_id: dict(run.data.tags) for run in runs_of(self.folder)}
 
 
 @pytest.fixture(scope="module")

@@ -92,9 +92,9 @@ def test_stages_record_on_the_server_what_another_client_reads(
     run = client.get_run(read_json(project.folder / "data/model/run.json")["run_id"])
     assert run.info.status == "FINISHED" and run.data.params["backbone"] == "resnet10_w32"
     assert run.info.artifact_uri.startswith("mlflow-artifacts:/")
-    assert [point.step for point in client.get_metric_history(run.info.run_id, "loss")] == [1, 2]
+    assert [point.step for point in client.get_metric_history(run.info.run_id, "epoch/loss")] == [1, 2]
     scores = read_json(project.folder / "reports/metrics.json")
-    assert run.data.metrics["student/mAP"] == pytest.approx(scores["student"]["mAP"])
+    assert run.data.metrics["mAP"] == pytest.approx(scores["student"]["mAP"])
     page = Path(client.download_artifacts(run.info.run_id, "report.html", str(tmp_path)))
     assert page.read_bytes() == (project.folder / "reports/report.html").read_bytes()
 
@@ -188,6 +188,6 @@ def test_training_that_goes_on_continues_its_run_on_the_server(
     second.log_epoch({"epoch": 1, "loss": 2.0})
     second.log_epoch({"epoch": 2, "loss": 1.0})
     second.end()
-    assert [point.step for point in client_of(server).get_metric_history(first.id, "loss")] == [1, 2]
+    assert [point.step for point in client_of(server).get_metric_history(first.id, "epoch/loss")] == [1, 2]
     gone = start_run(tmp_path, name="toy", settings={}, tags={}, resume="0123456789abcdef0123456789abcdef")
     assert gone.id != first.id

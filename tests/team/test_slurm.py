@@ -3,15 +3,14 @@
 import os
 import shutil
 import signal
-import sqlite3
 import subprocess
 import time
-from contextlib import closing
 from pathlib import Path
 
 import pytest
 from ruamel.yaml import YAML
 
+from tests.mlflow_runs import points_of, runs_of
 from tests.stages.conftest import Project
 from tests.team.conftest import PROGRAMS, ROOT, Checkout, copy_of_the_project
 
@@ -94,9 +93,9 @@ def cluster(finished: Project, mlflow_database: Path, tmp_path: Path) -> Cluster
 
 def runs(tmp_path: Path) -> list[tuple[str, int]]:
     """Status and number of epochs of each run that the tracking server knows."""
-    query = "select status, (select count(*) from metrics where key = 'epoch' and run_uuid = runs.run_uuid) from runs"
-    with closing(sqlite3.connect(tmp_path / "mlflow.db")) as database:
-        return database.execute(query).fetchall()
+    return [
+        (run.info.status, len(points_of(tmp_path, run.info.run_id).get("epoch/loss", []))) for run in runs_of(tmp_path)
+    ]
 
 
 def test_preempted_job_leaves_a_checkpoint_is_queued_again_and_goes_on_to_the_end(

@@ -51,11 +51,13 @@ def checkout(tmp_path: Path, mlflow_database: Path, monkeypatch: pytest.MonkeyPa
     return tmp_path
 
 
-def register(run: Run, checkout: Path, name: str = "dccc-toy-resnet10_w32") -> str:
+def register(
+    run: Run, checkout: Path, name: str = "dccc-toy-resnet10_w32", *, data: str = "d1", **scores: float
+) -> str:
     file = checkout / "model.safetensors"
-    return register_model(
-        run, file, name=name, digest=sha256(file), num_features=8, example="0.png", tags={"role": "student"}
-    )
+    tags = {"role": "student", "data.digest": data}
+    how: dict[str, Any] = {"num_features": 8, "example": "0.png", "tags": tags, "scores": scores}
+    return register_model(run, file, name=name, digest=sha256(file), **how)
 
 
 def test_registered_model_gives_the_embeddings_of_image_paths(checkout: Path) -> None:
@@ -113,6 +115,32 @@ def test_model_of_a_run_is_registered_once_and_each_run_is_a_version(checkout: P
     networks = [build(SETTINGS["backbone"], **SETTINGS["model"]) for _ in range(2)]
     save_model(checkout / "model.safetensors", *networks, settings=SETTINGS)
     assert register(first, checkout) == "models:/dccc-toy-resnet10_w32/3"
+
+
+def test_version_carries_its_scores_and_the_best_on_the_newest_data_has_the_alias(
+    checkout: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(registry, "save_pyfunc", lambda place, *_, **__: place.mkdir())
+    runs = [start_run(checkout, name="toy", settings={}, tags={}) for _ in range(5)]
+    client, entry = runs[0].client, "dccc-toy-resnet10_w32"
+
+    def best() -> str:
+        return str(client.get_model_version_by_alias(entry, "best").version)
+
+    register(runs[0], checkout)
+    assert client.get_registered_model(entry).aliases == {}, "without a score there is no best one"
+    register(runs[1], checkout, mAP=0.40372, rank1=0.6)
+    tags = client.get_model_version(entry, "2").tags
+    assert (tags["mAP"], tags["Rank-1"], tags["role"]) == ("0.4037", "0.6", "student")
+    assert best() == "2"
+    register(runs[2], checkout, mAP=0.3)
+    assert best() == "2", "a newer version that is worse"
+    register(runs[3], checkout, mAP=0.40372)
+    assert best() == "2", "an equal one that is newer"
+    register(runs[4], checkout, data="d2", mAP=0.2)
+    assert best() == "5", "scores on other data cannot be compared"
+    register(runs[2], checkout, mAP=0.5)
+    assert best() == "3" and client.get_model_version(entry, "3").tags["mAP"] == "0.5", "an evaluation made again"
 
 
 def test_name_of_a_model_has_no_slash(checkout: Path) -> None:

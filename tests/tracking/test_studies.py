@@ -1,9 +1,7 @@
 """What a study leaves in MLflow: a parent, its children, and the data set of a run."""
 
-import contextlib
 import json
 import shutil
-import sqlite3
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +14,7 @@ from pipeline.tracking.children import STUDY_VARIABLE, study_tags
 from pipeline.tracking.inputs import log_dataset
 from pipeline.tracking.registry import registered_name
 from pipeline.tracking.studies import StudyRun, metric_name, open_study
+from tests.mlflow_runs import client_of, points_of, run_of, runs_of
 
 # MLflow's own; it looks at its tables once a process.
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated")
@@ -39,13 +38,8 @@ def checkout(tmp_path: Path, mlflow_database: Path, monkeypatch: pytest.MonkeyPa
     return tmp_path
 
 
-def rows(checkout: Path, query: str) -> list[tuple[Any, ...]]:
-    with contextlib.closing(sqlite3.connect(checkout / "mlflow.db")) as database:
-        return database.execute(query).fetchall()
-
-
 def tags(checkout: Path, run: Run) -> dict[str, str]:
-    return dict(rows(checkout, f"select key, value from tags where run_uuid = '{run.id}'"))
+    return dict(client_of(checkout).get_run(run.id).data.tags)
 
 
 def parent(checkout: Path, name: str = "toy", key: str = "k1") -> StudyRun:
@@ -58,7 +52,8 @@ def start(checkout: Path) -> Run:
 
 def test_open_study_is_named_and_described(checkout: Path) -> None:
     study = parent(checkout)
-    assert rows(checkout, "select run_uuid, name, status from runs") == [(study.id, "toy", "RUNNING")]
+    info = run_of(checkout).info
+    assert (info.run_id, info.run_name, info.status) == (study.id, "toy", "RUNNING")
     found = tags(checkout, study)
     assert found["study"] == "toy" and found["mlflow.note.content"] == "**A toy**\n\nWhat it is."
 
@@ -67,7 +62,7 @@ def test_open_study_again_goes_on_in_the_same_run(checkout: Path) -> None:
     first = parent(checkout)
     first.end()
     assert parent(checkout).id == first.id
-    assert rows(checkout, "select status from runs") == [("RUNNING",)]
+    assert run_of(checkout).info.status == "RUNNING"
     assert len({first.id, parent(checkout, key="k2").id, parent(checkout, "other").id}) == 3
 
 
@@ -109,8 +104,10 @@ def test_adopt_tells_that_a_run_is_unknown(checkout: Path) -> None:
 
 
 def test_log_summary_takes_any_name_of_a_variant(checkout: Path) -> None:
-    parent(checkout).log_summary({"+ L_ss (all)/student_mAP_mean": 0.4, "b/x": float("nan")})
-    assert rows(checkout, "select key, value, step from metrics") == [("_ L_ss _all_/student_mAP_mean", 0.4, 0)]
+    study = parent(checkout)
+    for _ in range(2):  # a study that is started again comes to the same numbers
+        study.log_summary({"+ L_ss (all)/student_mAP_mean": 0.4, "b/x": float("nan")})
+    assert points_of(checkout, study.id) == {"_ L_ss _all_/student_mAP_mean": [(0, 0.4)]}
     assert metric_name("memory.tau=0.05/mAP") == "memory.tau_0.05/mAP"
 
 
@@ -118,22 +115,19 @@ def test_log_dataset_is_an_input_of_the_run(checkout: Path) -> None:
     run = start(checkout)
     for _ in range(2):  # a training that goes on tells it again
         log_dataset(run, name="n" * 600, folder=Path("/data/raw/toy"), summary=SUMMARY)
-    ((name, digest, source, schema, profile),) = rows(
-        checkout, "select name, digest, dataset_source, dataset_schema, dataset_profile from datasets"
-    )
-    assert (len(name), digest) == (500, "d" * 36)
-    assert json.loads(source) == {"uri": "/data/raw/toy"}
-    assert json.loads(profile) == {"num_rows": 30, "splits": SUMMARY["splits"], "image": [64, 32, 3]}
-    names = [each["name"] for each in json.loads(json.loads(schema)["mlflow_tensorspec"]["features"])]
+    (used,) = run.client.get_run(run.id).inputs.dataset_inputs
+    dataset = used.dataset
+    assert (len(dataset.name), dataset.digest) == (500, "d" * 36)
+    assert json.loads(dataset.source) == {"uri": "/data/raw/toy"}
+    assert json.loads(dataset.profile) == {"num_rows": 30, "splits": SUMMARY["splits"], "image": [64, 32, 3]}
+    names = [each["name"] for each in json.loads(json.loads(dataset.schema)["mlflow_tensorspec"]["features"])]
     assert names == ["image", "camid"]
-    assert rows(checkout, "select name, value from input_tags") == [("mlflow.data.context", "training")]
-    found = run.client.get_run(run.id).inputs.dataset_inputs
-    assert [each.dataset.digest for each in found] == ["d" * 36]
+    assert [(tag.key, tag.value) for tag in used.tags] == [("mlflow.data.context", "training")]
 
 
 def test_log_dataset_of_no_run_records_nothing(checkout: Path) -> None:
     log_dataset(NoRun(), name="toy", folder=Path("x"), summary=SUMMARY)
-    assert rows(checkout, "select count(*) from datasets") == [(0,)]
+    assert runs_of(checkout) == []
 
 
 def test_registered_name_is_that_of_the_method() -> None:

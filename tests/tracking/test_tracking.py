@@ -1,6 +1,7 @@
-"""What a training leaves in MLflow, read back from the database itself."""
+"""What a training leaves in MLflow, read through its client."""
 
 import contextlib
+import dataclasses
 import fcntl
 import math
 import os
@@ -16,9 +17,14 @@ from typing import Any
 
 import pytest
 
+from pipeline.common import files
 from pipeline.common.errors import UserError
 from pipeline.common.files import read_json, write_json
+from pipeline.evaluation.candidates import summary_of
+from pipeline.evaluation.metrics import METRICS
 from pipeline.tracking import EXPERIMENT, NoRun, Run, open_run, start_run, tracked
+from pipeline.training.interruption import InterruptedTrainingError
+from tests.mlflow_runs import client_of, points_of, run_of, runs_of
 
 # MLflow's own; it looks at its tables once a process.
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated")
@@ -47,11 +53,6 @@ def checkout(tmp_path: Path, mlflow_database: Path) -> Path:
     return tmp_path
 
 
-def rows(checkout: Path, query: str) -> list[tuple[Any, ...]]:
-    with contextlib.closing(sqlite3.connect(checkout / "mlflow.db")) as database:
-        return database.execute(query).fetchall()
-
-
 def start(checkout: Path, **changes: Any) -> Run:
     return start_run(checkout, **{"name": "toy seed 1", "settings": SETTINGS, "tags": {}, **changes})
 
@@ -69,22 +70,31 @@ def block(checkout: Path, **changes: Any) -> contextlib.AbstractContextManager[R
 
 def test_start_run_records_name_settings_and_tags(checkout: Path) -> None:
     run = start(checkout, tags={"data.digest": "abc"})
-    assert rows(checkout, "select run_uuid, name, status from runs") == [(run.id, "toy seed 1", "RUNNING")]
-    assert dict(rows(checkout, "select key, value from params")) == {
+    found = run_of(checkout)
+    assert (found.info.run_id, found.info.run_name, found.info.status) == (run.id, "toy seed 1", "RUNNING")
+    assert found.data.params == {
         "dataset": "toy",
         "clustering.eps": "0.6",
         "clustering.deeper.camera_aware": "True",
         "list": "[1, 2]",
     }
-    assert ("data.digest", "abc") in rows(checkout, "select key, value from tags")
-    experiments = rows(checkout, "select name, artifact_location from experiments where name <> 'Default'")
-    assert experiments == [(EXPERIMENT, (checkout / "mlruns").as_uri())]
+    assert found.data.tags["data.digest"] == "abc"
+    experiment = client_of(checkout).get_experiment(found.info.experiment_id)
+    assert (experiment.name, experiment.artifact_location) == (EXPERIMENT, (checkout / "mlruns").as_uri())
+
+
+def test_start_run_leaves_out_what_there_is_not(checkout: Path) -> None:
+    start(checkout, settings={"own": {"camera": None, "folder": "mine"}}, tags={"weights": None})
+    found = run_of(checkout)
+    assert found.data.params == {"own.folder": "mine"} and "weights" not in found.data.tags
+    assert "None" not in [*found.data.tags.values(), *found.data.params.values()]
 
 
 def test_start_run_of_the_same_name_twice_gives_two_runs_in_one_experiment(checkout: Path) -> None:
     first, second = start(checkout), start(checkout)
     assert first.id != second.id
-    assert rows(checkout, "select name, count(*) from runs group by experiment_id, name") == [("toy seed 1", 2)]
+    assert {(run.info.experiment_id, run.info.run_name) for run in runs_of(checkout)} == {("1", "toy seed 1")}
+    assert len(runs_of(checkout)) == 2
 
 
 def test_start_run_takes_the_experiment_of_a_faster_process(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -104,8 +114,8 @@ def test_start_run_takes_the_experiment_of_a_faster_process(checkout: Path, monk
     monkeypatch.setattr(MlflowClient, "get_experiment_by_name", too_early)
     start(checkout)
     start(checkout)
-    assert rows(checkout, "select count(*) from experiments where name = 'dccc'") == [(1,)]
-    assert rows(checkout, "select count(*) from runs") == [(2,)]
+    assert [each.name for each in client_of(checkout).search_experiments()] == [EXPERIMENT, "Default"]
+    assert len(runs_of(checkout)) == 2
 
 
 def test_start_run_that_the_server_refuses_is_one_line(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -126,17 +136,16 @@ def test_start_run_waits_while_another_process_makes_the_database(checkout: Path
     assert ended.is_set()
 
 
-def test_start_run_names_dvcs_experiment_first(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_start_run_says_what_it_is_before_dvcs_name(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DVC_EXP_NAME", "droll-tofu")
     start(checkout)
-    assert rows(checkout, "select name from runs") == [("droll-tofu (toy seed 1)",)]
+    assert run_of(checkout).info.run_name == "toy seed 1 (droll-tofu)"
 
 
 def test_start_run_uses_the_experiment_of_the_environment(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "mine")
     start(checkout)
-    query = "select experiments.name from runs join experiments using (experiment_id)"
-    assert rows(checkout, query) == [("mine",)]
+    assert client_of(checkout).get_experiment(run_of(checkout).info.experiment_id).name == "mine"
 
 
 def test_start_run_uses_the_server_of_the_environment(
@@ -147,48 +156,15 @@ def test_start_run_uses_the_server_of_the_environment(
     shutil.copy(mlflow_database, other / "mlflow.db")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{other / 'mlflow.db'}")
     run = start(checkout)
-    assert rows(checkout, "select count(*) from runs") == [(0,)]
-    assert rows(other, "select run_uuid from runs") == [(run.id,)]
+    assert runs_of(checkout) == [] and run_of(other).info.run_id == run.id
 
 
 def test_start_run_in_a_deleted_experiment_says_what_to_do(checkout: Path) -> None:
-    from mlflow import MlflowClient
-
     start(checkout)
-    client = MlflowClient(f"sqlite:///{checkout / 'mlflow.db'}")
+    client = client_of(checkout)
     client.delete_experiment(client.get_experiment_by_name(EXPERIMENT).experiment_id)
     with pytest.raises(UserError, match=r"experiment dccc was deleted: restore it, .* \(MLFLOW_EXPERIMENT_NAME\)"):
         start(checkout)
-
-
-def git(folder: Path, *words: str) -> str:
-    command = ["git", "-c", "user.name=A", "-c", "user.email=a@b.example", "-c", "commit.gpgsign=false", *words]
-    return subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True).stdout.strip()
-
-
-@pytest.mark.skipif(shutil.which("git") is None, reason="there is no git")
-def test_start_run_tags_the_commit_and_whether_it_was_changed(checkout: Path) -> None:
-    git(checkout, "init", "--quiet")
-    (checkout / "params.yaml").write_text("a: 1")
-    git(checkout, "add", "params.yaml")
-    git(checkout, "commit", "--quiet", "-m", "first")
-    start(checkout)
-    (checkout / "params.yaml").write_text("a: 2")
-    start(checkout)
-    commit = git(checkout, "rev-parse", "HEAD")
-    assert set(rows(checkout, "select value from tags where key = 'mlflow.source.git.commit'")) == {(commit,)}
-    # Files that git does not know, such as the database itself, change nothing.
-    assert sorted(rows(checkout, "select value from tags where key = 'git.dirty'")) == [("false",), ("true",)]
-
-
-@pytest.mark.parametrize("installed", [True, False])
-def test_start_run_outside_of_git_has_no_such_tags(
-    checkout: Path, monkeypatch: pytest.MonkeyPatch, installed: bool
-) -> None:
-    if not installed:
-        monkeypatch.setenv("PATH", str(checkout))
-    start(checkout)
-    assert rows(checkout, "select value from tags where key like '%git%'") == []
 
 
 def test_metrics_land_with_their_steps_and_only_if_finite(checkout: Path) -> None:
@@ -196,8 +172,7 @@ def test_metrics_land_with_their_steps_and_only_if_finite(checkout: Path) -> Non
     run.log_metrics({"loss": 2.5, "mAP": 1, "nan": math.nan, "infinite": math.inf, "below": -math.inf}, step=1)
     run.log_metrics({"loss": -1.5, "mAP": math.nan}, step=2)
     run.log_metrics({"nan": math.nan}, step=3)
-    found = rows(checkout, "select key, step, value from metrics order by key, step")
-    assert found == [("loss", 1, 2.5), ("loss", 2, -1.5), ("mAP", 1, 1.0)]
+    assert points_of(checkout, run.id) == {"loss": [(1, 2.5), (2, -1.5)], "mAP": [(1, 1.0)]}
 
 
 def test_artifacts_of_the_run_are_files_and_whole_folders(checkout: Path) -> None:
@@ -227,12 +202,12 @@ def test_tracked_run_ends_as_its_block_does(checkout: Path, error: BaseException
         if error is not None:
             stack.enter_context(pytest.raises(type(error), match=f"^{error}$"))
         run = stack.enter_context(block(checkout))
-        assert rows(checkout, "select status from runs") == [("RUNNING",)]
-        assert read_json(checkout / "run.json") == {"run_id": run.id}
+        assert run_of(checkout).info.status == "RUNNING"
+        assert read_json(checkout / "run.json")["run_id"] == run.id
         if error is not None:
             raise error
-    ((found, end),) = rows(checkout, "select status, end_time from runs")
-    assert found == status and end is not None
+    info = run_of(checkout).info
+    assert info.status == status and info.end_time is not None
 
 
 def test_tracked_goes_on_in_the_run_that_it_knows(checkout: Path) -> None:
@@ -240,27 +215,26 @@ def test_tracked_goes_on_in_the_run_that_it_knows(checkout: Path) -> None:
         first.log_metrics({"loss": 2.0}, step=1)
         raise KeyboardInterrupt
     with block(checkout, name="another") as second:
-        assert rows(checkout, "select status from runs") == [("RUNNING",)]
+        assert run_of(checkout).info.status == "RUNNING"
         second.log_metrics({"loss": 1.0}, step=2)
     assert first.id == second.id
-    assert rows(checkout, "select name, status from runs") == [("toy", "FINISHED")]
-    assert rows(checkout, "select step, value from metrics order by step") == [(1, 2.0), (2, 1.0)]
+    info = run_of(checkout).info
+    assert (info.run_name, info.status) == ("toy", "FINISHED")
+    assert points_of(checkout, first.id) == {"loss": [(1, 2.0), (2, 1.0)]}
 
 
 @pytest.mark.parametrize("gone", ["unknown", "deleted"])
 def test_tracked_starts_anew_where_the_run_is_gone(checkout: Path, gone: str) -> None:
-    from mlflow import MlflowClient
-
     before = "0123456789abcdef0123456789abcdef"
     if gone == "deleted":
         before = start(checkout).id
-        MlflowClient(f"sqlite:///{checkout / 'mlflow.db'}").delete_run(before)
+        client_of(checkout).delete_run(before)
     write_json(checkout / "run.json", {"run_id": before})
     with block(checkout) as run:
         pass
     assert run.id != before
-    assert read_json(checkout / "run.json") == {"run_id": run.id}
-    assert rows(checkout, "select name from runs where lifecycle_stage = 'active'") == [("toy",)]
+    assert read_json(checkout / "run.json")["run_id"] == run.id
+    assert run_of(checkout).info.run_name == "toy"
 
 
 def test_tracked_does_not_take_a_failing_server_for_a_missing_run(
@@ -278,7 +252,8 @@ def test_tracked_does_not_take_a_failing_server_for_a_missing_run(
     monkeypatch.setattr(MlflowClient, "get_run", fail)
     with pytest.raises(UserError, match="takes no run: .*disk full"), block(checkout):
         pass
-    assert rows(checkout, "select count(*) from runs") == [(1,)]
+    monkeypatch.undo()
+    assert len(runs_of(checkout)) == 1
 
 
 def test_tracked_with_a_damaged_note_of_its_run_names_the_file(checkout: Path) -> None:
@@ -298,9 +273,7 @@ def test_tracked_run_whose_database_is_gone_is_one_line_after_the_first_reason(
         block(checkout) as run,
     ):
         run.log_metrics({"loss": 2.0}, step=1)
-        with contextlib.closing(sqlite3.connect(checkout / "mlflow.db")) as database:
-            for table in ("latest_metrics", "metrics", "runs"):
-                database.execute(f"drop table {table}")
+        (checkout / "mlflow.db").write_bytes(b"no database any more")
         if reason:
             raise reason
         run.log_metrics({"loss": 1.0}, step=2)
@@ -359,7 +332,7 @@ def test_server_that_does_not_answer_is_one_line(
         assert "\n" not in str(caught.value)
     with pytest.raises(UserError, match="does not answer"), block(checkout):
         pass
-    assert not (checkout / "run.json").exists()
+    assert "run_id" not in read_json(checkout / "run.json")
 
 
 @pytest.mark.parametrize(("uri", "words"), [(None, "file is not a database"), ("nonsense://x", "unsupported URI")])
@@ -382,8 +355,8 @@ def test_open_run_adds_to_the_run_of_the_training(checkout: Path) -> None:
     run = open_run(checkout, training.id, name="toy", settings=SETTINGS)
     run.log_metrics({"mAP": 0.5}, step=2)
     assert run.id == training.id
-    assert rows(checkout, "select status from runs") == [("FINISHED",)]
-    assert rows(checkout, "select key from metrics order by key") == [("loss",), ("mAP",)]
+    assert run_of(checkout).info.status == "FINISHED"
+    assert list(points_of(checkout, run.id)) == ["loss", "mAP"]
 
 
 def test_open_run_makes_one_run_for_all_stages_where_that_of_the_training_is_gone(checkout: Path) -> None:
@@ -392,5 +365,167 @@ def test_open_run_makes_one_run_for_all_stages_where_that_of_the_training_is_gon
     second = open_run(checkout, gone, name="toy", settings=SETTINGS)
     other = open_run(checkout, "f" * 32, name="toy", settings=SETTINGS)
     assert first.id == second.id != other.id
-    found = rows(checkout, "select value, status from tags join runs using (run_uuid) where key = 'missing_run'")
+    found = [(run.data.tags["missing_run"], run.info.status) for run in runs_of(checkout)]
     assert sorted(found) == [(gone, "FINISHED"), ("f" * 32, "FINISHED")]
+
+
+def test_log_epoch_draws_curves_with_the_epochs_as_steps(checkout: Path) -> None:
+    run = start(checkout)
+    run.log_epoch({"epoch": 1, "loss": 2.0, "student_mAP": math.nan})
+    run.log_epoch({"epoch": 2, "loss": 1.0, "student_mAP": 0.5})
+    again = open_run(checkout, run.id, name="toy", settings=SETTINGS)  # a training that goes on names every epoch again
+    for row in ({"epoch": 1, "loss": 2.0}, {"epoch": 2, "loss": 1.0}, {"epoch": 3, "loss": 0.5}):
+        again.log_epoch(row)
+    assert points_of(checkout, run.id) == {
+        "epoch/loss": [(1, 2.0), (2, 1.0), (3, 0.5)],
+        "epoch/student_mAP": [(2, 0.5)],
+    }
+
+
+def test_log_scores_are_named_as_in_the_report_and_not_doubled(checkout: Path) -> None:
+    run = start(checkout)
+    summary = {"mAP": 0.4, "rank1": 0.5, "teacher_mAP": 0.3, "clusters": 12}
+    for _ in range(2):
+        run.log_scores(summary, step=20)
+    expected = {"mAP": [(20, 0.4)], "Rank-1": [(20, 0.5)], "teacher mAP": [(20, 0.3)], "clusters": [(20, 12.0)]}
+    assert points_of(checkout, run.id) == expected
+    run.log_scores({**summary, "mAP": 0.6}, step=20)
+    assert points_of(checkout, run.id) == expected | {"mAP": [(20, 0.4), (20, 0.6)]}
+    assert run_of(checkout).data.metrics["mAP"] == 0.6
+
+
+def test_log_scores_follow_the_table_of_metrics(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rank20 = dataclasses.replace(METRICS["rank10"], key="rank20", heading="Rank-20", rank=20)
+    monkeypatch.setitem(METRICS, "rank20", rank20)
+    half = dict.fromkeys(METRICS, 0.5)
+    run = start(checkout)
+    run.log_scores(summary_of({"student": half, "clustering": {"clusters": 1, "outliers": 0}}), step=1)
+    assert points_of(checkout, run.id)["Rank-20"] == [(1, 0.5)]
+
+
+def test_run_of_a_training_killed_while_it_was_made_is_found_again(
+    checkout: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The process is gone between MLflow's answer and the note of the run's id."""
+    write = files.write_json
+
+    def killed(path: Path, value: dict[str, str]) -> None:
+        if "run_id" in value:
+            raise MemoryError  # stands for SIGKILL: nothing is done about it
+        write(path, value)
+
+    monkeypatch.setattr("pipeline.tracking.runs.write_json", killed)
+    with pytest.raises(MemoryError), block(checkout):
+        pass
+    assert run_of(checkout).info.status == "RUNNING"
+    monkeypatch.setattr("pipeline.tracking.runs.write_json", write)
+    with block(checkout) as run:
+        assert run.id == run_of(checkout).info.run_id
+    assert run_of(checkout).info.status == "FINISHED"
+
+
+@pytest.mark.parametrize("after", ["create_run", "log_batch"])
+def test_run_of_a_training_stopped_while_it_is_made_is_killed_and_goes_on(
+    checkout: Path, monkeypatch: pytest.MonkeyPatch, after: str
+) -> None:
+    from mlflow import MlflowClient
+
+    done = getattr(MlflowClient, after)
+
+    def stopped(*given: Any, **named: Any) -> None:
+        done(*given, **named)
+        raise InterruptedTrainingError  # as the handler of SIGTERM does, wherever the process is
+
+    monkeypatch.setattr(MlflowClient, after, stopped)
+    with pytest.raises(InterruptedTrainingError), block(checkout):
+        pass
+    made = run_of(checkout).info
+    assert made.status == "KILLED" and made.end_time is not None
+    monkeypatch.setattr(MlflowClient, after, done)
+    with block(checkout) as run:
+        assert run.id == made.run_id
+    found = run_of(checkout)
+    assert found.info.status == "FINISHED" and found.data.params["clustering.eps"] == "0.6"
+
+
+def test_tracked_takes_an_error_after_a_signal_for_its_consequence(checkout: Path) -> None:
+    """Numba's compiler, for one, turns the exception of a signal into an error of its own."""
+    with pytest.raises(KeyboardInterrupt), block(checkout, interrupted=lambda: True):
+        raise RuntimeError("numba: cannot compile")
+    assert run_of(checkout).info.status == "KILLED"
+
+
+def test_open_run_ends_a_run_that_another_stage_could_not_end(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stopped(run: Run, status: str = "FINISHED") -> None:
+        raise KeyboardInterrupt
+
+    gone = "0" * 32
+    monkeypatch.setattr(Run, "end", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        open_run(checkout, gone, name="toy", settings=SETTINGS)
+    assert open_run(checkout, gone, name="toy", settings=SETTINGS).id == run_of(checkout).info.run_id
+    assert run_of(checkout).info.status == "FINISHED"
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "http://anna:pa55word@127.0.0.1:{port}",
+        "postgresql+psycopg2://anna:pa55word@127.0.0.1:{port}/mlflow",
+        "postgresql+psycopg2://127.0.0.1:{port}/mlflow?user=anna&password=pa55word",
+        "postgresql+psycopg2://anna:pa55word/@127.0.0.1:{port}/mlflow",
+        "nonsense://anna:pa55word@x",
+    ],
+)
+def test_password_of_the_address_is_never_printed(
+    checkout: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    closed_port: int,
+    address: str,
+    caplog: pytest.LogCaptureFixture,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", address.format(port=closed_port))
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    monkeypatch.setattr("mlflow.store.db.utils.MAX_RETRY_COUNT", 1)
+    with pytest.raises(UserError, match="MLflow at .* does not answer") as caught:
+        start(checkout)
+    assert "\n" not in str(caught.value)
+    told = "".join([str(caught.value), *capfd.readouterr()])
+    assert "pa55word" not in told and "***" in told
+
+
+def test_password_is_not_recorded(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "pa55word")
+    monkeypatch.setenv("MLFLOW_REGISTRY_URI", "")
+    with block(checkout):
+        pass
+    recorded = [path.read_bytes() for path in checkout.rglob("*") if path.is_file()]
+    assert recorded and not [content for content in recorded if b"pa55word" in content]
+
+
+@pytest.mark.parametrize(
+    ("version", "words"),
+    [
+        ("ffffffffffff", "it is newer: install that version of MLflow"),
+        ("451aebb31d03", "it is older: copy it, then `mlflow db upgrade sqlite:.*`"),
+    ],
+)
+def test_database_of_another_mlflow_is_one_line_of_our_own(checkout: Path, version: str, words: str) -> None:
+    with contextlib.closing(sqlite3.connect(checkout / "mlflow.db")) as database, database:
+        database.execute("update alembic_version set version_num = ?", (version,))
+    with pytest.raises(
+        UserError, match=f"the database has the schema {version}, this MLflow needs .*; {words}"
+    ) as caught:
+        start(checkout)
+    assert "\n" not in str(caught.value)
+
+
+def test_database_that_is_read_only_is_one_line(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    start(checkout)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///file:{checkout / 'mlflow.db'}?mode=ro&uri=true")
+    with pytest.raises(
+        UserError, match=r"the database is read-only: allow writing .* \(MLFLOW_TRACKING_URI\)"
+    ) as caught:
+        start(checkout)
+    assert "\n" not in str(caught.value)

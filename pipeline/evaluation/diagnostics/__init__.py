@@ -1,1 +1,1 @@
-"""What a person wants to know beyond the scores: which cameras, which identities, what the embedding looks like."""
+"""What users want to know beyond the scores: which cameras, which identities, what the embedding looks like."""

@@ -1,6 +1,6 @@
 """How well one camera's queries find their identity among another camera's images.
 
-A mean over all queries hides that some pairs of cameras hardly agree: another light, another side of the person.
+A mean over all queries hides that some pairs of cameras hardly agree: another light, another side of the body.
 
 Shapes: features (Q, D) and (M, D), ids and cameras (Q,) and (M,).
 """
@@ -35,7 +35,7 @@ def camera_pairs(
         query_cams, gallery_cams: (Q,) and (M,) cameras.
 
     Returns:
-        One row a pair that has a valid query, columns `COLUMNS`, by camera of the query and then of the gallery:
+        One row per pair that has a valid query, columns `COLUMNS`, by camera of the query and then of the gallery:
         `queries` is the number of its valid queries, `rank1` the share of them whose first place is right, in [0, 1].
 
     Raises:

@@ -29,7 +29,7 @@ def confused_pairs(
     Every query ranks the gallery by cosine, without the images of its identity that share its own number. An image of
     identity b in one of the first `places` of a query of identity a counts once for the pair {a, b} if it stands above
     a right match, that is: if a right match of the query comes further down, in whatever place. Both directions add
-    up. Distractors (identity 0) are nobody, and belong to no pair.
+    up. Distractors (identity 0) have no identity, and belong to no pair.
 
     Args:
         query_features, gallery_features: (Q, D) and (M, D); their length does not matter.
@@ -40,7 +40,7 @@ def confused_pairs(
         places: P, the places of a list that are looked at.
 
     Returns:
-        One row an example, columns `COLUMNS`: the pair (`identity` < `other`) with its `count`, the example's row in
+        One row per example, columns `COLUMNS`: the pair (`identity` < `other`) with its `count`, the example's row in
         the query split and in the gallery split, and their cosine. Pairs by falling count.
 
     Raises:

@@ -46,7 +46,7 @@ def choose_images(groups: np.ndarray, *, alone: np.ndarray, most: int, seed: int
 
     Args:
         groups: (N,) identity or cluster of each image.
-        alone: (N,) bool, images of nobody in particular or of no cluster: each is a group of its own.
+        alone: (N,) bool, distractors and outliers: each is a group of its own.
         most: At least 1.
         seed: of the order.
     """

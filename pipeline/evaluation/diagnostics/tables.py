@@ -1,6 +1,6 @@
-"""What a person wants to know beyond the scores: where the network fails, and what its embedding looks like.
+"""What users want to know beyond the scores: where the network fails, and what its embedding looks like.
 
-Identities serve these tables for people, and nothing else.
+Identities serve these tables alone: the training never sees them.
 """
 
 import numpy as np
