@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
-import pipeline.common.paths as at
+from pipeline.common import paths
 from pipeline.common.errors import UserError
 
 ROOT = Path(__file__).parents[2]
@@ -14,13 +14,13 @@ ROOT = Path(__file__).parents[2]
 def test_checkout_is_the_current_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv("DVC_ROOT", raising=False)
     monkeypatch.chdir(tmp_path)
-    assert at.checkout() == tmp_path.resolve()
+    assert paths.checkout() == tmp_path.resolve()
 
 
 def test_checkout_is_the_current_folder_where_dvc_names_none(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("DVC_ROOT", "")
     monkeypatch.chdir(tmp_path)
-    assert at.checkout() == tmp_path.resolve()
+    assert paths.checkout() == tmp_path.resolve()
 
 
 def test_checkout_is_dvcs_from_a_copy_of_the_project(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -28,9 +28,9 @@ def test_checkout_is_dvcs_from_a_copy_of_the_project(monkeypatch: pytest.MonkeyP
         (tmp_path / name).mkdir()
     monkeypatch.setenv("DVC_ROOT", str(tmp_path / "person"))
     monkeypatch.chdir(tmp_path / "copy")
-    assert at.checkout() == (tmp_path / "person").resolve()
-    assert at.raw() == at.checkout() / "data" / "raw"
-    assert at.scratch() == at.checkout() / ".scratch"
+    assert paths.checkout() == (tmp_path / "person").resolve()
+    assert paths.raw() == paths.checkout() / "data" / "raw"
+    assert paths.scratch() == paths.checkout() / ".scratch"
 
 
 def test_checkout_is_absolute_and_without_links(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -38,19 +38,19 @@ def test_checkout_is_absolute_and_without_links(monkeypatch: pytest.MonkeyPatch,
     (tmp_path / "link").symlink_to("real")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("DVC_ROOT", "link")
-    assert at.checkout() == (tmp_path / "real").resolve()
+    assert paths.checkout() == (tmp_path / "real").resolve()
 
 
 def test_places_are_looked_up_at_every_call(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("DVC_ROOT", str(tmp_path / "first"))
-    first = at.raw()
+    first = paths.raw()
     monkeypatch.setenv("DVC_ROOT", str(tmp_path / "second"))
-    assert at.raw() != first
+    assert paths.raw() != first
 
 
 def test_results_are_relative_to_the_working_copy() -> None:
     """A copy of the project keeps its own results: DVC collects them there."""
-    places = [at.PREPARED, at.PRETRAINED, at.MODEL, at.EVALUATION, at.REPORTS]
+    places = [paths.PREPARED, paths.PRETRAINED, paths.MODEL, paths.EVALUATION, paths.REPORTS]
     assert not any(place.is_absolute() for place in places)
     assert len(set(places)) == len(places)
 
@@ -59,7 +59,7 @@ def test_results_are_what_dvc_keeps() -> None:
     stages = YAML(typ="safe").load((ROOT / "dvc.yaml").read_text())["stages"].values()
     listed = [each for stage in stages for kind in ("outs", "metrics", "plots") for each in stage.get(kind, [])]
     names = {each if isinstance(each, str) else next(iter(each)) for each in listed}
-    assert {str(path) for path in at.RESULTS} == names
+    assert {str(path) for path in paths.RESULTS} == names
 
 
 def test_results_of_each_stage_are_those_of_dvc_yaml() -> None:
@@ -67,24 +67,25 @@ def test_results_of_each_stage_are_those_of_dvc_yaml() -> None:
     for name, stage in stages.items():
         listed = [each for kind in ("outs", "metrics") for each in stage.get(kind, [])]
         names = {each if isinstance(each, str) else next(iter(each)) for each in listed}
-        assert {str(path) for path in at.RESULTS_OF[name]} == names
-    assert list(at.RESULTS_OF) == list(stages)
+        assert {str(path) for path in paths.RESULTS_OF[name]} == names
+    assert list(paths.RESULTS_OF) == list(stages)
 
 
 def test_results_that_a_failed_stage_cannot_make_anew_are_not_there(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    at.discard_results("prepare")  # nothing is there
-    for path in at.RESULTS:
+    paths.discard_results("prepare")  # nothing is there
+    for path in paths.RESULTS:
         place = path / "file" if path.suffix == "" else path
         place.parent.mkdir(parents=True, exist_ok=True)
         place.write_text("of an earlier run")
-    (at.REPORTS / "model.onnx").write_text("not a result of a stage")
-    at.discard_results("evaluate")
-    left = {str(path) for path in at.RESULTS if path.exists()}
-    assert left == {"data/prepared", "data/pretrained", "data/model", "reports/training.csv"}
-    assert (at.REPORTS / "model.onnx").is_file()
+    (paths.REPORTS / "model.onnx").write_text("not a result of a stage")
+    paths.discard_results("evaluate")
+    left = {str(path) for path in paths.RESULTS if path.exists()}
+    states = {"data/dataset.json", "data/weights.json"}
+    assert left == states | {"data/prepared", "data/pretrained", "data/model", "reports/training.csv"}
+    assert (paths.REPORTS / "model.onnx").is_file()
 
 
 @pytest.mark.parametrize("name", ["reports/metrics.json", "data/model/m.onnx", "data/model", "x/../data/prepared/a/b"])
@@ -95,13 +96,13 @@ def test_results_are_not_written_over_by_other_commands(
     (tmp_path / "x").mkdir()
     for path in (Path(name), tmp_path / name):
         with pytest.raises(UserError, match="belongs to the results of the stages, which DVC keeps"):
-            at.require_own_place(path)
+            paths.require_own_place(path)
 
 
 @pytest.mark.parametrize("name", ["reports/model.onnx", "model.onnx", "data/models/m.onnx", "/elsewhere/data/model/m"])
 def test_other_places_may_be_written(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str) -> None:
     monkeypatch.chdir(tmp_path)
-    assert at.require_own_place(Path(name)) == Path(name)
+    assert paths.require_own_place(Path(name)) == Path(name)
 
 
 @pytest.mark.parametrize("link", ["data", "data/raw"])
