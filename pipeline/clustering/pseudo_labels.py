@@ -14,6 +14,7 @@ from pipeline.clustering.dbscan import dbscan
 from pipeline.clustering.jaccard import jaccard_distance
 from pipeline.clustering.neighbours import nearest_neighbours, recall
 from pipeline.clustering.reliability import reliable
+from pipeline.common.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,8 @@ def pseudo_labels(
         timed: called with the name of each part (neighbours, recall, jaccard, dbscan), which runs in what it returns.
 
     Raises:
-        ValueError, UserError: as its parts.
+        UserError: k1 is not below N, and there are not two clusters; or as its parts.
+        ValueError: as its parts.
     """
     share = None
     with timed("neighbours"):
@@ -85,6 +87,7 @@ def pseudo_labels(
         distance = jaccard_distance(embeddings, k1=k1, k2=k2, max_distance=eps + delta, neighbours=ranks)
     with timed("dbscan"):
         labels = dbscan(distance, eps=eps, min_samples=min_samples)
+        _require_use_of_neighbours(labels, k1)
         if reliability is None:
             return PseudoLabels(labels, share)
         loose, tight = (dbscan(distance, eps=radius, min_samples=min_samples) for radius in (eps + delta, eps - delta))
@@ -96,3 +99,13 @@ def pseudo_labels(
             independent=reliability.independent,
         )
     return PseudoLabels(kept, share, int(((labels >= 0) & (kept < 0)).sum()), threshold)
+
+
+def _require_use_of_neighbours(labels: NDArray[np.int64], k1: int) -> None:
+    """Raises UserError where nothing is told apart because every image is every other one's neighbour."""
+    if k1 >= len(labels) and labels.max(initial=-1) < 1:
+        found = "no cluster" if (labels < 0).all() else "one cluster alone"
+        raise UserError(
+            f"{found} among {len(labels)} images: with k1 {k1} every image is every other one's neighbour: "
+            "lower clustering.k1"
+        )
