@@ -15,6 +15,7 @@ from typing import Any, NoReturn
 from pipeline.common.credentials import masked
 from pipeline.common.errors import UserError
 from pipeline.common.files import DISK_FULL
+from pipeline.common.text import printable
 
 INTERRUPTED = 128 + signal.SIGINT
 # What the user has to mend outside the program: no space, no permission, a read-only disk, a disk that is gone.
@@ -27,6 +28,11 @@ _ENVIRONMENT = {
     errno.ESTALE,
     errno.ENOTCONN,
     errno.ENODEV,
+    # A file where a folder should be, or the other way round, or a name that is too long.
+    errno.EEXIST,
+    errno.EISDIR,
+    errno.ENOTDIR,
+    errno.ENAMETOOLONG,
 }
 
 
@@ -86,5 +92,5 @@ def one_line_errors() -> Iterator[None]:
 
 def stop(message: str) -> NoReturn:
     """Ends the process with one line and exit code 1."""
-    print(f"error: {masked(message)}", file=sys.stderr)
+    print(f"error: {printable(masked(message))}", file=sys.stderr)
     raise SystemExit(1)

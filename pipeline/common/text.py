@@ -11,6 +11,11 @@ def one_line(name: object) -> str:
     return text if text.isprintable() else ascii(text)
 
 
+def printable(text: str) -> str:
+    """`text` with an escape such as `\\x9b` in place of each character that a terminal would act on or cannot show."""
+    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
+
+
 def first_line(error: BaseException) -> str:
     """What an error of a library says, in one line; its kind where it says nothing."""
     lines = [line.strip() for line in str(error).splitlines()]

@@ -149,6 +149,7 @@ def test_damaged_index_is_told(project: Any) -> None:
         (["query.jpg", "--gallery", "data/model"], "data/model holds no images: files that end in .bmp"),
         (["query.jpg", "--gallery", "crops", "--top", "0"], "--top must be at least 1, got 0"),
         (["query.jpg", "--gallery", "crops", "--model", "no.safetensors"], "no.safetensors is missing"),
+        (["query.jpg", "--gallery", "crops", "--model", "a\x9b\u202eb.pt"], "a\\x9b\\u202eb.pt is missing"),
         (["query.jpg", "--gallery", "crops", "--role", "best"], "must be one of student, teacher, got 'best'"),
         (["query.jpg", "--gallery", "crops", "--output", "query.jpg"], "query.jpg is a file, name a folder"),
         (["query.jpg", "--gallery", "crops", "--output", "query.jpg/x"], "query.jpg is a file, name a folder"),
