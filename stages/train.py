@@ -19,7 +19,7 @@ from pipeline.tracking.inputs import log_dataset
 from pipeline.training import distributed
 from pipeline.training.fingerprint import fingerprint, held, other_training
 from pipeline.training.interruption import InterruptedTrainingError, Interruption
-from pipeline.training.outputs import facts_of, tags_of, write_outputs
+from pipeline.training.outputs import facts_of, labels_of, write_outputs
 from pipeline.training.session import train_to_end
 from pipeline.training.setup import new_trainer
 
@@ -27,15 +27,13 @@ from pipeline.training.setup import new_trainer
 def train() -> None:
     """Trains student and, if the method has one, teacher on the images of the train split, without any identity.
 
-    Reads params.yaml, data/prepared/ and data/pretrained/. Writes data/model/: model.safetensors (the networks, with
-    their settings), best.safetensors (each as it was when it scored highest), run.json (the MLflow run), settings.yaml;
-    and reports/training.csv (one row per epoch). Started by DVC or by hand, it starts `train.processes` of itself by
-    torchrun; started by torchrun, it is one. Interrupted, it goes on where it was when started again.
+    Reads params.yaml, data/prepared/ and data/pretrained/. Writes data/model/ (last and best networks with their
+    settings, the MLflow run) and reports/training.csv (one row per epoch). Started by DVC or by hand, it starts
+    `train.processes` of itself by torchrun. Interrupted, it goes on where it was when started again.
     """
     settings = stages.settings()
     if not distributed.launched():
-        count = settings.train.processes
-        count = distributed.default_processes(settings.num_groups) if count == "auto" else count
+        count = distributed.chosen_processes(settings.train.processes, groups=settings.num_groups)
         check_processes(settings, count)
         raise typer.Exit(distributed.launch("stages.train", processes=count))
     with distributed.told_to_launcher(), distributed.join() as processes:
@@ -47,16 +45,15 @@ def train() -> None:
 
 
 def _train(settings: Settings, processes: distributed.Processes) -> None:
-    packed, summary = PackedImages(paths.PREPARED), read_json(paths.PREPARED / "summary.json")
-    weights, start = starting_weights(paths.PRETRAINED)
+    packed, first = PackedImages(paths.PREPARED), processes.first
+    summary = read_json(paths.PREPARED / "summary.json")
+    images, (weights, start) = open_training_images(paths.PREPARED), starting_weights(paths.PRETRAINED)
     decisive, interruption = settings.of_training(precision=default_precision(processes.device)), Interruption()
-    images = open_training_images(paths.PREPARED)
     trainer = new_trainer(decisive, images, weights=weights, processes=processes, interruption=interruption)
     facts = facts_of(decisive, data=summary["digest"], weights=start["sha256"])
     folder = paths.scratch() / fingerprint(facts)
     curve = TrainingCurve(packed, trainer.embed, best=folder / BEST_FILE, settings=decisive.as_dict())
-    name = f"{settings.dataset} {settings.method} {settings.backbone} seed {settings.seed}"
-    tags, first = tags_of(decisive, data=summary["digest"], weights=start["name"]), processes.first
+    name, tags = labels_of(decisive, data=summary["digest"], weights=start["name"])
     root, whole, resume, asked = paths.checkout(), settings.as_dict(), folder / "run.json", lambda: interruption.asked
     with (
         held(folder) if first else nullcontext(),
@@ -77,8 +74,7 @@ def _train(settings: Settings, processes: distributed.Processes) -> None:
             record=run.log_epoch,
             say=typer.echo,
         )
-        if first:
-            write_outputs(trainer, rows, folder=folder, run_id=run.id, name=name)
+        write_outputs(trainer, rows, folder=folder, run_id=run.id, name=name)
 
 
 if __name__ == "__main__":

@@ -20,23 +20,25 @@ def facts_of(settings: TrainingSettings, *, data: str, weights: str | None) -> d
     return {**settings.as_dict(), "data": data, "weights": weights}
 
 
-def tags_of(settings: TrainingSettings, *, data: str, weights: str | None) -> dict[str, str]:
-    """What runs are told apart by where they are listed."""
-    return {
+def labels_of(settings: TrainingSettings, *, data: str, weights: str | None) -> tuple[str, dict[str, str]]:
+    """The name of a run, and the tags that tell runs apart where they are listed."""
+    name = f"{settings.dataset} {settings.method} {settings.backbone} seed {settings.seed}"
+    tags = {
         "dataset": settings.dataset,
         "method": settings.method,
         "backbone": settings.backbone,
         "seed": str(settings.seed),
         "data.digest": data,
         "precision": settings.train.precision,
-        "weights": weights or "random",
+        "weights": str(weights),
     }
+    return name, tags
 
 
 def write_outputs(
     trainer: Trainer, rows: Sequence[Mapping[str, float]], *, folder: Path, run_id: str | None, name: str
 ) -> None:
-    """Writes data/model/ and reports/training.csv; see the stage `train`.
+    """Writes data/model/ and reports/training.csv in the first process; see the stage `train`.
 
     Args:
         trainer: at its end.
@@ -46,6 +48,8 @@ def write_outputs(
         run_id: of the MLflow run.
         name: of the run.
     """
+    if not trainer.processes.first:
+        return
     settings = {**trainer.settings.as_dict(), "kept": trainer.method.kept()}
     save_model(paths.MODEL / MODEL_FILE, trainer.student, trainer.teacher, settings=settings)
     if (folder / BEST_FILE).is_file():

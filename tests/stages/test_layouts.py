@@ -115,10 +115,10 @@ def test_prepare_skips_bad_images_when_told_and_says_how_many(table: tuple[Proje
     bad = path.parent / rows["path"][0]
     bad.write_bytes(b"")
     assert "prepare.skip_bad" in project.refused("prepare")
-    assert pd.read_csv(project.folder / "data/bad_images.csv")["path"].tolist() == [rows["path"][0]]
+    assert pd.read_csv(project.folder / "data/prepared/bad_images.csv")["path"].tolist() == [rows["path"][0]]
     project.set(prepare__skip_bad=True)
     told = project.here("prepare")
-    assert "warning: 1 images cannot be read and are left out: data/bad_images.csv" in told
+    assert "warning: 1 images cannot be read and are left out: data/prepared/bad_images.csv" in told
     prepared = pd.read_csv(project.folder / "data/prepared/catalogue.csv")
     assert set(prepared["path"]) == set(rows["path"][rows["pid"] != "-1"]) - {rows["path"][0]}
 
@@ -128,8 +128,10 @@ def test_prepare_reports_test_images_that_are_training_images(table: tuple[Proje
     rows = read(path)
     train, gallery = (rows["path"][rows["split"] == split].iloc[0] for split in ("train", "gallery"))
     shutil.copy(path.parent / train, path.parent / gallery)
-    assert "1 test images are training images too, byte for byte: data/leaked_images.csv" in project.here("prepare")
-    assert pd.read_csv(project.folder / "data/leaked_images.csv").iloc[0].tolist() == [train, gallery]
+    assert "1 test images are training images too, byte for byte: data/prepared/leaked_images.csv" in project.here(
+        "prepare"
+    )
+    assert pd.read_csv(project.folder / "data/prepared/leaked_images.csv").iloc[0].tolist() == [train, gallery]
 
 
 def test_prepare_unpacks_the_official_archive(tmp_path: Path, mlflow_database: Path) -> None:

@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Literal
 
 import torch
 
@@ -28,6 +29,11 @@ def default_processes(groups: int, *, gpus: int | None = None) -> int:
     """
     visible = torch.cuda.device_count() if gpus is None else gpus
     return max(count for count in range(1, max(1, visible) + 1) if groups % count == 0)
+
+
+def chosen_processes(wanted: Literal["auto"] | int, *, groups: int) -> int:
+    """`wanted`, or for `auto` what `default_processes` gives."""
+    return default_processes(groups) if wanted == "auto" else wanted
 
 
 def launch(module: str, *, processes: int) -> int:
