@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from pipeline.common.errors import UserError
-from pipeline.study import plan, read_study, seeds_of, settings_table
+from pipeline.study import current, plan, read_study, seeds_of, settings_table
+from pipeline.study.experiments import existing, fresh_names
 from pipeline.study.queue import Task, _override, kill_marked, marked_processes, parse_status, wait_for_end
 from pipeline.study.running import duration, require_free
 from tests.params_file import change_params
@@ -176,3 +177,33 @@ def test_marked_processes_are_found_and_ended() -> None:
 @pytest.mark.parametrize(("seconds", "text"), [(42, "42 s"), (200, "3 min"), (7500, "2 h 05 min")])
 def test_duration_is_short(seconds: float, text: str) -> None:
     assert duration(seconds) == text
+
+
+def git(*words: str, text: str = "") -> str:
+    identity = ["-c", "user.name=Anna", "-c", "user.email=anna@example.org"]
+    done = subprocess.run(["git", *identity, *words], input=text, capture_output=True, text=True, check=True)
+    return done.stdout.strip()
+
+
+def test_current_leaves_out_what_another_study_file_or_other_code_made(project: Path) -> None:
+    stages = "stages: {train: {cmd: python code.py, deps: [code.py], outs: [out]}}\n"
+    for name, text in {"dvc.yaml": stages, "code.py": "1\n"}.items():
+        (project / name).write_text(text)
+    git("init", "-q")
+    git("add", "-A")
+    git("commit", "-qm", "a toy")
+    revision = git("rev-parse", "HEAD")
+    made = planned("runs: {a: {memory.update: hard}}", seeds=(1,))
+    before = (project / "params.yaml").read_text()
+    change_params(project / "params.yaml", {"memory.update": "hard", "seed": 1})
+    git("commit", "-qam", "toy-a-1")
+    commit = git("rev-parse", "HEAD")
+    git("update-ref", f"refs/exps/{revision[:2]}/{revision[2:]}/toy-a-1", commit)
+    git("reset", "-q", "--hard", revision)
+    assert (project / "params.yaml").read_text() == before
+    assert current(made.experiments, revision) == {"toy-a-1": commit}
+    edited = planned("runs: {a: {memory.update: mean}}", seeds=(1,))
+    assert current(edited.experiments, revision) == {}, "the study file was edited"
+    assert fresh_names(edited.experiments, existing(revision)) == {"toy-a-1": f"toy-a-1-{commit[:7]}"}
+    (project / "code.py").write_text("2\n")
+    assert current(made.experiments, revision) == {}, "the code was edited"
