@@ -10,7 +10,8 @@ from pipeline.report.contents import ReportData
 from pipeline.report.figures.drawing import INK, Picture, Table, canvas, png_bytes
 from pipeline.report.wording import DASH, percent
 
-MOST_CAMERAS = 24  # up to which names and numbers are legible
+MOST_CAMERAS = 24  # up to which names and numbers are legible in the width of the page
+_MOST_IN_COLUMN = 12  # ... in one of two columns
 
 
 def camera_figure(data: ReportData) -> Picture | None:
@@ -43,6 +44,7 @@ def camera_figure(data: ReportData) -> Picture | None:
         + selection,
         png=png,
         section="ranking",
+        wide=max(matrix.shape) > _MOST_IN_COLUMN,
         table=_table(matrix),
     )
 
