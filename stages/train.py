@@ -45,15 +45,14 @@ def train() -> None:
 
 
 def _train(settings: Settings, processes: distributed.Processes) -> None:
-    packed, first = PackedImages(paths.PREPARED), processes.first
-    summary = read_json(paths.PREPARED / "summary.json")
+    packed, summary = PackedImages(paths.PREPARED), read_json(paths.PREPARED / "summary.json")
     images, (weights, start) = open_training_images(paths.PREPARED), starting_weights(paths.PRETRAINED)
     decisive, interruption = settings.of_training(precision=default_precision(processes.device)), Interruption()
     trainer = new_trainer(decisive, images, weights=weights, processes=processes, interruption=interruption)
     facts = facts_of(decisive, data=summary["digest"], weights=start["sha256"])
     folder = paths.scratch() / fingerprint(facts)
     curve = TrainingCurve(packed, trainer.embed, best=folder / BEST_FILE, settings=decisive.as_dict())
-    name, tags = labels_of(decisive, data=summary["digest"], weights=start["name"])
+    first, (name, tags) = processes.first, labels_of(decisive, data=summary["digest"], weights=start["name"])
     root, whole, resume, asked = paths.checkout(), settings.as_dict(), folder / "run.json", lambda: interruption.asked
     with (
         held(folder) if first else nullcontext(),
