@@ -1,5 +1,6 @@
 """What MLflow has recorded, read through its client."""
 
+import warnings
 from pathlib import Path
 
 from mlflow import MlflowClient
@@ -10,7 +11,9 @@ from pipeline.tracking.address import sqlite_uri
 
 def client_of(folder: Path) -> MlflowClient:
     """A client of the database of a checkout."""
-    return MlflowClient(sqlite_uri(folder / "mlflow.db"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of MLflow's own tables, when they are first imported
+        return MlflowClient(sqlite_uri(folder / "mlflow.db"))
 
 
 def runs_of(folder: Path, view: int = ViewType.ACTIVE_ONLY) -> list[Run]:

@@ -161,7 +161,7 @@ def test_study_trains_compares_and_tells_what_failed(project: Project) -> None:
     assert project.git("diff", "HEAD", "--stat") == ""
     assert project.processes() == []
     table = pd.read_csv(project.folder / "reports/comparison.csv")
-    assert table[["variant", "seeds", "seeds_wanted"]].to_numpy().tolist() == [["baseline", 1, 1], ["+ mean", 0, 1]]
+    assert table[["variant", "seeds", "seeds_wanted"]].to_numpy().tolist() == [["baseline", 1, 1], ["'+ mean", 0, 1]]
     assert table["student_mAP_mean"][0] == pytest.approx(0.1)
     assert "n = 0 of 1" in (project.folder / "reports/comparison.html").read_text()
     tags = project.tags()
@@ -184,9 +184,9 @@ def test_study_started_again_does_what_is_missing_two_at_a_time(project: Project
     assert "[4/4]" in told and "MLflow does not know the run of toy-mean-1" in told
     assert project.trained() == ["toy-baseline-2", "toy-mean-1", "toy-mean-2"]
     table = pd.read_csv(project.folder / "reports/other.csv").set_index("variant")
-    assert table.loc["+ mean", "memory.update"] == "mean" and set(table["seeds"]) == {2}
-    assert table.loc["+ mean", "student_mAP_mean"] == pytest.approx(0.2)
-    assert table.loc["+ mean", "student_mAP_std"] == pytest.approx(0.1 / 2**0.5)
+    assert table.loc["'+ mean", "memory.update"] == "mean" and set(table["seeds"]) == {2}
+    assert table.loc["'+ mean", "student_mAP_mean"] == pytest.approx(0.2)
+    assert table.loc["'+ mean", "student_mAP_std"] == pytest.approx(0.1 / 2**0.5)
     runs = pd.read_csv(project.folder / "reports/other_runs.csv")
     assert len(runs) == 4 and runs["experiment"].is_unique
     assert {path.name for path in (project.folder / "reports/other").iterdir()} == {

@@ -155,7 +155,12 @@ def postgres(log: Path) -> Iterator[str]:
             "-c",
             "fsync=off",
         ]
-        with running(server, answers=lambda: _listens(port), log=log, stop=signal.SIGINT, prefix=user):
+        ready = [f"{programs}/pg_isready", "-q", "-h", "127.0.0.1", "-p", str(port)]  # it listens before it is
+
+        def answers() -> bool:
+            return subprocess.run(ready, cwd="/", check=False).returncode == 0
+
+        with running(server, answers=answers, log=log, stop=signal.SIGINT, prefix=user):
             make = ["createdb", "-h", "127.0.0.1", "-p", str(port), "-U", "mlflow", "mlflow"]
             subprocess.run([f"{programs}/{make[0]}", *make[1:]], check=True, cwd="/")
             yield f"postgresql+psycopg2://mlflow@127.0.0.1:{port}/mlflow"
