@@ -5,19 +5,27 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 
 from pipeline.config.schema import TrainingSettings
+from pipeline.methods import METHODS
 from pipeline.model import build
 from pipeline.model.checkpoint import load_checkpoint, save_checkpoint
 from pipeline.training.distributed import Processes
 from pipeline.training.trainer import Trainer
-from tests.methods.toy import Toy
+from tests.methods.toy import Toy, register
 from tests.training.conftest import crowd  # noqa: F401 - a fixture
 from tests.training.gloo import in_processes
 from tests.training.small import change, small_settings
 
 ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(autouse=True)
+def registered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For each test alone: other tests count the methods that there are."""
+    monkeypatch.setitem(METHODS, "toy", Toy)
 
 
 def trainer_of(crowd: Any, settings: TrainingSettings, processes: Processes | None = None) -> Trainer:  # noqa: F811
@@ -39,6 +47,7 @@ def toy_settings() -> TrainingSettings:
 
 
 def trained(processes: Processes, crowd: Any) -> tuple[list[Any], dict[str, torch.Tensor]]:  # noqa: F811
+    register()  # in a process of its own
     trainer = trainer_of(crowd, toy_settings(), processes)
     results = list(trainer.run())
     return [(r.loss, r.labels.tolist()) for r in results], trainer.student.state_dict()
@@ -73,7 +82,8 @@ def test_new_method_is_the_same_on_two_processes(crowd: Any, tmp_path: Path) -> 
 
 def test_new_method_is_known_to_the_settings_by_its_line_in_the_registry(tmp_path: Path) -> None:
     code = """
-import tests.methods.toy, stages
+import stages, tests.methods.toy
+tests.methods.toy.register()
 from tests.params_file import change_params
 from pathlib import Path
 change_params(Path("params.yaml"), {"method": "toy", "methods": {"toy": {"cells": 5}}})

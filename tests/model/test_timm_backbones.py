@@ -259,7 +259,7 @@ def test_model_that_draws_random_numbers_is_refused():
         inputs = torch.rand(3, 1, 2, 4, 8)
         with _RandomDraws() as drawn:
             attention(*inputs, dropout_p=dropout)  # type: ignore[misc]
-        assert bool(drawn.drawn) is refused
+        assert bool(drawn.names) is refused
 
 
 def test_model_is_probed_for_what_it_does():
@@ -282,7 +282,7 @@ def test_model_is_probed_for_what_it_does():
     ("change", "match"),
     [
         (lambda norm, x: norm(norm(x)), "BatchNorm 0 runs several times"),
-        (lambda norm, x: norm(torch.cat([x, x])), "BatchNorm 0 does not see one row an image"),
+        (lambda norm, x: norm(torch.cat([x, x])), "BatchNorm 0 does not see one row per image"),
         (lambda norm, x: norm(x).flatten(1), r"neither maps nor tokens but \(2, 48\)"),
         (lambda norm, x: [norm(x)], "neither maps nor tokens but list"),
     ],
@@ -315,7 +315,7 @@ def test_model_with_other_running_statistics_is_refused():
         ("vit_small_patch14_dinov2.lvd", "is it timm/vit_small_patch14_dinov2.lvd142m"),
         ("", "has no model ''"),
         ("hf-hub:timm/resnet10t", "has no model 'hf-hub:timm/resnet10t'"),
-        ("levit_128", r"cannot be the backbone for images of 64 x 32 pixels: its BatchNorm .* one row an image"),
+        ("levit_128", r"cannot be the backbone for images of 64 x 32 pixels: its BatchNorm .* one row per image"),
         ("pit_ti_224", "gives class tokens alone"),
         ("coat_tiny", "Only token or avg pooling is supported"),
         (
