@@ -44,9 +44,9 @@ def embed(path: Path) -> None:
     assert embedder.embed(IMAGES, "").shape == (len(IMAGES), embedder.num_features)
 
 
-def load(network: Any) -> Callable[[Path], None]:
+def load(network: Any) -> Callable[[Path], object]:
     target = copy.deepcopy(network)
-    return lambda path: load_weights_(target, path) and None
+    return lambda path: load_weights_(target, path)
 
 
 @pytest.fixture(scope="module")
