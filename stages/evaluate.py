@@ -59,12 +59,13 @@ def _score_one(model: Path, *, role: str | None, output: Path | None, provider: 
 
 
 def _score_training() -> None:
-    settings, packed, training = stages.settings(), PackedImages(paths.PREPARED), read_json(paths.MODEL / "run.json")
+    settings, packed = stages.settings(), PackedImages(paths.PREPARED)
+    trained, training = load_model(paths.MODEL / MODEL_FILE), read_json(paths.MODEL / "run.json")
     delete_recorded(paths.scratch(), training)
     paths.discard_results("evaluate")
     results = evaluate_training(
         packed,
-        load_model(paths.MODEL / MODEL_FILE),
+        trained,
         weights=starting_weights(paths.PRETRAINED)[0],
         history=pd.read_csv(result_of_a_stage(paths.REPORTS / "training.csv")),
         rerank=settings.evaluate.rerank,
