@@ -120,6 +120,6 @@ def test_readme_own_images_without_labels_then_with_cameras_then_with_a_table(cl
     assert 0 < metrics["student"]["mAP"] <= 1
     assert metrics["queries"]["all"] == metrics["queries"]["valid"] == 16
     page = (clone.folder / "reports/report.html").read_text(encoding="utf-8")
-    assert "own camera are taken out before ranking" in page
+    assert "own camera are removed before ranking" in page
     clone.run(["uv", "run", "dvc", "plots", "show"])
     assert "untrained_mAP" in clone.run(["uv", "run", "dvc", "metrics", "show"])

@@ -50,7 +50,7 @@ def test_layout_is_prepared_trained_and_evaluated(name: str, tmp_path: Path, mlf
     queries = sum(split == "query" for *_, split in replica.rows)
     assert metrics["queries"] == {"all": queries, "valid": queries}
     assert 0.2 < metrics["student"]["mAP"] <= 1
-    protocol = "the protocol uses no cameras" if name in WITHOUT_CAMERAS else "own camera are taken out before ranking"
+    protocol = "the protocol uses no cameras" if name in WITHOUT_CAMERAS else "own camera are removed before ranking"
     assert protocol in page
 
 
