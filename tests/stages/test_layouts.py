@@ -115,7 +115,7 @@ def test_prepare_skips_bad_images_when_told_and_says_how_many(table: tuple[Proje
     bad = path.parent / rows["path"][0]
     bad.write_bytes(b"")
     assert "prepare.skip_bad" in project.refused("prepare")
-    assert pd.read_csv(project.folder / "data/prepared/bad_images.csv")["path"].tolist() == [rows["path"][0]]
+    assert pd.read_csv(project.folder / "data/bad_images.csv")["path"].tolist() == [rows["path"][0]]
     project.set(prepare__skip_bad=True)
     told = project.here("prepare")
     assert "warning: 1 images cannot be read and are left out: data/prepared/bad_images.csv" in told

@@ -5,13 +5,11 @@ from pathlib import Path
 import pytest
 
 import stages
-from pipeline.common.errors import UserError
 
 
 @pytest.fixture
 def old_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("sys.argv", ["stage"])
     (tmp_path / "reports/figures").mkdir(parents=True)
     (tmp_path / "reports/figures/map.png").touch()
     (tmp_path / "reports/report.html").touch()
@@ -19,18 +17,14 @@ def old_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "reports"
 
 
-def fail() -> None:
-    raise UserError("the loss is not finite")
-
-
 @pytest.mark.parametrize("stage", ["prepare", "pretrained", "train", "evaluate"])
-def test_failed_stage_leaves_no_report_of_an_earlier_run(
+def test_stage_that_starts_leaves_no_result_of_an_earlier_run_behind_it(
     stage: str, old_report: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DVC_STAGE", stage)
-    with pytest.raises(SystemExit):
-        stages.run(fail)
-    assert [path.name for path in old_report.iterdir()] == ["metrics.json"]
+    stages.discard_stale_results()
+    # What `evaluate` itself writes it removes when it has read what it needs.
+    assert [path.name for path in old_report.iterdir()] == (["metrics.json"] if stage == "evaluate" else [])
 
 
 @pytest.mark.parametrize("stage", [None, "sources"])
@@ -41,6 +35,5 @@ def test_commands_and_stages_that_change_no_result_leave_the_report(
         monkeypatch.delenv("DVC_STAGE", raising=False)
     else:
         monkeypatch.setenv("DVC_STAGE", stage)
-    with pytest.raises(SystemExit):
-        stages.run(fail)
+    stages.discard_stale_results()
     assert (old_report / "report.html").exists() and (old_report / "figures/map.png").exists()
