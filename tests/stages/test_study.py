@@ -173,7 +173,7 @@ def test_study_trains_compares_and_tells_what_failed(project: Project) -> None:
         "seed": "1",
         "study.toy": "baseline",
     }
-    assert child["mlflow.runName"] == "toy-baseline-1 (toy)"
+    assert child["mlflow.runName"] == "toy (toy-baseline-1)"
     assert "What the memory does." in tags[parent]["mlflow.note.content"]
 
 
