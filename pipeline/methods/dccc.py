@@ -16,8 +16,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from pipeline.clustering import PseudoLabels, pseudo_labels
-from pipeline.common.seeding import derive_seed
+from pipeline.clustering import PseudoLabels
 from pipeline.config.schema import ClusterUpdate
 from pipeline.contrast import ClusterMemory, contrastive_loss
 from pipeline.datasets.sampling import require_clusters
@@ -36,17 +35,7 @@ class DCCC(Method):
     allowed: ClassVar[Mapping[str, tuple[Any, ...]]] = {"memory.update": get_args(ClusterUpdate)}
 
     def cluster(self, features: NDArray[np.float32], *, epoch: int, timed: Timed = nullcontext) -> PseudoLabels:
-        how = self.settings.clustering
-        return pseudo_labels(
-            features,
-            eps=self.eps(epoch),
-            min_samples=how.min_samples,
-            k1=how.k1,
-            k2=how.k2,
-            neighbours=how.neighbours,
-            seed=derive_seed(self.settings.seed, "recall", epoch),
-            timed=timed,
-        )
+        return self._pseudo_labels(features, epoch, timed)
 
     def begin(
         self, extract: Extract, *, epoch: int, device: torch.device, in_first: InFirst, timed: Timed

@@ -13,8 +13,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from pipeline.clustering import PseudoLabels, cluster_spread, eps_at
+from pipeline.clustering import PseudoLabels, Reliability, cluster_spread, eps_at, pseudo_labels
 from pipeline.clustering import centroids as cluster_centroids
+from pipeline.common.seeding import derive_seed
 from pipeline.config.schema import MethodSettings, TrainingSettings
 
 T = TypeVar("T")
@@ -162,6 +163,23 @@ class Method(ABC):
 
     def load_kept(self, kept: Mapping[str, float]) -> None:  # noqa: B027 - a hook
         """Takes over what `kept` gave."""
+
+    def _pseudo_labels(
+        self, features: NDArray[np.float32], epoch: int, timed: Timed, reliability: Reliability | None = None
+    ) -> PseudoLabels:
+        """DBSCAN on the Jaccard distance, as the settings say for `epoch`."""
+        how = self.settings.clustering
+        return pseudo_labels(
+            features,
+            eps=self.eps(epoch),
+            min_samples=how.min_samples,
+            k1=how.k1,
+            k2=how.k2,
+            neighbours=how.neighbours,
+            reliability=reliability,
+            seed=derive_seed(self.settings.seed, "recall", epoch),
+            timed=timed,
+        )
 
     def _described(self, features: NDArray[np.float32], epoch: int, timed: Timed) -> Clusters:
         """`cluster`, with centroids and figures."""

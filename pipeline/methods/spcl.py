@@ -17,9 +17,8 @@ import torch
 from numpy.typing import NDArray
 from pydantic import Field
 
-from pipeline.clustering import PseudoLabels, Reliability, pseudo_labels
+from pipeline.clustering import PseudoLabels, Reliability
 from pipeline.clustering.outliers import outliers_alone
-from pipeline.common.seeding import derive_seed
 from pipeline.config.schema import MethodSettings, TrainingSettings
 from pipeline.contrast import HybridMemory, contrastive_loss
 from pipeline.methods.method import EpochStart, Extract, InFirst, Memory, Method, Timed
@@ -71,22 +70,12 @@ class SpCL(Method):
         return f"methods.spcl.delta must keep clustering.eps in (0, 1) both ways, got {own.delta} at {eps}"
 
     def cluster(self, features: NDArray[np.float32], *, epoch: int, timed: Timed = nullcontext) -> PseudoLabels:
-        how = self.settings.clustering
-        return pseudo_labels(
-            features,
-            eps=self.eps(epoch),
-            min_samples=how.min_samples,
-            k1=how.k1,
-            k2=how.k2,
-            neighbours=how.neighbours,
-            reliability=Reliability(
-                delta=self.own.delta,
-                independent=self.own.independent,
-                independence_threshold=self.independence_threshold,
-            ),
-            seed=derive_seed(self.settings.seed, "recall", epoch),
-            timed=timed,
+        reliability = Reliability(
+            delta=self.own.delta,
+            independent=self.own.independent,
+            independence_threshold=self.independence_threshold,
         )
+        return self._pseudo_labels(features, epoch, timed, reliability)
 
     def begin(
         self, extract: Extract, *, epoch: int, device: torch.device, in_first: InFirst, timed: Timed
