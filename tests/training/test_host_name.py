@@ -10,10 +10,12 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 MEETING = """
+import sys
+
 from pipeline.training.distributed import join
 
 with join() as processes:
-    print(processes.rank, "of", processes.size)
+    sys.stdout.write(f"{processes.rank} of {processes.size}\\n")  # one write: both print at once
 """
 LAUNCH = "from pipeline.training.distributed import launch; raise SystemExit(launch('meeting', processes={}))"
 
