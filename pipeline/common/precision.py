@@ -42,11 +42,20 @@ class Precision:
         if self.name == "tf32" and self.device.type != "cuda":
             raise UserError("precision tf32 needs an NVIDIA GPU (train.precision): take fp32, bf16 or auto")
 
+    @property
+    def half(self) -> torch.dtype | None:
+        """The type of 16 bits that products are computed in; None where it is float32."""
+        return _AUTOCAST.get(self.name)
+
+    @property
+    def of_extraction(self) -> "Precision":
+        """For embeddings that are clustered or scored: what the steps round to 16 bits would move neighbours."""
+        return self if self.half is None else Precision("fp32", self.device)
+
     @contextmanager
     def forward(self) -> Iterator[None]:
         """Around a forward pass of a network, and around nothing else."""
-        dtype = _AUTOCAST.get(self.name)
-        with self.products(), torch.autocast(self.device.type, dtype=dtype, enabled=dtype is not None):
+        with self.products(), torch.autocast(self.device.type, dtype=self.half, enabled=self.half is not None):
             yield
 
     @contextmanager

@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from pipeline.common.transfer import send
 from pipeline.contrast.memory import check_momentum, move_in_order_
 
 
@@ -46,13 +47,14 @@ class HybridMemory(nn.Module):
         wide = features if features.dtype == torch.float64 else features.float()
         self.register_buffer("features", F.normalize(wide.detach(), dim=1))
         self.register_buffer("classes", classes.clone())
-        sizes = torch.bincount(classes)
+        sizes = torch.bincount(classes.cpu())
         if bool((sizes == 0).any()):
             raise ValueError(f"class {int(sizes.argmin())} has no image: classes must be 0 to K - 1")
-        # The images of class c are members[starts[c] : starts[c] + sizes[c]], in catalogue order.
-        self._members, self._sizes = classes.argsort(stable=True), sizes
+        # The images of class c are members[starts[c] : starts[c] + sizes[c]], in catalogue order; on the CPU, where
+        # what depends on how many they are is waited for by nobody.
+        self._members, self._sizes = classes.cpu().argsort(stable=True), sizes
         self._starts = sizes.cumsum(0) - sizes
-        self.register_buffer("centroids", self._means(torch.arange(len(sizes), device=classes.device)))
+        self.register_buffer("centroids", self._means(torch.arange(len(sizes))))
 
     @torch.no_grad()
     def update_(self, features: torch.Tensor, labels: torch.Tensor, images: torch.Tensor | None = None) -> None:
@@ -60,20 +62,22 @@ class HybridMemory(nn.Module):
 
         Args:
             features: student embeddings of the whole global batch, of shape (B, D).
-            labels: their classes, of shape (B,).
-            images: which they are, in [0, N), of shape (B,), never None; an image may occur several times.
+            labels: their classes, of shape (B,), on the CPU: from elsewhere they have to be waited for.
+            images: which they are, in [0, N), of shape (B,), likewise, never None; an image may occur several times.
         """
         assert images is not None, "a memory of instances has to know which they are"
         with torch.autocast(features.device.type, enabled=False):
             features = features.detach().to(self.features.dtype)
             move_in_order_(self.features, images, features, momentum=self.momentum)
-            moved = labels.unique()
-            self.centroids[moved] = self._means(moved)
+            moved = labels.cpu().unique()
+            self.centroids[send(moved, self.centroids.device)] = self._means(moved)
 
     def _means(self, chosen: torch.Tensor) -> torch.Tensor:
         """Means of the rows of some classes, of shape (P, D), from the rows: no error adds up over the steps."""
         sizes, starts = self._sizes[chosen], self._starts[chosen]
         # From the place of a row in what is returned before its mean to its place in `_members`.
         moved = (starts - (sizes.cumsum(0) - sizes)).repeat_interleave(sizes)
-        rows = self.features[self._members[torch.arange(len(moved), device=moved.device) + moved]]
-        return torch.segment_reduce(rows, "mean", lengths=sizes)
+        images = self._members[torch.arange(len(moved)) + moved]
+        images, sizes = send(torch.cat([images, sizes]), self.features.device).split([len(images), len(sizes)])
+        # `unsafe`: the sizes add up to the rows, which torch would wait for to see.
+        return torch.segment_reduce(self.features[images], "mean", lengths=sizes, unsafe=True)

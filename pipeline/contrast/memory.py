@@ -17,6 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from pipeline.common.transfer import send
 from pipeline.config.schema import ClusterUpdate
 
 UPDATES: tuple[str, ...] = get_args(ClusterUpdate)
@@ -56,7 +57,7 @@ class ClusterMemory(nn.Module):
 
         Args:
             features: student embeddings of the whole global batch, of shape (B, D).
-            labels: their clusters in [0, K), of shape (B,).
+            labels: their clusters in [0, K), of shape (B,), on the CPU: from elsewhere they have to be waited for.
             images: which they are, of shape (B,); not used: a memory of instances (`HybridMemory`) needs it.
         """
         with torch.autocast(features.device.type, enabled=False):
@@ -64,7 +65,9 @@ class ClusterMemory(nn.Module):
             if self.update_rule == "instance":
                 move_in_order_(self.centroids, labels, features, momentum=self.momentum)
                 return
-            clusters = labels.unique()  # (P,), ascending
+            labels = labels.cpu()
+            chosen = labels.unique()  # (P,), ascending
+            clusters, labels = send(torch.cat([chosen, labels]), features.device).split([len(chosen), len(labels)])
             belongs = clusters[:, None] == labels[None, :]  # (P, B)
             weights = self._weights(features, labels, belongs)  # (P, B), every row sums to 1
             # A matrix product instead of a scatter: the order of its sums is fixed, on CUDA too.
@@ -97,10 +100,11 @@ def move_in_order_(rows: torch.Tensor, chosen: torch.Tensor, towards: torch.Tens
     """As `move_`, one after another: a row that is chosen several times moves several times, in this order."""
     # The n-th occurrence of every row can move at once: rows do not touch each other. As many rounds as the most
     # frequent one has, not as there are occurrences.
+    chosen = chosen.cpu()
     order = chosen.argsort(stable=True)
     ordered = chosen[order]
-    position = torch.arange(len(chosen), device=chosen.device)
-    occurrence = position - torch.searchsorted(ordered, ordered)  # how many of its row came before
-    for turn in range(int(occurrence.max()) + 1):
-        now = order[occurrence == turn]
-        move_(rows, chosen[now], towards[now], momentum=momentum)
+    occurrence = torch.arange(len(chosen)) - torch.searchsorted(ordered, ordered)  # how many of its row came before
+    order = order[occurrence.argsort(stable=True)]
+    turns = send(torch.stack([order, chosen[order]]), rows.device).split(occurrence.bincount().tolist(), dim=1)
+    for now, moved in turns:
+        move_(rows, moved, towards[now], momentum=momentum)

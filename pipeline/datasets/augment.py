@@ -11,6 +11,7 @@ Legend: B images, H x W pixels.
 import math
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import torch
@@ -50,6 +51,15 @@ class ViewParameters:
 
     def to(self, device: torch.device | str) -> "ViewParameters":
         return ViewParameters(self.flip.to(device), self.shift.to(device), self.erase.to(device))
+
+    def packed(self) -> torch.Tensor:
+        """(B, 7) int64: all of it as one tensor, to be sent at once."""
+        return torch.cat([self.flip[:, None].to(torch.int64), self.shift, self.erase], dim=1)
+
+    @classmethod
+    def unpacked(cls, packed: torch.Tensor) -> "ViewParameters":
+        """What `packed` gave."""
+        return cls(packed[:, 0].bool(), packed[:, 1:3], packed[:, 3:])
 
 
 def draw_views(
@@ -199,6 +209,12 @@ def _normalise_mirrored(row, scale, offset, red, green, blue):  # type: ignore[n
         blue[x] = np.float32(row[pixel + np.uint64(2)]) * blue_scale + blue_offset
 
 
+@cache
+def _constants(device: torch.device) -> tuple[torch.Tensor, ...]:
+    """Scale, offset and fill, (3, 1, 1) each, which travel to a device once."""
+    return tuple(torch.from_numpy(values).to(device)[:, None, None] for values in (_SCALE, _OFFSET, _FILL))
+
+
 def _apply_on_device(images: torch.Tensor, parameters: ViewParameters) -> torch.Tensor:
     """The same by a gather and masks, for accelerators."""
     batch, height, width, _ = images.shape
@@ -213,7 +229,7 @@ def _apply_on_device(images: torch.Tensor, parameters: ViewParameters) -> torch.
     source = (batch_index, source_y.clamp(0, height - 1)[:, :, None], source_x.clamp(0, width - 1)[:, None, :])
     pixels = images[source] * (inside_y[:, :, None] & inside_x[:, None, :])[..., None]  # (B, H, W, 3), black outside
 
-    scale, offset, fill = (torch.from_numpy(v).to(device)[:, None, None] for v in (_SCALE, _OFFSET, _FILL))
+    scale, offset, fill = _constants(device)
     views = pixels.permute(0, 3, 1, 2).to(torch.float32, memory_format=torch.contiguous_format)  # (B, 3, H, W)
     views = views.mul_(scale).add_(offset)
     top, left, box_height, box_width = parameters.erase[:, :, None].unbind(1)  # (B, 1) each

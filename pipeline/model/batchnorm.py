@@ -62,10 +62,15 @@ def commit_statistics_(
     if reduce is not None:
         rows = reduce(rows)
     mean = _mean_of_rows(rows)  # (S,)
-    sizes = [layer.num_features for layer in layers for _ in range(2)]
-    parts = iter(mean.split(sizes))
-    for layer in layers:
-        layer.update_(mean=next(parts), variance=next(parts))
+    parts = mean.split([layer.num_features for layer in layers for _ in range(2)])
+    running = [buffer for layer in layers for buffer in (layer.running_mean, layer.running_var)]
+    shares = [layer.share for layer in layers for _ in range(2)]
+    for share in dict.fromkeys(shares):
+        chosen = [place for place, one in enumerate(shares) if one == share]
+        moved = [running[place] for place in chosen]
+        torch._foreach_mul_(moved, 1 - share)
+        torch._foreach_add_(moved, [parts[place] for place in chosen], alpha=share)
+    torch._foreach_add_([layer.num_batches_tracked for layer in layers], 1)
 
 
 class _Grouped(nn.modules.batchnorm._BatchNorm):
@@ -117,11 +122,12 @@ class _Grouped(nn.modules.batchnorm._BatchNorm):
         num_groups = x.shape[0] // size
         # With momentum 1 torch leaves in these "running" buffers exactly the statistics of the group.
         statistics = self.running_mean.new_zeros(num_groups, 2, self.num_features)
+        self.group_statistics = statistics.flatten(1)
+        groups = (x,) if num_groups == 1 else x.split(size)  # the derivative of a split, even of one piece, is a copy
         outputs = [
             F.batch_norm(group, mean, variance, self.weight, self.bias, True, 1.0, self.eps)
-            for group, (mean, variance) in zip(x.split(size), statistics, strict=True)
+            for group, (mean, variance) in zip(groups, statistics, strict=True)
         ]
-        self.group_statistics = statistics.flatten(1)
         return outputs[0] if num_groups == 1 else torch.cat(outputs)
 
     def take_statistics_(self) -> Tensor:
@@ -129,12 +135,6 @@ class _Grouped(nn.modules.batchnorm._BatchNorm):
         statistics, self.group_statistics = self.group_statistics, None
         assert statistics is not None, "commit_statistics_ needs a forward pass in train mode before each call"
         return statistics
-
-    def update_(self, *, mean: Tensor, variance: Tensor) -> None:
-        """Moves the running statistics by one step of momentum; `mean` and `variance` are (C,)."""
-        self.running_mean.mul_(1 - self.share).add_(mean, alpha=self.share)
-        self.running_var.mul_(1 - self.share).add_(variance, alpha=self.share)
-        self.num_batches_tracked.add_(1)
 
     def extra_repr(self) -> str:
         return f"{super().extra_repr()}, group_size={self.group_size}"

@@ -3,7 +3,9 @@
 N: images · D: width of the embedding · H, W: pixels.
 """
 
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Generator
+from concurrent.futures import ThreadPoolExecutor
 from typing import cast
 
 import numpy as np
@@ -12,6 +14,7 @@ from torch import nn
 
 from pipeline.common.precision import Precision
 from pipeline.common.progress import Progress
+from pipeline.common.transfer import Arriving
 from pipeline.datasets.augment import normalise
 
 # Images at a time. Part of the result's definition: kernels may sum in another order for another batch size, so every
@@ -45,23 +48,56 @@ def embed(
     Returns:
         of shape (N, D), float32, on the CPU.
     """
-    was_training, precision = model.training, next(model.parameters()).dtype
-    model.eval()
+    was_training, precision, layout = model.training, next(model.parameters()).dtype, layout_on(device)
+    embeddings: torch.Tensor | None = None
+    starts = range(rank * CHUNK, len(images), size * CHUNK)
+    # A chunk is read while the one before it is computed, and fetched while the one behind it is.
+    arriving: deque[tuple[int, Arriving]] = deque()
+    model.eval().to(memory_format=layout)
     try:
-        embeddings: torch.Tensor | None = None
-        for start in range(rank * CHUNK, len(images), size * CHUNK):
-            chunk = torch.from_numpy(np.array(images[start : start + CHUNK])).to(device)
-            found = model(normalise(chunk).to(precision)).float().cpu()
-            if embeddings is None:
-                embeddings = torch.zeros(len(images), found.shape[1])
-            embeddings[start : start + CHUNK] = found
-            if advance:
-                advance(len(chunk))
+        for start, pixels in zip(starts, _read_ahead(images, starts, pinned=device.type == "cuda"), strict=True):
+            chunk = normalise(pixels.to(device, non_blocking=True)).to(precision)
+            arriving.append((start, Arriving(model(chunk.contiguous(memory_format=layout)).float())))
+            while arriving and (len(arriving) > 1 or start == starts[-1]):
+                place, found = arriving[0][0], arriving.popleft()[1].wait()
+                if embeddings is None:
+                    embeddings = torch.zeros(len(images), found.shape[1])
+                embeddings[place : place + CHUNK] = found
+                if advance:
+                    advance(len(found))
     finally:
         model.train(was_training)
     if embeddings is None:  # fewer chunks than processes, or no image at all: this one has nothing to do
         embeddings = torch.zeros(len(images), cast(int, model.num_features))
     return embeddings
+
+
+def layout_on(device: torch.device) -> torch.memory_format:
+    """How weights and pixels lie in memory: on a GPU with channels side by side, as its fast kernels want them.
+
+    The same wherever a network is called, since kernels for another layout add up in another order.
+    """
+    return torch.channels_last if device.type == "cuda" else torch.contiguous_format
+
+
+def _read_ahead(images: np.ndarray, starts: range, *, pinned: bool) -> Generator[torch.Tensor, None, None]:
+    """The chunks that begin at `starts`, (B, H, W, 3) uint8; each is read while the one before it is used."""
+
+    def read(start: int) -> torch.Tensor:
+        chunk = images[start : start + CHUNK]
+        pixels = torch.empty(chunk.shape, dtype=torch.uint8, pin_memory=pinned)
+        np.copyto(pixels.numpy(), chunk)
+        return pixels
+
+    if not starts:
+        return
+    with ThreadPoolExecutor(1, thread_name_prefix="reader") as reader:
+        waiting = reader.submit(read, starts[0])
+        for following in (*starts[1:], None):
+            pixels = waiting.result()
+            if following is not None:
+                waiting = reader.submit(read, following)
+            yield pixels
 
 
 def embed_shown(network: nn.Module, images: np.ndarray, title: str) -> np.ndarray:

@@ -8,7 +8,7 @@ embeddings, every process computes.
 B: global batch · b: images of this process · g: images of a BatchNorm group · D: width of the embedding.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -18,7 +18,9 @@ from pipeline.common.errors import UserError
 from pipeline.common.precision import Precision
 from pipeline.config.schema import Optimizer
 from pipeline.model import commit_statistics_, group_size, take_statistics_
+from pipeline.model.embedding import layout_on
 from pipeline.training.distributed import Processes
+from pipeline.training.half_weights import HalfWeights
 
 
 class Exact:
@@ -51,12 +53,18 @@ class Exact:
         self._optimizer = torch.optim.Adam(self._trainable, lr=optimizer.lr, weight_decay=optimizer.weight_decay)
         self.precision = Precision(precision, processes.device)
         self._scaler = self.precision.scaler()
-        # Kernels for pixels with their channels side by side are the fast ones where there are tensor cores.
-        self._layout = torch.channels_last if processes.device.type == "cuda" else torch.contiguous_format
+        self._layout = layout_on(processes.device)
         for network in networks:
             network.to(memory_format=self._layout)
+        half = None if compiled else self.precision.half
+        self._halves = {network: HalfWeights(network, half) for network in networks} if half else {}
         # Not in place: an extraction comes with batches of other sizes, and would be compiled for each of them.
-        self._forward = {network: _compiled(network) if compiled else network for network in networks}
+        self._forward: dict[nn.Module, Callable[[torch.Tensor], torch.Tensor]] = {
+            network: _compiled(network) if compiled else self._halves.get(network, network) for network in networks
+        }
+        self._gradient = _FlatGradient(
+            self._trainable, self._halves[student].leaves(self._trainable) if half else self._trainable
+        )
         self._groups: list[torch.Tensor] = []  # embeddings (g, D) of the student's last forward pass, with their graph
 
     def set_learning_rate(self, rate: float) -> None:
@@ -116,10 +124,13 @@ class Exact:
     def _embed_groups(self, network: nn.Module, images: torch.Tensor) -> list[torch.Tensor]:
         """Embeddings (g, D) of each BatchNorm group of this process's images; moves the running statistics."""
         images = images.to(next(network.parameters()).dtype)  # double precision tells rounding from a mistake
+        images = images.contiguous(memory_format=self._layout)
         embeddings, statistics = [], []
+        if network in self._halves:
+            self._halves[network].refresh()
         with self.precision.forward():
             for group in images.split(group_size(network) or len(images)):
-                embeddings.append(self._forward[network](group.contiguous(memory_format=self._layout)))
+                embeddings.append(self._forward[network](group))
                 statistics.append(take_statistics_(network))
         several = self._processes.size > 1
         commit_statistics_(network, torch.cat(statistics), reduce=self._processes.gather if several else None)
@@ -135,13 +146,43 @@ class Exact:
         groups, self._groups = self._groups, []
         with self.precision.products():
             for embeddings, part in zip(groups, gradient.split([len(group) for group in groups]), strict=True):
-                gradients = torch.autograd.grad(embeddings, self._trainable, self._scaler.scale(part))
-                rows.append(torch.cat([each.reshape(-1) for each in gradients]))
-        total = self._processes.sum_in_order(rows)
-        for parameter, part in zip(self._trainable, total.split([p.numel() for p in self._trainable]), strict=True):
-            shaped = part.view(parameter.shape)
-            same_layout = shaped.stride() == parameter.stride()
-            parameter.grad = shaped if same_layout else torch.empty_like(parameter).copy_(shaped)
+                rows.append(self._gradient.of(embeddings, self._scaler.scale(part)))
+        self._gradient.give(self._processes.sum_in_order(rows))
+
+
+class _FlatGradient:
+    """The gradients of all parameters as one row (P,), each parameter's in the order of its memory.
+
+    Args:
+        parameters: that get gradients; the layout of their memory stays as it is.
+        leaves: in place of each parameter the tensor in which embeddings are differentiated.
+    """
+
+    def __init__(self, parameters: Sequence[nn.Parameter], leaves: Sequence[torch.Tensor]) -> None:
+        # Of one type side by side: a row then is one concatenation per type.
+        places = sorted(range(len(leaves)), key=lambda place: str(leaves[place].dtype))
+        self._parameters, self._leaves = [parameters[place] for place in places], [leaves[place] for place in places]
+        self._orders = [_memory_order(parameter) for parameter in self._parameters]
+
+    def of(self, embeddings: torch.Tensor, gradient: torch.Tensor) -> torch.Tensor:
+        """The row of embeddings (g, D) with the gradient (g, D) of the loss with respect to them."""
+        gradients = torch.autograd.grad(embeddings, self._leaves, gradient)
+        flat = [each.permute(order).reshape(-1) for each, order in zip(gradients, self._orders, strict=True)]
+        kinds = dict.fromkeys(each.dtype for each in flat)
+        parts = [torch.cat([each for each in flat if each.dtype == kind]) for kind in kinds]
+        dtype = self._parameters[0].dtype
+        return parts[0].to(dtype) if len(parts) == 1 else torch.cat([part.to(dtype) for part in parts])
+
+    def give(self, row: torch.Tensor) -> None:
+        """Makes the row the gradients of the parameters, without a copy."""
+        sizes = [parameter.numel() for parameter in self._parameters]
+        for parameter, part in zip(self._parameters, row.split(sizes), strict=True):
+            parameter.grad = part.as_strided(parameter.shape, parameter.stride())
+
+
+def _memory_order(tensor: torch.Tensor) -> list[int]:
+    """Dimensions from the one with the longest strides to the one whose elements lie side by side."""
+    return sorted(range(tensor.dim()), key=lambda dimension: -tensor.stride(dimension))
 
 
 def _compiled(network: nn.Module) -> Callable[[torch.Tensor], torch.Tensor]:

@@ -11,23 +11,26 @@ import numpy as np
 import torch
 
 from pipeline.common.seeding import generator
+from pipeline.common.transfer import send
 from pipeline.config.schema import Augment
 from pipeline.datasets.augment import ViewParameters, apply_views, draw_views
 
 
 @dataclass(frozen=True)
 class Batch:
-    """One step's images, on the device.
+    """One step's images; on the device, unless said otherwise.
 
     Attributes:
         views: (b, 3, H, W) float32 each, of this process's images: the student's, and the teacher's if there is one.
-        images: (B,) which images they are, of the whole batch.
-        targets: (B,) their classes.
+        targets: (B,) classes of the images of the whole batch.
+        images: (B,) which images they are, on the CPU.
+        classes: `targets`, on the CPU.
     """
 
     views: tuple[torch.Tensor, ...]
-    images: torch.Tensor
     targets: torch.Tensor
+    images: torch.Tensor
+    classes: torch.Tensor
 
 
 def load_batches(
@@ -59,10 +62,9 @@ def load_batches(
     """
     if not len(batches):
         return
-    classes = torch.from_numpy(targets)
     with ThreadPoolExecutor(1, thread_name_prefix="loader") as reader:
 
-        def read(number: int) -> "Future[tuple[torch.Tensor, list[ViewParameters]]]":
+        def read(number: int) -> "Future[tuple[torch.Tensor, torch.Tensor]]":
             return reader.submit(
                 _read,
                 images,
@@ -81,11 +83,17 @@ def load_batches(
             if number + 1 < len(batches):
                 waiting = read(number + 1)
             pixels = pixels.to(device, non_blocking=True)
-            chosen = torch.from_numpy(rows)
+            classes = torch.from_numpy(targets[rows])
+            # Two copies to the device: the pixels, and all numbers of the batch.
+            numbers = send(torch.cat([classes, drawn.reshape(-1)]), device)
             yield Batch(
-                tuple(apply_views(pixels, views.to(device)) for views in drawn),
-                chosen.to(device),
-                classes[chosen].to(device),
+                tuple(
+                    apply_views(pixels, ViewParameters.unpacked(view))
+                    for view in numbers[len(rows) :].reshape(drawn.shape)
+                ),
+                numbers[: len(rows)],
+                torch.from_numpy(rows),
+                classes,
             )
 
 
@@ -99,8 +107,8 @@ def _read(
     num_views: int,
     *,
     pinned: bool,
-) -> tuple[torch.Tensor, list[ViewParameters]]:
-    """Pixels (b, H, W, 3) of this process's images, and how each view of them is made."""
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Pixels (b, H, W, 3) of this process's images, and how each view of them is made, (views, b, 7)."""
     height, width = images.shape[1:3]
     drawn = [
         draw_views(
@@ -111,10 +119,10 @@ def _read(
             flip=augment.flip,
             erase=augment.erase,
             generator=generator(seed, "view", step, view),
-        )[share]
+        )[share].packed()
         for view in range(num_views)
     ]
     chosen = rows[share]
     pixels = torch.empty((len(chosen), *images.shape[1:]), dtype=torch.uint8, pin_memory=pinned)
     np.take(images, chosen, axis=0, out=pixels.numpy(), mode="clip")  # the other modes write into a copy first
-    return pixels, drawn
+    return pixels, torch.stack(drawn)

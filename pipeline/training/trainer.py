@@ -99,8 +99,8 @@ class Trainer:
                 if self.teacher:
                     decay = teacher_decay(self.step, decay=self.settings.teacher.decay)
                     update_teacher_(self.teacher, self.student, decay=decay)
-                state.start.memory.update_(student.detach(), batch.targets, batch.images)
-                state.total += torch.stack([loss.detach() for loss in losses]).double().cpu()
+                state.start.memory.update_(student.detach(), batch.classes, batch.images)
+                state.add(losses)
             return self._end(state, on_epoch)
 
     def run(
@@ -138,7 +138,7 @@ class Trainer:
         def features() -> torch.Tensor:
             title = f"epoch {epoch + 1}/{self.settings.epochs}, embeddings"
             with _timed(seconds, "extract"):
-                return self.embed(self.student, self._images, title, precision=self._exact.precision)
+                return self.embed(self.student, self._images, title, precision=self._exact.precision.of_extraction)
 
         start = self.method.begin(
             features,
@@ -183,24 +183,21 @@ class Trainer:
             began = time.perf_counter()
             for batch in arriving:
                 yield batch
-                done = state.steps_done + 1
-                if not math.isfinite(float(state.total[0])):
-                    raise UserError(
-                        f"the loss is not finite in epoch {self.next_epoch + 1}, step {done}: "
-                        "lower optimizer.lr or raise loss.temperature"
-                    )
+                self._require_finite(state)
                 stop = self.processes.any(self._interruption.asked)  # asked of one, all stop after the same step
                 self.step += 1
-                state.steps_done = done
+                state.steps_done += 1
                 state.seconds["train"] += time.perf_counter() - began
                 num_classes = len(state.start.memory.centroids)
-                progress.advance(loss=f"{state.total[0] / done:.3f}", clusters=num_classes)
+                loss = f"{state.total[0] / state.settled:.3f}" if state.settled else "-"  # of the steps before this one
+                progress.advance(loss=loss, clusters=num_classes)
                 if stop:
                     raise InterruptedTrainingError
                 on_step()
                 began = time.perf_counter()
 
     def _end(self, state: EpochState, on_epoch: Callable[[EpochResult], None]) -> EpochResult:
+        self._settle(state)
         labels, memory = state.start.labels, state.start.memory
         networks = {"student": self.student, "teacher": self.teacher, "memory": memory}
         self._exact.require_agreement(networks, when=f"after epoch {self.next_epoch + 1}")
@@ -224,6 +221,17 @@ class Trainer:
         on_epoch(result)
         return result
 
+    def _settle(self, state: EpochState) -> None:
+        state.settle()
+        self._require_finite(state)
+
+    def _require_finite(self, state: EpochState) -> None:
+        if not math.isfinite(float(state.total[0])):
+            raise UserError(
+                f"the loss is not finite in epoch {self.next_epoch + 1}, step {state.settled}: "
+                "lower optimizer.lr or raise loss.temperature"
+            )
+
     def _learning_rate(self) -> float:
         optimizer = self.settings.optimizer
         return learning_rate_at(
@@ -238,6 +246,8 @@ class Trainer:
     def state_dict(self) -> dict[str, Any]:
         """Everything that `run` needs to go on: all else, every random choice too, follows from settings and place."""
         state = self._state
+        if state is not None:
+            self._settle(state)
         return {
             "student": self.student.state_dict(),
             "teacher": None if self.teacher is None else self.teacher.state_dict(),

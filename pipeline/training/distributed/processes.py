@@ -94,7 +94,7 @@ class Processes:
         """Whether it is so in any process; the same answer in all."""
         if self.size == 1:
             return mine
-        found = torch.tensor([mine], dtype=torch.int32, device=self.device)
+        found = torch.tensor([mine], dtype=torch.int32)  # on the CPU: no device has to be waited for
         dist.all_reduce(found)
         return bool(found)
 
@@ -103,7 +103,7 @@ class Processes:
         if self.size == 1:
             return value
         box = [value]
-        dist.broadcast_object_list(box, src=0, device=self.device)
+        dist.broadcast_object_list(box, src=0, device=torch.device("cpu"))
         return box[0]
 
     def require_same(self, tensors: Mapping[str, torch.Tensor] | Sequence[torch.Tensor], what: str) -> None:
@@ -118,10 +118,10 @@ class Processes:
             return
         named = tensors if isinstance(tensors, Mapping) else {str(place): t for place, t in enumerate(tensors)}
         mine = descriptions(named)
-        number = torch.tensor([digest(mine)], device=self.device)
-        numbers = [torch.empty_like(number) for _ in range(self.size)]
-        dist.all_gather(numbers, number)
-        if all(torch.equal(other, number) for other in numbers):  # then it is so in every process
+        number = torch.tensor([digest(mine)])
+        numbers = torch.empty(self.size, dtype=number.dtype)
+        dist.all_gather_into_tensor(numbers, number)
+        if bool((numbers == number).all()):  # then it is so in every process
             return
         found: list[Any] = [None] * self.size
         dist.all_gather_object(found, mine)
@@ -151,9 +151,9 @@ class _Gather(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, rows: torch.Tensor, processes: Processes) -> torch.Tensor:
         ctx.processes = processes
-        parts = [torch.empty_like(rows) for _ in range(processes.size)]
-        dist.all_gather(parts, rows.contiguous())
-        return torch.cat(parts)
+        whole = rows.new_empty((processes.size * len(rows), *rows.shape[1:]))
+        dist.all_gather_into_tensor(whole, rows.contiguous())
+        return whole
 
     @staticmethod
     def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor, None]:
