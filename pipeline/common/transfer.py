@@ -1,5 +1,7 @@
 """Copies between the CPU and a device that nobody waits for."""
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -9,6 +11,25 @@ def send(tensor: Tensor, device: torch.device) -> Tensor:
     if device.type != "cuda" or tensor.is_cuda:
         return tensor.to(device)
     return tensor.pin_memory().to(device, non_blocking=True)
+
+
+def copied(state: Any) -> Any:
+    """A copy on the CPU of nested mappings, lists and tuples of tensors and plain values; waits for the device once."""
+    copy = _copied(state)
+    if torch.cuda.is_initialized():
+        torch.cuda.synchronize()
+    return copy
+
+
+def _copied(state: Any) -> Any:
+    if isinstance(state, Tensor):
+        target = torch.empty_like(state, device="cpu", pin_memory=state.is_cuda)
+        return target.copy_(state.detach(), non_blocking=True)
+    if isinstance(state, dict):
+        return type(state)((key, _copied(value)) for key, value in state.items())
+    if isinstance(state, list | tuple):
+        return type(state)(_copied(value) for value in state)
+    return state
 
 
 class Arriving:

@@ -26,7 +26,8 @@ def teacher_decay(step: int, *, decay: float = 0.999) -> float:
 @torch.no_grad()
 def update_teacher_(teacher: nn.Module, student: nn.Module, *, decay: float) -> None:
     """θ_T <- decay θ_T + (1 - decay) θ_S for all parameters; buffers of the teacher stay as they are."""
-    mine, theirs = list(teacher.parameters()), list(student.parameters())
+    mine: list[torch.Tensor] = list(teacher.parameters())
+    theirs: list[torch.Tensor] = list(student.parameters())
     assert len(mine) == len(theirs), (len(mine), len(theirs))
     torch._foreach_mul_(mine, decay)
     torch._foreach_add_(mine, theirs, alpha=1 - decay)

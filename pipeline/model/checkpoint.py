@@ -8,13 +8,15 @@ import io
 import os
 import shutil
 from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import torch
 
 from pipeline.common.errors import UserError
 from pipeline.common.files import replacing
+from pipeline.common.transfer import copied
 
 FORMAT = 5
 FINISHED = "finished"  # beside the checkpoints of a training whose outputs are written
@@ -45,6 +47,50 @@ def save_checkpoint(path: Path, state: Mapping[str, Any]) -> None:
             os.fsync(file.fileno())
         if path.is_file():
             path.replace(before(path))
+
+
+class CheckpointWriter:
+    """Writes checkpoints to one place in a thread while the training goes on, one after another.
+
+    Used as a context: at its end the last one is on the disk.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
+        self._writing: Future[None] | None = None
+
+    def write(self, state: Mapping[str, Any]) -> None:
+        """Copies `state` as it is now, and has it written; waits for the checkpoint before it.
+
+        Raises:
+            OSError: the one before it could not be written.
+        """
+        copy = copied(dict(state))
+        self.finish()
+        self._writing = self._thread.submit(save_checkpoint, self._path, copy)
+
+    def finish(self) -> None:
+        """Waits until the last checkpoint is on the disk.
+
+        Raises:
+            OSError: it could not be written.
+        """
+        writing, self._writing = self._writing, None
+        if writing is not None:
+            writing.result()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        try:
+            self.finish()
+        except OSError:
+            if kind is None:  # else the training has failed already, and says why
+                raise
+        finally:
+            self._thread.shutdown()
 
 
 def _header(payload: memoryview) -> bytes:

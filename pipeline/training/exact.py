@@ -182,7 +182,8 @@ class _FlatGradient:
 
 def _memory_order(tensor: torch.Tensor) -> list[int]:
     """Dimensions from the one with the longest strides to the one whose elements lie side by side."""
-    return sorted(range(tensor.dim()), key=lambda dimension: -tensor.stride(dimension))
+    strides = tensor.stride()
+    return sorted(range(tensor.dim()), key=lambda dimension: -strides[dimension])
 
 
 def _compiled(network: nn.Module) -> Callable[[torch.Tensor], torch.Tensor]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline.model.checkpoint import load_latest, save_checkpoint
+from pipeline.model.checkpoint import CheckpointWriter, load_latest
 from pipeline.training.interruption import InterruptedTrainingError
 from pipeline.training.results import EpochResult
 from pipeline.training.trainer import Trainer
@@ -31,7 +31,7 @@ def train_to_end(
     """Trains, looks at the networks every `eval_step` epochs and after the last, and keeps checkpoints.
 
     They are written after every epoch, every `checkpoint_minutes` between two steps, and when the training is
-    interrupted by a signal.
+    interrupted by a signal: copied between two steps, and written by a thread while the next ones are computed.
 
     Args:
         trainer: at its first epoch; goes on from the checkpoint if there is one.
@@ -51,14 +51,32 @@ def train_to_end(
     Raises:
         InterruptedTrainingError: the training was asked to stop; a checkpoint is there.
     """
-    session = _Session(trainer, folder / CHECKPOINT, settings, say)
-    session.resume()
-    for row in session.progress.rows:
-        if trainer.processes.first:
-            record(row)
+    with CheckpointWriter(folder / CHECKPOINT) as checkpoints:
+        session = _Session(trainer, folder / CHECKPOINT, checkpoints, settings, say)
+        session.resume()
+        for row in session.progress.rows:
+            if trainer.processes.first:
+                record(row)
+        _train(
+            session, eval_step=eval_step, seconds=60 * checkpoint_minutes, score=score, record=record, describe=describe
+        )
+    return list(session.progress.rows)
+
+
+def _train(
+    session: "_Session",
+    *,
+    eval_step: int,
+    seconds: float,
+    score: Callable[[], Mapping[str, float]],
+    record: Callable[[Row], None],
+    describe: Callable[[EpochResult], Row],
+) -> None:
+    """The epochs that are left; see `train_to_end`."""
+    trainer = session.trainer
     try:
         epochs = trainer.run(
-            lambda: session.save_now_and_then(60 * checkpoint_minutes),
+            lambda: session.save_now_and_then(seconds),
             lambda result: session.trained({**_row(result), **describe(result)}),
         )
         while session.progress.unscored is not None or next(epochs, None) is not None:
@@ -73,9 +91,9 @@ def train_to_end(
                 record(row)
     except InterruptedTrainingError:
         session.save()
+        session.checkpoints.finish()
         session.say(f"interrupted in {session.place()}: start the same command again to go on from there")
         raise
-    return list(session.progress.rows)
 
 
 @dataclass(frozen=True)
@@ -94,18 +112,25 @@ class _Progress:
 class _Session:
     """A trainer, the progress beside it, and the checkpoint that holds both."""
 
-    def __init__(self, trainer: Trainer, path: Path, settings: Mapping[str, Any], say: Callable[[str], None]) -> None:
-        self._trainer, self._path, self._settings = trainer, path, dict(settings)
+    def __init__(
+        self,
+        trainer: Trainer,
+        path: Path,
+        checkpoints: CheckpointWriter,
+        settings: Mapping[str, Any],
+        say: Callable[[str], None],
+    ) -> None:
+        self.trainer, self._path, self.checkpoints, self._settings = trainer, path, checkpoints, dict(settings)
         self.say = say if trainer.processes.first else _say_nothing
         self._saved = time.monotonic()
         self.progress = _Progress()
 
     def resume(self) -> None:
         """Takes the place of the last checkpoint, read by the first process for all of them."""
-        state = load_latest(self._path, self.say) if self._trainer.processes.first else None
-        state = self._trainer.processes.from_first(state)
+        state = load_latest(self._path, self.say) if self.trainer.processes.first else None
+        state = self.trainer.processes.from_first(state)
         if state is not None:
-            self._trainer.load_state_dict(state["trainer"])
+            self.trainer.load_state_dict(state["trainer"])
             self.progress = _Progress(tuple(state["rows"]), state["unscored"])
             self.say(f"going on in {self.place()} ({self._path.parent})")
 
@@ -113,10 +138,10 @@ class _Session:
         self.progress = _Progress(self.progress.rows, row)
 
     def save(self) -> None:
-        if self._trainer.processes.first:
+        if self.trainer.processes.first:
             progress = {"rows": list(self.progress.rows), "unscored": self.progress.unscored}
-            state = {"settings": self._settings, "trainer": self._trainer.state_dict(), **progress}
-            save_checkpoint(self._path, state)
+            state = {"settings": self._settings, "trainer": self.trainer.state_dict(), **progress}
+            self.checkpoints.write(state)
             self._saved = time.monotonic()
 
     def save_now_and_then(self, seconds: float) -> None:
@@ -124,12 +149,12 @@ class _Session:
             self.save()
 
     def place(self) -> str:
-        epochs = self._trainer.settings.epochs
+        epochs = self.trainer.settings.epochs
         if self.progress.unscored is not None:
             return f"the evaluation of epoch {self.progress.unscored['epoch']} of {epochs}"
-        if self._trainer.next_epoch == epochs:
+        if self.trainer.next_epoch == epochs:
             return f"epoch {epochs} of {epochs}, which is finished"
-        return f"epoch {self._trainer.next_epoch + 1} of {epochs}, step {self._trainer.steps_done + 1}"
+        return f"epoch {self.trainer.next_epoch + 1} of {epochs}, step {self.trainer.steps_done + 1}"
 
 
 def _say_nothing(_: str) -> None:

@@ -1,6 +1,7 @@
 """A training from its first epoch, or from where it was, to its last: by a trainer that does sums instead."""
 
 import math
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -139,17 +140,45 @@ def test_networks_are_scored_every_so_many_epochs_and_after_the_last(
     assert [row["epoch"] for row in rows if "student_mAP" in row] == epochs
 
 
-def test_every_epoch_is_recorded_once_when_its_checkpoint_is_written(tmp_path: Path) -> None:
+def test_every_epoch_is_recorded_once_and_the_last_checkpoint_has_them_all(tmp_path: Path) -> None:
     stage = Stage(tmp_path)
-
-    def record(row: Row) -> None:
-        state = load_checkpoint(tmp_path / CHECKPOINT)
-        assert state is not None and state["rows"][-1] == row and state["settings"] == {"dataset": "toy"}
-        stage.recorded.append(row)
-
-    assert stage.run(record) == stage.recorded
+    assert stage.run() == stage.recorded
     assert [row["epoch"] for row in stage.recorded] == [1, 2, 3, 4, 5]
+    state = load_checkpoint(tmp_path / CHECKPOINT)
+    assert state is not None and state["rows"] == stage.recorded and state["settings"] == {"dataset": "toy"}
     assert stage.told == []
+
+
+def test_training_goes_on_while_a_checkpoint_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A disk that takes its time: epoch 2 is trained before the checkpoint of epoch 1, of its weights, is there."""
+    stage, goes_on, written = Stage(tmp_path), threading.Event(), []
+
+    def slowly(path: Path, state: dict[str, Any]) -> None:
+        assert goes_on.wait(60)
+        written.append((state["trainer"]["epoch"], float(state["trainer"]["weight"][0]), stage.trainer.next_epoch))
+
+    def second_epoch(result: EpochResult) -> Row:
+        if result.epoch == 1:
+            goes_on.set()
+        return {}
+
+    monkeypatch.setattr("pipeline.model.checkpoint.save_checkpoint", slowly)
+    stage.run(describe=second_epoch)
+    assert written[0] == (1, 0.5, 2) and written[-1][0] == EPOCHS, written
+
+
+@pytest.mark.parametrize("epoch", [1, EPOCHS])
+def test_checkpoint_that_cannot_be_written_ends_the_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, epoch: int
+) -> None:
+    def full(path: Path, state: dict[str, Any]) -> None:
+        if state["trainer"]["epoch"] == epoch:
+            raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("pipeline.model.checkpoint.save_checkpoint", full)
+    with pytest.raises(OSError, match="No space left"):
+        Stage(tmp_path).run()
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("checkpoint")]
 
 
 def interrupted(stage: Stage, after: int) -> None:
