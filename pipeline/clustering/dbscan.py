@@ -10,8 +10,6 @@ import warnings
 import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
-from sklearn.cluster import DBSCAN
-from sklearn.exceptions import EfficiencyWarning
 
 OUTLIER = -1
 
@@ -35,6 +33,9 @@ def dbscan(distance: sp.csr_array, *, eps: float, min_samples: int) -> NDArray[n
     Raises:
         ValueError: a matrix that is not square, sparse or of floats, eps that is not positive, min_samples below 1.
     """
+    from sklearn.cluster import DBSCAN  # here: nearly a second, and all stages import this package
+    from sklearn.exceptions import EfficiencyWarning
+
     if not sp.issparse(distance) or distance.ndim != 2 or distance.shape[0] != distance.shape[1]:
         raise ValueError(f"distance must be a square sparse matrix, got {_described(distance)}")
     if distance.dtype not in (np.float32, np.float64):

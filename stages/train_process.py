@@ -1,0 +1,59 @@
+"""One of the processes that train together: how trainer, evaluation and tracking are wired."""
+
+from contextlib import nullcontext
+
+import typer
+
+from pipeline.common import paths
+from pipeline.common.files import read_json
+from pipeline.common.precision import default_precision
+from pipeline.config.load import Settings
+from pipeline.datasets.packed_images import PackedImages, open_training_images
+from pipeline.evaluation.training_curve import TrainingCurve
+from pipeline.model.saved import BEST_FILE
+from pipeline.model.starting_weights import starting_weights
+from pipeline.tracking import tracked
+from pipeline.tracking.inputs import log_dataset
+from pipeline.training import distributed
+from pipeline.training.fingerprint import fingerprint, held, other_training
+from pipeline.training.interruption import Interruption
+from pipeline.training.outputs import facts_of, labels_of, write_outputs
+from pipeline.training.session import train_to_end
+from pipeline.training.setup import new_trainer
+
+
+def train_in_process(settings: Settings, processes: distributed.Processes) -> None:
+    """This process's part of the stage `train`, from the prepared images to the outputs.
+
+    Raises:
+        InterruptedTrainingError: it was asked to stop; a checkpoint is there.
+    """
+    packed, summary = PackedImages(paths.PREPARED), read_json(paths.PREPARED / "summary.json")
+    images, (weights, start) = open_training_images(paths.PREPARED), starting_weights(paths.PRETRAINED)
+    decisive, interruption = settings.of_training(precision=default_precision(processes.device)), Interruption()
+    trainer = new_trainer(decisive, images, weights=weights, processes=processes, interruption=interruption)
+    facts = facts_of(decisive, data=summary["digest"], weights=start["sha256"])
+    folder = paths.scratch() / fingerprint(facts)
+    curve = TrainingCurve(packed, trainer.embed, best=folder / BEST_FILE, settings=decisive.as_dict())
+    first, (name, tags) = processes.first, labels_of(decisive, data=summary["digest"], weights=start["name"])
+    root, whole, resume, asked = paths.checkout(), settings.as_dict(), folder / "run.json", lambda: interruption.asked
+    with (
+        held(folder) if first else nullcontext(),
+        interruption.watched(),
+        tracked(root, name=name, settings=whole, tags=tags, resume=resume, shown=first, interrupted=asked) as run,
+    ):
+        for sentence in filter(None, (curve.why_empty, other_training(folder, facts)) if first else ()):
+            typer.echo(sentence)
+        log_dataset(run, name=settings.dataset, folder=paths.raw() / settings.dataset, summary=summary)
+        rows = train_to_end(
+            trainer,
+            folder=folder,
+            settings=decisive.as_dict(),
+            eval_step=settings.train.eval_step,
+            checkpoint_minutes=settings.train.checkpoint_minutes,
+            score=lambda: curve.score(trainer.student, trainer.teacher, trainer.next_epoch, first=first),
+            describe=curve.describe,
+            record=run.log_epoch,
+            say=typer.echo,
+        )
+        write_outputs(trainer, rows, folder=folder, run_id=run.id, name=name)
