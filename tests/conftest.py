@@ -16,14 +16,27 @@ for _name in ("MLFLOW_DISABLE_TELEMETRY", "DO_NOT_TRACK"):
 
 
 TESTS = Path(__file__).parent
-# Folders and files that `make test-fast` leaves out: stages, browser, team, a clone of the project, interruption.
+# Folders and files that `make test-fast` leaves out: whole stages, other programs (browser, servers, compilers), MLflow,
+# ONNX and timm, mutated files, a clone of the project, interruption.
 SLOW = (
     "stages",
     "team",
+    "fuzz",
+    "inference",
+    "tracking",
     "test_readme.py",
     "test_browser.py",
     "test_extending.py",
+    "common/test_kernels.py",
+    "methods/test_a_new_method.py",
+    "model/test_fetch.py",
+    "model/test_timm_backbones.py",
+    "model/test_timm_hub.py",
+    "model/test_timm_weights.py",
+    "preparation/test_fuzz.py",
     "report/test_in_browser.py",
+    "report/test_study_page.py",
+    "training/test_methods.py",
     "training/test_interruption.py",
     "training/test_failures.py",
     "training/test_host_name.py",
@@ -44,10 +57,19 @@ LONG = (
 )
 
 
+def is_slow(path: Path) -> bool:
+    return any(path.is_relative_to(TESTS / place) for place in SLOW)
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """`make test-fast` does not even import what it leaves out."""
+    return True if config.option.markexpr == "not slow" and is_slow(collection_path) else None
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Marks what is slow; the files that take minutes come first, lest a process be left alone with one at the end."""
     for item in items:
-        if any(item.path.is_relative_to(TESTS / place) for place in SLOW):
+        if is_slow(item.path):
             item.add_marker(pytest.mark.slow)
     items.sort(key=lambda item: LONG.index(item.path.name) if item.path.name in LONG else len(LONG))
 

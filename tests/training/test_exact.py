@@ -165,6 +165,7 @@ def test_step_whose_scaled_gradients_overflow_is_left_out_and_the_scale_lowered(
 COMPILER = os.environ.get("CXX", "g++")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which(COMPILER) is None, reason=f"{COMPILER} is not installed, and torch.compile needs it")
 def test_compiled_step_is_nearly_the_plain_one(
     small: TrainingSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
