@@ -3,18 +3,23 @@
     python -m benchmarks.training            # on a CPU the demo's recipe, on a GPU that of Market-1501
     python -m benchmarks.training --recipe market1501 --iters 4
 
-Trains on images of coloured patches, as many as the data set of the recipe has. For each way of computing it prints
-seconds an epoch (the first, in which kernels are compiled and chosen, does not count), images a second of a training
-step against the first way's, the share of each part of the epoch, and peak memory on a GPU. `networks` are the forward
+Trains on images of coloured patches, as many as the data set of the recipe has, by the session that the stage `train`
+runs: with checkpoints, MLflow (where it is installed) and the evaluation. For each way of computing it prints seconds
+per epoch (the first, in which kernels are compiled and chosen, does not count), what the recipe's epochs would take,
+images per second of a training step against the first way's, the share of each part of the epoch, and peak memory on a
+GPU. The parts: those that the trainer times, `evaluation` (of both networks, once in `train.eval_step` epochs), and
+`between`, all else that passes between two epochs: copies of checkpoints, MLflow, agreement. `networks` are the forward
 and backward passes, measured by themselves on the same shapes: of a step, and of the extraction; what an epoch takes
 beyond them is what everything else costs. On a GPU it exits with 1 where that is above the target in the default way.
 """
 
 import copy
+import importlib.util
 import statistics
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
@@ -29,9 +34,10 @@ from pipeline.config.load import Settings, read_settings
 from pipeline.evaluation import evaluate
 from pipeline.methods import METHODS
 from pipeline.model import build, commit_statistics_
-from pipeline.model.embedding import CHUNK
+from pipeline.model.embedding import CHUNK, layout_on
+from pipeline.tracking import tracked
 from pipeline.training.distributed import Processes
-from pipeline.training.results import EpochResult
+from pipeline.training.session import Row, train_to_end
 from pipeline.training.trainer import Trainer
 
 NUM_IMAGES = {"synthetic": 1176, "market1501": 12936, "dukemtmc": 16522, "msmt17": 32621}
@@ -85,7 +91,7 @@ def fastest(work: Callable[[], object], device: torch.device, repeats: int = 3) 
 def networks_alone(trainer: Trainer, group: int, images: np.ndarray) -> tuple[float, float]:
     """Seconds per image of both networks in a step, and of one in an extraction; no data, loss, sums or optimizer."""
     device, precision = trainer.processes.device, Precision(trainer.settings.train.precision, trainer.processes.device)
-    layout = torch.channels_last if device.type == "cuda" else torch.contiguous_format
+    layout = layout_on(device)
     student, teacher = trainer.student, trainer.teacher
     assert teacher is not None, "the recipe is DCCC's"
     views = torch.randn(CHUNK, 3, *images.shape[1:3], device=device).contiguous(memory_format=layout)
@@ -102,7 +108,7 @@ def networks_alone(trainer: Trainer, group: int, images: np.ndarray) -> tuple[fl
 
     def extraction() -> None:
         trainer.student.eval()
-        with torch.no_grad(), precision.forward():
+        with torch.no_grad(), precision.of_extraction.forward():
             trainer.student(views)
         trainer.student.train()
 
@@ -111,30 +117,83 @@ def networks_alone(trainer: Trainer, group: int, images: np.ndarray) -> tuple[fl
     return of_step, fastest(extraction, device) / len(views)
 
 
-def evaluation(trainer: Trainer, images: np.ndarray, cameras: np.ndarray, pids: np.ndarray) -> float:
-    """Seconds to embed and score as many queries and gallery images as Market-1501 has for its train images."""
-    began = time.perf_counter()
-    parts = []
-    for share in (QUERIES, GALLERY):
-        rows = np.resize(np.random.default_rng(2).permutation(len(images)), round(share * len(images)))
-        parts += [trainer.embed(trainer.student, images[rows], "evaluation").numpy(), pids[rows], cameras[rows]]
-    evaluate(*parts, ranks=(1, 5, 10))
-    return time.perf_counter() - began
+@dataclass
+class Measured:
+    """A session of a few epochs.
+
+    Attributes:
+        rows: what it recorded of each epoch.
+        ends: when each epoch was recorded.
+        evaluation: seconds to score both networks.
+    """
+
+    rows: list[Row] = field(default_factory=list)
+    ends: list[float] = field(default_factory=list)
+    evaluation: float = 0.0
+
+    def parts(self, eval_step: int) -> dict[str, float]:
+        """Seconds per epoch of each part; the first epoch does not count."""
+        names = [name for name in self.rows[0] if name.startswith("seconds_")]
+        parts = {name.removeprefix("seconds_"): statistics.median(r[name] for r in self.rows[1:]) for name in names}
+        whole = (self.ends[-1] - self.ends[0] - self.evaluation) / (len(self.rows) - 1)
+        timed = statistics.mean(sum(row[name] for name in names) for row in self.rows[1:])
+        return {**parts, "between": whole - timed, "evaluation": self.evaluation / eval_step}
+
+
+def measure(trainer: Trainer, images: np.ndarray, cameras: np.ndarray, pids: np.ndarray) -> Measured:
+    """Trains to the end as the stage does; scores as many queries and gallery images as Market-1501 has."""
+    measured = Measured()
+
+    def score() -> dict[str, float]:
+        began = time.perf_counter()
+        for network in filter(None, (trainer.student, trainer.teacher)):
+            parts = []
+            for share in (QUERIES, GALLERY):
+                rows = np.resize(np.random.default_rng(2).permutation(len(images)), round(share * len(images)))
+                parts += [trainer.embed(network, images[rows], "evaluation").numpy(), pids[rows], cameras[rows]]
+            evaluate(*parts, ranks=(1, 5, 10))
+        measured.evaluation = time.perf_counter() - began
+        return {}
+
+    installed = importlib.util.find_spec("mlflow") is not None
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        tracked(
+            Path(folder), name="benchmark", settings={}, tags={}, resume=Path(folder, "run.json"), shown=installed
+        ) as run,
+    ):
+
+        def record(row: Row) -> None:
+            run.log_epoch(row)
+            measured.rows.append(row)
+            measured.ends.append(time.perf_counter())
+
+        train_to_end(
+            trainer,
+            folder=Path(folder) / "checkpoints",
+            eval_step=trainer.settings.epochs,
+            checkpoint_minutes=10,
+            settings=trainer.settings.as_dict(),
+            score=score,
+            record=record,
+            say=lambda _: None,
+        )
+    return measured
 
 
 def report(
-    name: str, results: list[EpochResult], alone: tuple[float, float], images: int, batch: int, first: float | None
+    name: str, measured: Measured, alone: tuple[float, float], settings: Settings, images: int, first: float | None
 ) -> tuple[float, float]:
-    """Prints a way of computing; its images a second, and the share of an epoch that is not the networks."""
-    epoch = statistics.median(sum(result.seconds.values()) for result in results)
-    rate = statistics.median(result.images_per_second for result in results)
-    steps = statistics.median(result.images_per_second * result.seconds["train"] for result in results)
-    networks = alone[0] * steps + alone[1] * images
-    parts = {part: statistics.median(r.seconds[part] for r in results) / epoch for part in results[0].seconds}
-    shares = "  ".join(f"{part} {share:.1%}" for part, share in parts.items())
+    """Prints a way of computing; its images per second, and the share of an epoch that is not the networks."""
+    parts = measured.parts(settings.train.eval_step)
+    epoch, scored = sum(parts.values()), 2 * (QUERIES + GALLERY) / settings.train.eval_step  # both networks
+    rate = statistics.median(row["images_per_second"] for row in measured.rows[1:])
+    networks = alone[0] * rate * parts["train"] + alone[1] * images * (1 + scored)
+    shares = "  ".join(f"{part} {seconds / epoch:.1%}" for part, seconds in parts.items())
     peak = f"  peak {torch.cuda.max_memory_allocated() / 2**30:.1f} GiB" if torch.cuda.is_available() else ""
     print(
-        f"{name:28} {epoch:7.1f} s an epoch  {rate:7.1f} images/s ({rate / (first or rate):.2f}x){peak}\n"
+        f"{name:28} {epoch:7.1f} s per epoch ({settings.epochs} epochs: {settings.epochs * epoch / 60:.0f} min)  "
+        f"{rate:7.1f} images/s ({rate / (first or rate):.2f}x){peak}\n"
         f"{'':28} {shares}; all but the networks {max(0.0, 1 - networks / epoch):.1%}",
         flush=True,
     )
@@ -178,14 +237,10 @@ def main(
             settings=training,
             shown=False,
         )
-        results = list(trainer.run())[1:]
+        measured = measure(trainer, pixels, cameras, pids)
         alone = networks_alone(trainer, settings.model.bn_group, pixels)
-        rate, shares[name] = report(name, results, alone, count, settings.sampler.batch, first)
+        rate, shares[name] = report(name, measured, alone, settings, count, first)
         first = first or rate
-    print(
-        f"{'evaluation':28} {evaluation(trainer, pixels, cameras, pids):7.1f} s for one network, "
-        f"every {settings.train.eval_step} epochs"
-    )
     if device.type == "cuda" and shares[default_precision(device)] > TARGET:
         raise typer.Exit(1)
 
