@@ -1,0 +1,128 @@
+"""A training on a real GPU: as on a CPU where rounding is no excuse, the same bits every time, never waited for."""
+
+import copy
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from pipeline.clustering import nearest_neighbours
+from pipeline.common.precision import Precision
+from pipeline.common.seeding import seed_everything
+from pipeline.config.schema import TrainingSettings
+from pipeline.model import build
+from pipeline.model.checkpoint import load_checkpoint, save_checkpoint
+from pipeline.training.distributed import Processes
+from pipeline.training.interruption import InterruptedTrainingError
+from pipeline.training.trainer import Trainer
+from tests.training.small import change
+
+pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
+CPU, GPU = torch.device("cpu"), torch.device("cuda", 0)
+METHODS = ("dccc", "cluster_contrast", "spcl")
+
+
+@pytest.fixture(autouse=True)
+def as_before() -> Iterator[None]:
+    """Leaves the other tests what they expect of torch."""
+    yield
+    torch.use_deterministic_algorithms(False)
+
+
+def make(
+    crowd: Any, settings: TrainingSettings, device: torch.device, dtype: torch.dtype = torch.float32, **other: Any
+) -> Trainer:
+    seed_everything(settings.seed)
+    student = build("resnet10_w32", bn_group=8).to(device, dtype)
+    teacher = copy.deepcopy(student) if settings.has_teacher else None
+    data = {"images": crowd.images, "cameras": crowd.cameras, "processes": Processes(device=device), **other}
+    return Trainer(student, teacher, settings=settings, shown=False, **data)
+
+
+def weights(trainer: Trainer) -> dict[str, torch.Tensor]:
+    return {name: value.cpu() for name, value in trainer.student.state_dict().items()}
+
+
+def trained(trainer: Trainer) -> tuple[list[float], list[list[int]], dict[str, torch.Tensor]]:
+    results = list(trainer.run())
+    return [r.loss for r in results], [r.labels.tolist() for r in results], weights(trainer)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_gpu_computes_what_a_cpu_computes(crowd: Any, small: TrainingSettings, method: str) -> None:
+    """In double precision: rounding is far below what any mistake would be."""
+    settings = change(small, method=method)
+    losses, labels, there = trained(make(crowd, settings, GPU, torch.float64))
+    expected, same, here = trained(make(crowd, settings, CPU, torch.float64))
+    assert labels == same
+    assert losses == pytest.approx(expected, rel=1e-9)
+    for name, value in here.items():
+        torch.testing.assert_close(there[name], value, rtol=1e-6, atol=1e-7, msg=name)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "tf32", "bf16", "fp16"])
+@pytest.mark.parametrize("method", METHODS)
+def test_gpu_gives_the_same_bits_twice_and_after_an_interruption(
+    crowd: Any, small: TrainingSettings, tmp_path: Path, method: str, precision: str
+) -> None:
+    if precision == "bf16" and not torch.cuda.is_bf16_supported(including_emulation=False):
+        pytest.skip("this GPU does not compute in bf16")
+    settings = change(small, method=method, train__precision=precision)
+    first, second = trained(make(crowd, settings, GPU)), trained(make(crowd, settings, GPU))
+    assert first[:2] == second[:2] and all(first[2][name].equal(second[2][name]) for name in first[2])
+
+    half = make(crowd, settings, GPU)
+
+    def stop() -> None:
+        if half.step == 4:  # in the second epoch
+            save_checkpoint(tmp_path / "checkpoint.pt", half.state_dict())
+            raise InterruptedTrainingError
+
+    with pytest.raises(InterruptedTrainingError):
+        list(half.run(stop))
+    resumed = make(crowd, settings, GPU)
+    state = load_checkpoint(tmp_path / "checkpoint.pt")
+    assert state is not None
+    resumed.load_state_dict(state)
+    assert [r.labels.tolist() for r in resumed.run()] == first[1][1:]
+    assert all(first[2][name].equal(value) for name, value in weights(resumed).items())
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_step_does_not_wait_for_the_gpu(
+    crowd: Any, small: TrainingSettings, monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
+    """But for the losses of the step before, which have their event."""
+    trainer = make(crowd, change(small, method=method, epochs=1, train__iters=6), GPU)
+    steps = []
+
+    def strict() -> None:
+        steps.append(trainer.step)
+        torch.cuda.set_sync_debug_mode("error" if 2 <= len(steps) < 6 else "default")
+
+    try:
+        list(trainer.run(strict))
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    assert len(steps) == 6
+
+
+def test_neighbours_are_those_of_the_cpu() -> None:
+    features = np.random.default_rng(0).standard_normal((3000, 64)).astype(np.float32)
+    features[1000:1100] = features[:100]  # ties
+    features /= np.linalg.norm(features, axis=1, keepdims=True)
+    np.testing.assert_array_equal(
+        nearest_neighbours(features, 20, device="cuda"), nearest_neighbours(features, 20, device="cpu")
+    )
+
+
+def test_half_precision_stays_near_the_exact_embeddings(crowd: Any, small: TrainingSettings) -> None:
+    trainer = make(crowd, small, GPU)
+    exact = trainer.embed(trainer.student, crowd.images, "fp32")
+    assert torch.equal(exact, trainer.embed(trainer.student, crowd.images, "again"))
+    for name, worst in (("tf32", 2**-8), ("bf16", 2**-3), ("fp16", 2**-6)):
+        rounded = trainer.embed(trainer.student, crowd.images, name, precision=Precision(name, GPU))
+        assert float((rounded - exact).norm(dim=1).max()) < worst, name
