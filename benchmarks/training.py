@@ -207,6 +207,7 @@ def main(
     images: Annotated[int, typer.Option(min=0, help="Images to train on; 0 = as many as the data set has.")] = 0,
     precision: Annotated[list[str] | None, typer.Option(help="Only these; by default all that the device has.")] = None,
     free: Annotated[bool, typer.Option(help="Measure `train.deterministic: false` too.")] = True,
+    graphs: Annotated[bool, typer.Option(help="Replay CUDA graphs on a GPU; off: launch every kernel.")] = True,
     compiled: Annotated[bool, typer.Option(help="Measure `train.compile: true` too.")] = True,
 ) -> None:
     """Prints images a second and the share of each part of an epoch, for each way of computing."""
@@ -237,6 +238,7 @@ def main(
             cameras=cameras,
             processes=Processes(device=device),
             settings=training,
+            recorded=graphs,
             shown=False,
         )
         measured = measure(trainer, pixels, cameras, pids)

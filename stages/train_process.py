@@ -31,7 +31,14 @@ def train_in_process(settings: Settings, processes: distributed.Processes) -> No
     packed, summary = PackedImages(paths.PREPARED), read_json(paths.PREPARED / "summary.json")
     images, (weights, start) = open_training_images(paths.PREPARED), starting_weights(paths.PRETRAINED)
     decisive, interruption = settings.of_training(precision=default_precision(processes.device)), Interruption()
-    trainer = new_trainer(decisive, images, weights=weights, processes=processes, interruption=interruption)
+    trainer = new_trainer(
+        decisive,
+        images,
+        weights=weights,
+        processes=processes,
+        interruption=interruption,
+        recorded=settings.train.cuda_graphs,
+    )
     facts = facts_of(decisive, data=summary["digest"], weights=start["sha256"])
     folder = paths.scratch() / fingerprint(facts)
     curve = TrainingCurve(packed, trainer.embed, best=folder / BEST_FILE, settings=decisive.as_dict())

@@ -16,8 +16,8 @@ for _name in ("MLFLOW_DISABLE_TELEMETRY", "DO_NOT_TRACK"):
 
 
 TESTS = Path(__file__).parent
-# Folders and files that `make test-fast` leaves out: whole stages, other programs (browser, servers, compilers), MLflow,
-# ONNX and timm, mutated files, a clone of the project, interruption.
+# Folders and files that `make test-fast` leaves out: whole stages, other programs (browser, servers, compilers), ONNX,
+# MLflow and timm, mutated files, a clone of the project, interruption.
 SLOW = (
     "stages",
     "team",

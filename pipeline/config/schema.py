@@ -131,6 +131,7 @@ class Steps(Section):
 class Train(Steps):
     """Beside the steps: what has no part in the result."""
 
+    cuda_graphs: bool
     processes: Literal["auto"] | int
     checkpoint_minutes: float = Field(ge=0)
 

@@ -8,7 +8,7 @@ embeddings, every process computes.
 B: global batch · b: images of this process · g: images of a BatchNorm group · D: width of the embedding.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -17,10 +17,11 @@ from torch import nn
 from pipeline.common.errors import UserError
 from pipeline.common.precision import Precision
 from pipeline.config.schema import Optimizer
-from pipeline.model import commit_statistics_, group_size, take_statistics_
+from pipeline.model import commit_statistics_, group_size
 from pipeline.model.embedding import layout_on
 from pipeline.training.distributed import Processes
 from pipeline.training.half_weights import HalfWeights
+from pipeline.training.passes import FlatGradient, Passes, RecordedPasses
 
 
 class Exact:
@@ -32,6 +33,7 @@ class Exact:
         optimizer: settings of Adam.
         precision: name of the networks' precision, see `Precision`.
         compiled: whether torch.compile makes the forward passes.
+        recorded: whether the passes are CUDA graphs where they can be: on a GPU, and not compiled.
         processes: this process among those that train together.
     """
 
@@ -44,6 +46,7 @@ class Exact:
         precision: str,
         compiled: bool,
         processes: Processes,
+        recorded: bool = True,
     ) -> None:
         self._student, self._processes = student, processes
         networks = (student,) if teacher is None else (student, teacher)
@@ -58,14 +61,20 @@ class Exact:
             network.to(memory_format=self._layout)
         half = None if compiled else self.precision.half
         self._halves = {network: HalfWeights(network, half) for network in networks} if half else {}
-        # Not in place: an extraction comes with batches of other sizes, and would be compiled for each of them.
-        self._forward: dict[nn.Module, Callable[[torch.Tensor], torch.Tensor]] = {
-            network: _compiled(network) if compiled else self._halves.get(network, network) for network in networks
-        }
-        self._gradient = _FlatGradient(
+        self._gradient = FlatGradient(
             self._trainable, self._halves[student].leaves(self._trainable) if half else self._trainable
         )
-        self._groups: list[torch.Tensor] = []  # embeddings (g, D) of the student's last forward pass, with their graph
+        kind = RecordedPasses if recorded and not compiled and processes.device.type == "cuda" else Passes
+        self._passes = {
+            network: kind(
+                network,
+                # Not in place: an extraction comes with batches of other sizes, and would be compiled for each of them.
+                _compiled(network) if compiled else self._halves.get(network, network),
+                precision=self.precision,
+                gradient=self._gradient if network is student else None,
+            )
+            for network in networks
+        }
 
     def set_learning_rate(self, rate: float) -> None:
         """Of the steps that follow."""
@@ -82,11 +91,8 @@ class Exact:
         Returns:
             (B, D). Those of the student are a leaf that requires a gradient, for the loss and for `optimize`.
         """
-        if network is not self._student:
-            with torch.no_grad():
-                return self._processes.gather(torch.cat(self._embed_groups(network, images)))
-        self._groups = self._embed_groups(network, images)
-        return self._processes.gather(torch.cat(self._groups).detach()).requires_grad_()
+        whole = self._processes.gather(torch.cat(self._embed_groups(network, images)))
+        return whole.requires_grad_() if network is self._student else whole
 
     def optimize(self, loss: torch.Tensor, student: torch.Tensor) -> None:
         """One step of the optimizer.
@@ -125,13 +131,9 @@ class Exact:
         """Embeddings (g, D) of each BatchNorm group of this process's images; moves the running statistics."""
         images = images.to(next(network.parameters()).dtype)  # double precision tells rounding from a mistake
         images = images.contiguous(memory_format=self._layout)
-        embeddings, statistics = [], []
         if network in self._halves:
             self._halves[network].refresh()
-        with self.precision.forward():
-            for group in images.split(group_size(network) or len(images)):
-                embeddings.append(self._forward[network](group))
-                statistics.append(take_statistics_(network))
+        embeddings, statistics = self._passes[network].forward(images.split(group_size(network) or len(images)))
         several = self._processes.size > 1
         commit_statistics_(network, torch.cat(statistics), reduce=self._processes.gather if several else None)
         return embeddings
@@ -142,48 +144,9 @@ class Exact:
         Args:
             gradient: of the loss with respect to this process's embeddings, (b, D).
         """
-        rows = []
-        groups, self._groups = self._groups, []
-        with self.precision.products():
-            for embeddings, part in zip(groups, gradient.split([len(group) for group in groups]), strict=True):
-                rows.append(self._gradient.of(embeddings, self._scaler.scale(part)))
+        parts = gradient.split(group_size(self._student) or len(gradient))
+        rows = self._passes[self._student].backward([self._scaler.scale(part) for part in parts])
         self._gradient.give(self._processes.sum_in_order(rows))
-
-
-class _FlatGradient:
-    """The gradients of all parameters as one row (P,), each parameter's in the order of its memory.
-
-    Args:
-        parameters: that get gradients; the layout of their memory stays as it is.
-        leaves: in place of each parameter the tensor in which embeddings are differentiated.
-    """
-
-    def __init__(self, parameters: Sequence[nn.Parameter], leaves: Sequence[torch.Tensor]) -> None:
-        # Of one type side by side: a row then is one concatenation per type.
-        places = sorted(range(len(leaves)), key=lambda place: str(leaves[place].dtype))
-        self._parameters, self._leaves = [parameters[place] for place in places], [leaves[place] for place in places]
-        self._orders = [_memory_order(parameter) for parameter in self._parameters]
-
-    def of(self, embeddings: torch.Tensor, gradient: torch.Tensor) -> torch.Tensor:
-        """The row of embeddings (g, D) with the gradient (g, D) of the loss with respect to them."""
-        gradients = torch.autograd.grad(embeddings, self._leaves, gradient)
-        flat = [each.permute(order).reshape(-1) for each, order in zip(gradients, self._orders, strict=True)]
-        kinds = dict.fromkeys(each.dtype for each in flat)
-        parts = [torch.cat([each for each in flat if each.dtype == kind]) for kind in kinds]
-        dtype = self._parameters[0].dtype
-        return parts[0].to(dtype) if len(parts) == 1 else torch.cat([part.to(dtype) for part in parts])
-
-    def give(self, row: torch.Tensor) -> None:
-        """Makes the row the gradients of the parameters, without a copy."""
-        sizes = [parameter.numel() for parameter in self._parameters]
-        for parameter, part in zip(self._parameters, row.split(sizes), strict=True):
-            parameter.grad = part.as_strided(parameter.shape, parameter.stride())
-
-
-def _memory_order(tensor: torch.Tensor) -> list[int]:
-    """Dimensions from the one with the longest strides to the one whose elements lie side by side."""
-    strides = tensor.stride()
-    return sorted(range(tensor.dim()), key=lambda dimension: -strides[dimension])
 
 
 def _compiled(network: nn.Module) -> Callable[[torch.Tensor], torch.Tensor]:

@@ -19,6 +19,7 @@ def new_trainer(
     weights: Path | None,
     processes: Processes,
     interruption: Interruption,
+    recorded: bool = True,
 ) -> Trainer:
     """Student, teacher (a copy of it) and trainer at the first epoch; seeds all randomness.
 
@@ -28,6 +29,7 @@ def new_trainer(
         weights: file that the networks start from, None for random ones.
         processes: this process among those that train together.
         interruption: tells whether to stop between two steps.
+        recorded: whether passes are CUDA graphs where they can be.
 
     Raises:
         UserError: the weights do not fit the network.
@@ -42,4 +44,5 @@ def new_trainer(
         settings=settings,
         processes=processes,
         interruption=interruption,
+        recorded=recorded,
     )

@@ -51,6 +51,7 @@ class Trainer:
         settings: of the training; its precision is not `auto`.
         processes: this process among those that train together.
         interruption: tells whether to stop between two steps.
+        recorded: whether passes are CUDA graphs where they can be, which does not change the result.
         shown: show progress (in the first process).
     """
 
@@ -64,6 +65,7 @@ class Trainer:
         settings: TrainingSettings,
         processes: Processes | None = None,
         interruption: Interruption | None = None,
+        recorded: bool = True,
         shown: bool = True,
     ) -> None:
         assert settings.has_teacher == (teacher is not None), "the settings say whether there is a teacher"
@@ -80,6 +82,7 @@ class Trainer:
             precision=settings.train.precision,
             compiled=settings.train.compile,
             processes=self.processes,
+            recorded=recorded,
         )
         self.next_epoch = 0
         self.step = 0  # the next one, counted over all epochs

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from pipeline.clustering import nearest_neighbours
+from pipeline.common.errors import UserError
 from pipeline.common.precision import Precision
 from pipeline.common.seeding import seed_everything
 from pipeline.config.schema import TrainingSettings
@@ -58,9 +59,10 @@ def test_gpu_computes_what_a_cpu_computes(crowd: Any, small: TrainingSettings, m
     losses, labels, there = trained(make(crowd, settings, GPU, torch.float64))
     expected, same, here = trained(make(crowd, settings, CPU, torch.float64))
     assert labels == same
-    assert losses == pytest.approx(expected, rel=1e-9)
+    # Embeddings are clustered, and centroids kept, in single precision: one rounding, which Adam carries on.
+    assert losses == pytest.approx(expected, rel=1e-6)
     for name, value in here.items():
-        torch.testing.assert_close(there[name], value, rtol=1e-6, atol=1e-7, msg=name)
+        torch.testing.assert_close(there[name], value, rtol=1e-4, atol=1e-5, msg=name)
 
 
 @pytest.mark.parametrize("precision", ["fp32", "tf32", "bf16", "fp16"])
@@ -89,6 +91,21 @@ def test_gpu_gives_the_same_bits_twice_and_after_an_interruption(
     resumed.load_state_dict(state)
     assert [r.labels.tolist() for r in resumed.run()] == first[1][1:]
     assert all(first[2][name].equal(value) for name, value in weights(resumed).items())
+
+
+@pytest.mark.parametrize("precision", ["fp32", "tf32", "bf16", "fp16"])
+@pytest.mark.parametrize("method", METHODS)
+def test_recorded_passes_give_the_same_bits(crowd: Any, small: TrainingSettings, method: str, precision: str) -> None:
+    settings = change(small, method=method, train__precision=precision)
+    replayed, launched = (trained(make(crowd, settings, GPU, recorded=recorded)) for recorded in (True, False))
+    assert replayed[:2] == launched[:2] and all(replayed[2][name].equal(launched[2][name]) for name in launched[2])
+
+
+def test_network_that_cannot_be_recorded_is_one_line(crowd: Any, small: TrainingSettings) -> None:
+    trainer = make(crowd, small, GPU)
+    trainer.student.backbone.register_forward_hook(lambda *_: torch.ones(1, device=GPU).item())
+    with pytest.raises(UserError, match=r"^train\.cuda_graphs: this network cannot be recorded as a CUDA graph"):
+        next(trainer.run())
 
 
 @pytest.mark.parametrize("method", METHODS)
