@@ -56,13 +56,18 @@ def trained(trainer: Trainer) -> tuple[list[float], list[list[int]], dict[str, t
 def test_gpu_computes_what_a_cpu_computes(crowd: Any, small: TrainingSettings, method: str) -> None:
     """In double precision: rounding is far below what any mistake would be."""
     settings = change(small, method=method)
+    start = weights(make(crowd, settings, CPU, torch.float64))
     losses, labels, there = trained(make(crowd, settings, GPU, torch.float64))
     expected, same, here = trained(make(crowd, settings, CPU, torch.float64))
     assert labels == same
-    # Embeddings are clustered, and centroids kept, in single precision: one rounding, which Adam carries on.
+    # Embeddings are clustered, and centroids kept, in single precision: one rounding, which Adam, where a gradient is
+    # nearly zero, makes a difference between two steps.
     assert losses == pytest.approx(expected, rel=1e-6)
-    for name, value in here.items():
-        torch.testing.assert_close(there[name], value, rtol=1e-4, atol=1e-5, msg=name)
+    names = [name for name in start if not name.endswith("num_batches_tracked")]
+    difference, moved = (
+        torch.cat([(one[name] - here[name]).reshape(-1) for name in names]).norm() for one in (there, start)
+    )
+    assert difference < 1e-3 * moved
 
 
 @pytest.mark.parametrize("precision", ["fp32", "tf32", "bf16", "fp16"])
@@ -103,7 +108,7 @@ def test_recorded_passes_give_the_same_bits(crowd: Any, small: TrainingSettings,
 
 def test_network_that_cannot_be_recorded_is_one_line(crowd: Any, small: TrainingSettings) -> None:
     trainer = make(crowd, small, GPU)
-    trainer.student.backbone.register_forward_hook(lambda *_: torch.ones(1, device=GPU).item())
+    trainer.student.backbone.register_forward_hook(lambda _, __, maps: (maps.sum().item(), maps)[1])
     with pytest.raises(UserError, match=r"^train\.cuda_graphs: this network cannot be recorded as a CUDA graph"):
         next(trainer.run())
 

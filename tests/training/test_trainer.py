@@ -92,6 +92,15 @@ def test_trainer_resumes_at_any_epoch_bit_for_bit(crowd: Any, small: TrainingSet
     assert_same(weights(resumed), weights(whole))
 
 
+def test_embeddings_that_are_clustered_are_of_single_precision_whatever_the_steps_use(
+    crowd: Any, small: TrainingSettings
+) -> None:
+    trainers = [make(crowd, change(small, train__precision=name)) for name in ("fp32", "bf16")]
+    exact, rounded = (next(trainer.run()) for trainer in trainers)
+    assert exact.labels.tolist() == rounded.labels.tolist() and exact.distance_within == rounded.distance_within
+    assert exact.loss != rounded.loss
+
+
 def test_trainer_does_not_touch_the_images(crowd: Any, small: TrainingSettings) -> None:
     before = crowd.images.copy()
     list(make(crowd, change(small, epochs=1)).run())
