@@ -10,7 +10,7 @@ CPU = torch.device("cpu")
 
 
 def test_copy_of_a_state_is_its_own() -> None:
-    state = {
+    state: dict[str, Any] = {
         "step": 3,
         "networks": [{"w": torch.ones(2, 3).t()}, None],
         "rows": ({"loss": 0.5},),
