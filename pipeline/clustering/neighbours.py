@@ -17,14 +17,12 @@ from numpy.typing import NDArray
 
 from pipeline.clustering.candidates import Candidates, by_tiles, on_device
 from pipeline.clustering.checks import checked
-from pipeline.clustering.inverted_lists import by_inverted_lists
+from pipeline.clustering.nn_descent import by_nn_descent
 from pipeline.common.kernels import compiled, over_rows
 
-METHODS = ("exact", "ivf")
+METHODS = ("exact", "approximate")
 
 SPARE = 16  # candidates beyond k, so that ties and near-ties seldom need a second look
-LISTED = 128  # images in an inverted list, on average
-PROBED = 1 / 8  # share of the lists that an image looks into
 BLOCK = 256  # rows that a thread takes at a time
 PRODUCTS = 2**24  # products of a second look at a time: 64 MiB
 
@@ -37,8 +35,8 @@ def nearest_neighbours(
     Args:
         features: (N, D) float32, L2-normalised rows, numpy or torch; never modified.
         k: how many, itself included; where there are fewer than k images, all of them.
-        method: "exact", or "ivf": an inverted file, approximate (see `recall`), for more than about 200,000 images
-            on a CPU.
+        method: "exact", or "approximate": by NN-descent (see `recall`), for more than about 100,000 images on a CPU.
+            On a GPU the exact search is the faster one, and is taken for both (see `is_exact`).
         device: where the exact search multiplies; None is "cuda" where there is a GPU, else "cpu".
         threads: None is one for each core. The result does not depend on it.
 
@@ -59,18 +57,24 @@ def nearest_neighbours(
     if num_images == 0:
         return np.empty((0, 0), np.int64)
     width = min(k + SPARE, num_images)
-    if device is None:
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    if method == "ivf":
-        num_lists = max(1, num_images // LISTED)
-        num_probes = min(num_lists, max(8, round(num_lists * PROBED)))
-        found = by_inverted_lists(embeddings, width, num_lists=num_lists, num_probes=num_probes, threads=threads)
+    device = device or _usual_device()
+    if not is_exact(method, device):
+        found = by_nn_descent(embeddings, width, threads=threads)
     elif device == "cpu":
         found = by_tiles(embeddings, width, threads=threads)
     else:
         tensor = features if isinstance(features, torch.Tensor) else torch.tensor(embeddings)
         found = on_device(tensor.detach().to(device), width)
     return _ranked(embeddings, found, k, threads)
+
+
+def is_exact(method: str, device: str | None = None) -> bool:
+    """Whether `nearest_neighbours` is exact; device as there."""
+    return method == "exact" or (device or _usual_device()) != "cpu"
+
+
+def _usual_device() -> str:
+    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def recall(features: Any, neighbours: NDArray[np.int64], *, sample: int = 1000, seed: int = 0) -> float:

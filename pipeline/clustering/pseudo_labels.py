@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from pipeline.clustering.dbscan import dbscan
 from pipeline.clustering.jaccard import jaccard_distance
-from pipeline.clustering.neighbours import nearest_neighbours, recall
+from pipeline.clustering.neighbours import is_exact, nearest_neighbours, recall
 from pipeline.clustering.reliability import reliable
 from pipeline.common.errors import UserError
 
@@ -67,9 +67,9 @@ def pseudo_labels(
         embeddings: (N, D) float32, L2-normalised.
         eps, min_samples: see `dbscan`.
         k1, k2: see `jaccard_distance`.
-        neighbours: "exact" or "ivf", see `nearest_neighbours`.
+        neighbours: "exact" or "approximate", see `nearest_neighbours`.
         reliability: leaves only clusters that can be trusted; eps + delta has to be below 1, eps - delta above 0.
-        seed: of the sample on which the recall of "ivf" is measured.
+        seed: of the sample on which the recall of "approximate" is measured.
         timed: called with the name of each part (neighbours, recall, jaccard, dbscan), which runs in what it returns.
 
     Raises:
@@ -79,7 +79,7 @@ def pseudo_labels(
     share = None
     with timed("neighbours"):
         ranks = nearest_neighbours(embeddings, k1, method=neighbours)
-    if neighbours == "ivf":
+    if not is_exact(neighbours):
         with timed("recall"):
             share = recall(embeddings, ranks, seed=seed)
     delta = reliability.delta if reliability else 0.0

@@ -13,7 +13,7 @@ from pipeline.common.yaml_file import write_mapping
 
 Pooling = Literal["avg", "gem", "max", "avg+max"]
 EpsSchedule = Literal["expo", "linear", "step", "log", "fix"]
-Neighbours = Literal["exact", "ivf"]
+Neighbours = Literal["exact", "approximate"]
 ClusterUpdate = Literal["dynamic", "hard", "mean", "instance"]  # of a memory with one row per cluster
 LearningRateSchedule = Literal["constant", "step", "cosine"]
 PrecisionName = Literal["fp32", "tf32", "bf16", "fp16"]

@@ -24,7 +24,7 @@ class EpochResult:
         labels: pseudo labels of shape (N,), -1 for outliers.
         distance_within, distance_between: see `cluster_spread`; None where there is no cluster, or no other.
         num_unreliable: images that SpCL took out of clusters; they count as outliers. None for other methods.
-        neighbour_recall: share of the true neighbours that `neighbours: ivf` found, on a sample; None for `exact`.
+        neighbour_recall: share of the true neighbours that an approximate search found, on a sample; else None.
     """
 
     epoch: int

@@ -160,7 +160,7 @@ def test_jaccard_distance_of_images_that_share_nothing():
         ({"k2": 0}, "k1 and k2 must be at least 1, got k1 5 and k2 0"),
         ({"max_distance": 1.0}, r"max_distance must be in \(0, 1\), got 1.0"),
         ({"max_distance": 0.0}, r"max_distance must be in \(0, 1\), got 0.0"),
-        ({"method": "hnsw"}, "neighbours must be one of exact, ivf, got 'hnsw'"),
+        ({"method": "hnsw"}, "neighbours must be one of exact, approximate, got 'hnsw'"),
         ({"neighbours": np.zeros((19, 5), np.int64)}, r"neighbours must be \(20, 5\) or wider, got shape \(19, 5\)"),
         ({"neighbours": np.zeros((20, 4), np.int64)}, r"neighbours must be \(20, 5\) or wider, got shape \(20, 4\)"),
     ],

@@ -101,7 +101,7 @@ def test_nearest_neighbours_of_a_collapsed_network(spread):
     np.testing.assert_array_equal(nearest_neighbours(features, 10)[rows], naive(features, 10, rows))
 
 
-@pytest.mark.parametrize("method", ["exact", "ivf"])
+@pytest.mark.parametrize("method", ["exact", "approximate"])
 @pytest.mark.parametrize("threads", [1, 2, 16])
 def test_nearest_neighbours_do_not_depend_on_threads(threads, method):
     features = random_unit(5000, 8)
@@ -154,21 +154,21 @@ def test_device_search_restores_the_precision_of_products():
         torch.backends.cuda.matmul.fp32_precision = before
 
 
-def test_inverted_file_finds_most_neighbours_of_clustered_images():
+def test_approximate_search_finds_most_neighbours_of_clustered_images():
     rng = np.random.default_rng(0)
     features = unit(np.repeat(rng.standard_normal((200, 32)), 20, axis=0) + 0.3 * rng.standard_normal((4000, 32)))
-    found = nearest_neighbours(features, 15, method="ivf")
+    found = nearest_neighbours(features, 15, method="approximate")
     assert found.shape == (4000, 15)
     np.testing.assert_array_equal(found[:, 0], np.arange(4000))
     assert all(len(set(row)) == 15 for row in found.tolist())
     assert recall(features, found) > 0.95
 
 
-def test_inverted_file_of_few_images_is_exact():
-    # One list holds them all, or the search found fewer than k and an exact one stepped in.
+def test_approximate_search_of_few_images_is_exact():
+    # One leaf holds them all.
     for num_images in (1, 5, 40, 100):
         features = random_unit(num_images, 4)
-        np.testing.assert_array_equal(nearest_neighbours(features, 90, method="ivf"), naive(features, 90))
+        np.testing.assert_array_equal(nearest_neighbours(features, 90, method="approximate"), naive(features, 90))
 
 
 def test_recall_counts_neighbours_without_the_image_itself():
@@ -205,7 +205,7 @@ def spoilt(row, value):
         (torch.eye(4).half(), {}, r"got float16 of shape \(4, 4\)"),
         ([[1.0]], {}, "features must be a float32 matrix .* got list"),
         (np.eye(4, dtype=np.float32), {"k": 0}, "k must be at least 1, got 0"),
-        (np.eye(4, dtype=np.float32), {"method": "hnsw"}, "neighbours must be one of exact, ivf, got 'hnsw'"),
+        (np.eye(4, dtype=np.float32), {"method": "hnsw"}, "neighbours must be one of exact, approximate, got 'hnsw'"),
     ],
 )
 def test_nearest_neighbours_errors(features, change, message):

@@ -41,7 +41,7 @@ def test_pseudo_labels_times_each_part_and_measures_the_recall_of_an_approximate
     pseudo_labels(groups[0], eps=0.5, timed=timed, **HOW)
     assert parts == ["neighbours", "jaccard", "dbscan"]
     parts.clear()
-    found = pseudo_labels(groups[0], eps=0.5, timed=timed, **{**HOW, "neighbours": "ivf"})
+    found = pseudo_labels(groups[0], eps=0.5, timed=timed, **{**HOW, "neighbours": "approximate"})
     assert parts == ["neighbours", "recall", "jaccard", "dbscan"]
     assert found.neighbour_recall is not None and 0 < found.neighbour_recall <= 1
 

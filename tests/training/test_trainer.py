@@ -135,7 +135,7 @@ def test_trainer_runs_every_memory(crowd: Any, small: TrainingSettings, update: 
 def test_trainer_measures_the_recall_of_approximate_neighbours_only(crowd: Any, small: TrainingSettings) -> None:
     exact = next(make(crowd, change(small, train__iters=1)).run())
     assert exact.neighbour_recall is None and "recall" not in exact.seconds
-    approximate = next(make(crowd, change(small, train__iters=1, clustering__neighbours="ivf")).run())
+    approximate = next(make(crowd, change(small, train__iters=1, clustering__neighbours="approximate")).run())
     assert approximate.neighbour_recall is not None and 0.5 < approximate.neighbour_recall <= 1
     assert approximate.seconds["recall"] > 0
 
