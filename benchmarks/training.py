@@ -28,7 +28,7 @@ import torch
 import typer
 from ruamel.yaml import YAML
 
-from pipeline.common.precision import Precision, default_precision
+from pipeline.common.precision import Precision, precision_on
 from pipeline.common.seeding import seed_everything
 from pipeline.config.load import Settings, read_settings
 from pipeline.evaluation import evaluate
@@ -72,7 +72,7 @@ def settings_of(recipe: str) -> Settings:
 def ways(device: torch.device, names: list[str], free: bool, compiled: bool) -> list[tuple[str, bool, bool]]:
     """Precision, deterministic, compile."""
     names = names or (["fp32", "tf32", "bf16", "fp16"] if device.type == "cuda" else ["fp32", "bf16"])
-    usual = names[0] if len(names) == 1 else default_precision(device)
+    usual = names[0] if len(names) == 1 else precision_on(device, "auto")
     return [(name, True, False) for name in names] + [(usual, False, False)] * free + [(usual, True, True)] * compiled
 
 
@@ -228,7 +228,7 @@ def main(
         student = build(settings.backbone, **settings.model.model_dump()).to(device)
         if device.type == "cuda":
             torch.cuda.reset_peak_memory_stats()
-        decisive = settings.of_training(precision=default_precision(device))
+        decisive = settings.of_training(precision=precision_on(device, "auto"))
         changed = {**steps, "precision": chosen, "compile": compiles}
         training = decisive.model_copy(update={"epochs": epochs, "train": decisive.train.model_copy(update=changed)})
         trainer = Trainer(

@@ -6,6 +6,7 @@ import stages
 from pipeline.config.load import check_processes
 from pipeline.config.schema import TrainingSettings
 from pipeline.training import distributed
+from pipeline.training.failures import explained
 from pipeline.training.interruption import InterruptedTrainingError
 
 
@@ -26,7 +27,8 @@ def train() -> None:
     with distributed.told_to_launcher(), distributed.join() as processes:
         check_processes(settings, processes.size)
         try:
-            train_in_process(settings, processes)
+            with explained():
+                train_in_process(settings, processes)
         except InterruptedTrainingError as interrupted:
             raise typer.Exit(1) from interrupted
 

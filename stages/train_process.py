@@ -6,7 +6,7 @@ import typer
 
 from pipeline.common import paths
 from pipeline.common.files import read_json
-from pipeline.common.precision import default_precision
+from pipeline.common.precision import precision_on
 from pipeline.config.load import Settings
 from pipeline.datasets.packed_images import PackedImages, open_training_images
 from pipeline.evaluation.training_curve import TrainingCurve
@@ -19,7 +19,7 @@ from pipeline.training.fingerprint import fingerprint, held, other_training
 from pipeline.training.interruption import Interruption
 from pipeline.training.outputs import facts_of, labels_of, write_outputs
 from pipeline.training.session import train_to_end
-from pipeline.training.setup import new_trainer
+from pipeline.training.setup import new_trainer, remarks
 
 
 def train_in_process(settings: Settings, processes: distributed.Processes) -> None:
@@ -30,7 +30,8 @@ def train_in_process(settings: Settings, processes: distributed.Processes) -> No
     """
     packed, summary = PackedImages(paths.PREPARED), read_json(paths.PREPARED / "summary.json")
     images, (weights, start) = open_training_images(paths.PREPARED), starting_weights(paths.PRETRAINED)
-    decisive, interruption = settings.of_training(precision=default_precision(processes.device)), Interruption()
+    precision = precision_on(processes.device, settings.train.precision)
+    decisive, interruption = settings.of_training(precision=precision), Interruption()
     trainer = new_trainer(
         decisive,
         images,
@@ -49,7 +50,11 @@ def train_in_process(settings: Settings, processes: distributed.Processes) -> No
         interruption.watched(),
         tracked(root, name=name, settings=whole, tags=tags, resume=resume, shown=first, interrupted=asked) as run,
     ):
-        for sentence in filter(None, (curve.why_empty, other_training(folder, facts)) if first else ()):
+        neighbours = decisive.clustering.neighbours
+        told = (
+            (curve.why_empty, other_training(folder, facts), *remarks(trainer, neighbours=neighbours)) if first else ()
+        )
+        for sentence in filter(None, told):
             typer.echo(sentence)
         log_dataset(run, name=settings.dataset, folder=paths.raw() / settings.dataset, summary=summary)
         rows = train_to_end(

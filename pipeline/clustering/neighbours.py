@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from pipeline.clustering.candidates import Candidates, by_tiles, on_device
 from pipeline.clustering.checks import checked
 from pipeline.clustering.nn_descent import by_nn_descent
+from pipeline.common.device import num_gpus
 from pipeline.common.kernels import compiled, over_rows
 
 METHODS = ("exact", "approximate")
@@ -74,7 +75,7 @@ def is_exact(method: str, device: str | None = None) -> bool:
 
 
 def _usual_device() -> str:
-    return "cuda" if torch.cuda.is_available() else "cpu"
+    return "cuda" if num_gpus() else "cpu"
 
 
 def recall(features: Any, neighbours: NDArray[np.int64], *, sample: int = 1000, seed: int = 0) -> float:

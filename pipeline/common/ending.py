@@ -82,7 +82,11 @@ def one_line_errors() -> Iterator[None]:
         if error.errno not in _ENVIRONMENT:
             raise
         stop(f"{error.filename or 'a file'}: {error.strerror}")
-    except Exception:
+    except Exception as error:
+        if type(error).__name__ == "OutOfMemoryError":  # torch's, which only who computes has imported
+            from pipeline.common.device import out_of_memory
+
+            stop(str(out_of_memory(error, "end what else uses the GPU, or set CUDA_VISIBLE_DEVICES= to use the CPU")))
         trace = traceback.format_exc()
         if masked(trace) == trace:
             raise

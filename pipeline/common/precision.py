@@ -13,15 +13,22 @@ from typing import Literal
 
 import torch
 
+from pipeline.common.device import has_bf16
 from pipeline.common.errors import UserError
+from pipeline.common.precision_names import PRECISIONS, PrecisionName
 
-PRECISIONS = ("fp32", "tf32", "bf16", "fp16")
 _AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
-def default_precision(device: torch.device) -> Literal["bf16", "fp32"]:
-    """bf16 on a GPU that computes in it, fp32 on any other and on a CPU."""
-    return "bf16" if device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
+def precision_on(device: torch.device, wanted: Literal["auto"] | PrecisionName) -> PrecisionName:
+    """The precision of the steps of a training on a device.
+
+    `auto` is bf16 on a GPU that computes in it, fp16 on an older one, fp32 on a CPU. `tf32` is fp32 where there is
+    none, as the more exact of the two.
+    """
+    if wanted == "auto":
+        return "fp32" if device.type != "cuda" else "bf16" if has_bf16(device) else "fp16"
+    return "fp32" if wanted == "tf32" and not has_bf16(device) else wanted
 
 
 @dataclass(frozen=True)
@@ -39,8 +46,6 @@ class Precision:
     def __post_init__(self) -> None:
         if self.name not in PRECISIONS:
             raise UserError(f"precision must be one of {', '.join(PRECISIONS)}, got {self.name!r}")
-        if self.name == "tf32" and self.device.type != "cuda":
-            raise UserError("precision tf32 needs an NVIDIA GPU (train.precision): take fp32, bf16 or auto")
 
     @property
     def half(self) -> torch.dtype | None:

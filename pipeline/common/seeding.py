@@ -31,13 +31,14 @@ def seed_everything(seed: int, *, deterministic: bool = True) -> None:
 
     Args:
         seed: the experiment's.
-        deterministic: only kernels that give the same bits in every run; False lets cuDNN try which ones are fastest.
+        deterministic: only kernels that give the same bits in every run, an error where there is none (see
+            pipeline/training/failures.py); False lets cuDNN try which ones are fastest.
     """
     random.seed(seed)
     np.random.seed(seed)  # noqa: NPY002 - libraries that draw from the global state
     torch.manual_seed(seed)
     torch.backends.cudnn.benchmark = not deterministic
-    torch.use_deterministic_algorithms(deterministic, warn_only=True)
+    torch.use_deterministic_algorithms(deterministic)
     # Nothing here reads memory that it has not written.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     if deterministic:

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SerializeAsAny
 
+from pipeline.common.precision_names import PrecisionName
 from pipeline.common.yaml_file import write_mapping
 
 Pooling = Literal["avg", "gem", "max", "avg+max"]
@@ -16,7 +17,6 @@ EpsSchedule = Literal["expo", "linear", "step", "log", "fix"]
 Neighbours = Literal["exact", "approximate"]
 ClusterUpdate = Literal["dynamic", "hard", "mean", "instance"]  # of a memory with one row per cluster
 LearningRateSchedule = Literal["constant", "step", "cosine"]
-PrecisionName = Literal["fp32", "tf32", "bf16", "fp16"]
 
 # Settings of earlier versions -> what they are called now.
 RENAMED = {"optimiser": "optimizer", "reliability": "methods.spcl"}
@@ -205,9 +205,7 @@ class Settings(SourceSettings, TrainingSettings):
         return self.sampler.batch // self.model.bn_group
 
     def of_training(self, *, precision: PrecisionName) -> TrainingSettings:
-        """What decides the training, in the precision that `auto` stands for on this machine."""
+        """What decides the training, in the precision that the setting stands for on this machine."""
         values = self.as_dict(TrainingSettings.model_fields)
-        steps = {key: values["train"][key] for key in Steps.model_fields}
-        if steps["precision"] == "auto":
-            steps["precision"] = precision
+        steps = {key: values["train"][key] for key in Steps.model_fields} | {"precision": precision}
         return TrainingSettings.model_validate({**values, "train": steps, "methods": self.methods})

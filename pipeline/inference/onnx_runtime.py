@@ -10,6 +10,7 @@ import numpy as np
 import onnxruntime
 import torch
 
+from pipeline.common.device import num_gpus
 from pipeline.common.errors import UserError
 from pipeline.common.progress import Progress
 from pipeline.common.text import first_line, one_line
@@ -110,7 +111,7 @@ class OnnxNetwork:
 def _chosen(provider: str) -> str:
     installed = onnxruntime.get_available_providers()
     if provider == "auto":
-        return "cuda" if torch.cuda.is_available() and _CUDA[0] in installed else "cpu"
+        return "cuda" if num_gpus() and _CUDA[0] in installed else "cpu"
     if provider not in PROVIDERS:
         raise ValueError(f"provider must be auto or one of {', '.join(PROVIDERS)}, got {provider!r}")
     if _name(PROVIDERS[provider][0]) not in installed:

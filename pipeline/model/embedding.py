@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from pipeline.common.device import choose_device
 from pipeline.common.precision import Precision
 from pipeline.common.progress import Progress
 from pipeline.common.transfer import Arriving
@@ -102,7 +103,7 @@ def _read_ahead(images: np.ndarray, starts: range, *, pinned: bool) -> Generator
 
 def embed_shown(network: nn.Module, images: np.ndarray, title: str) -> np.ndarray:
     """`embed` in this process alone, in float32, on a GPU if there is one, with a progress bar."""
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = choose_device()
     exact = Precision("fp32", device)
     with Progress(title, len(images), unit="image") as progress, exact.forward():
         return embed(network.to(device), images, device=device, advance=progress.advance).numpy()

@@ -1,8 +1,13 @@
-"""A trainer as the settings ask for it."""
+"""A trainer as the settings ask for it, and what to tell the user of it."""
 
 import copy
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
+import torch
+
+from pipeline.clustering.neighbours import is_exact
 from pipeline.common.seeding import seed_everything
 from pipeline.config.schema import TrainingSettings
 from pipeline.datasets.packed_images import TrainingImages
@@ -10,6 +15,9 @@ from pipeline.model.saved import build_of
 from pipeline.training.distributed import Processes
 from pipeline.training.interruption import Interruption
 from pipeline.training.trainer import Trainer
+
+HOURS_TO_MENTION = 2.0
+IMAGES_TIMED = 4
 
 
 def new_trainer(
@@ -46,3 +54,47 @@ def new_trainer(
         interruption=interruption,
         recorded=recorded,
     )
+
+
+def remarks(trainer: Trainer, *, neighbours: str) -> Iterator[str]:
+    """Where the training computes; on a CPU, how long it will take if that is hours; which search a GPU takes.
+
+    Args:
+        trainer: at its beginning.
+        neighbours: the setting `clustering.neighbours`.
+    """
+    processes, precision = trainer.processes, trainer.settings.train.precision
+    count = processes.size
+    if processes.device.type == "cuda":
+        several = f"{count} x " * (count > 1)
+        how = " (nccl)" * (count > 1)
+        yield f"training on {several}{torch.cuda.get_device_name(processes.device)}{how}, {precision}"
+        if not is_exact(neighbours, "cpu"):
+            yield "clustering.neighbours: on a GPU the exact search is the faster one, and is taken"
+        return
+    how = f"{count} processes, gloo" if count > 1 else f"{torch.get_num_threads()} threads"
+    yield f"training on the CPU ({how}), {precision}"
+    hours = _seconds_on_cpu(trainer) / 3600
+    if hours > HOURS_TO_MENTION:
+        shown = f"{hours:.0f} hours" if hours < 48 else f"{hours / 24:.0f} days"
+        yield (
+            f"on this CPU it will take about {shown}: use a GPU, or a smaller backbone such as backbone=resnet10_w32 "
+            "with smaller images (image.height, image.width)"
+        )
+
+
+def _seconds_on_cpu(trainer: Trainer) -> float:
+    """Of the whole training, from one forward pass of a few images: backward takes twice as long, the teacher once."""
+    settings = trainer.settings
+    network = trainer.student
+    images = torch.zeros(IMAGES_TIMED, 3, settings.image.height, settings.image.width)
+    training = network.training
+    network.eval()
+    with torch.no_grad():
+        network(images[:1])
+        began = time.perf_counter()
+        network(images)
+        each = (time.perf_counter() - began) / IMAGES_TIMED
+    network.train(training)
+    passes = settings.train.iters * settings.sampler.batch * (4 if settings.has_teacher else 3) + trainer.num_images
+    return settings.epochs * passes * each / trainer.processes.size

@@ -126,6 +126,11 @@ class Trainer:
         """Of the epoch that is running."""
         return self._state.steps_done if self._state else 0
 
+    @property
+    def num_images(self) -> int:
+        """To train on."""
+        return len(self._images)
+
     def embed(
         self, network: nn.Module, images: np.ndarray, title: str, *, precision: Precision | None = None
     ) -> torch.Tensor:

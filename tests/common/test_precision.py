@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from pipeline.common.precision import PRECISIONS, Precision, default_precision
+from pipeline.common.precision import Precision, precision_on
+from pipeline.common.precision_names import PRECISIONS
 from pipeline.model import build
 
 CPU = torch.device("cpu")
@@ -54,21 +55,23 @@ def test_precision_scales_gradients_for_fp16_alone() -> None:
     assert scaled["fp16"] > 1 and scaled["fp32"] == scaled["bf16"] == 1
 
 
-def test_precision_of_tensor_cores_needs_a_gpu() -> None:
-    with pytest.raises(ValueError, match="precision tf32 needs an NVIDIA GPU"):
-        Precision("tf32", CPU)
-
-
 def test_precision_is_one_that_there_is() -> None:
     with pytest.raises(ValueError, match="precision must be one of fp32, tf32, bf16, fp16, got 'half'"):
         Precision("half", CPU)
 
 
-def test_default_precision_of_a_cpu_is_fp32() -> None:
-    assert default_precision(CPU) == "fp32"
-
-
-def test_default_precision_of_a_gpu_is_bf16_where_it_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    for has_it, name in ((True, "bf16"), (False, "fp32")):
-        monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation, has_it=has_it: has_it)
-        assert default_precision(torch.device("cuda", 0)) == name
+@pytest.mark.parametrize(
+    ("capability", "found"),
+    [
+        (None, {"auto": "fp32", "tf32": "fp32", "bf16": "bf16", "fp32": "fp32"}),
+        ((7, 5), {"auto": "fp16", "tf32": "fp32", "fp16": "fp16"}),  # Turing imitates bf16
+        ((8, 0), {"auto": "bf16", "tf32": "tf32", "fp32": "fp32"}),
+        ((12, 0), {"auto": "bf16", "tf32": "tf32"}),
+    ],
+)
+def test_precision_is_what_the_device_has(
+    capability: tuple[int, int] | None, found: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
+    device = CPU if capability is None else torch.device("cuda", 0)
+    assert {wanted: precision_on(device, wanted) for wanted in found} == found

@@ -14,9 +14,12 @@ import torch.distributed as dist
 from torch.distributed import PrefixStore, Store  # type: ignore[attr-defined]
 from torch.distributed.rendezvous import rendezvous
 
+from pipeline.common.device import choose_device
 from pipeline.common.errors import UserError
 from pipeline.common.parent_process import end_with_parent
 from pipeline.training.distributed.processes import Processes
+from pipeline.training.distributed.watching import Watch
+from pipeline.training.interruption import InterruptedTrainingError
 
 # Clustering happens in the first process while the others wait: longer than torch's default of 10 to 30 minutes.
 PATIENCE = timedelta(hours=12)
@@ -36,14 +39,11 @@ def join() -> Iterator[Processes]:
     """Joins the processes that torchrun started (nccl on CUDA, gloo on a CPU); alone, there is nothing to join.
 
     Raises:
-        UserError: no GPU is left for this process; another process failed and torchrun, perhaps that of another
-            machine, has not ended this one.
+        UserError: the GPU cannot be used, or none is left for this process; another process failed and torchrun,
+            perhaps that of another machine, has not ended this one.
     """
-    cuda = torch.cuda.is_available()
-    local = int(os.environ.get("LOCAL_RANK", "0"))
-    if cuda and local >= torch.cuda.device_count():
-        raise UserError(f"train.processes: process {local + 1} on this machine has no GPU of its own")
-    device = torch.device("cuda", local) if cuda else torch.device("cpu")
+    device = choose_device(int(os.environ.get("LOCAL_RANK", "0")))
+    cuda = device.type == "cuda"
     if cuda:
         torch.cuda.set_device(device)
     size = int(os.environ.get("WORLD_SIZE", "1"))
@@ -52,12 +52,20 @@ def join() -> Iterator[Processes]:
     if size == 1:
         yield Processes(device=device)
         return
+    watch: Watch | None = None
     try:
         store, rank, _ = next(rendezvous("env://", timeout=MEETING))
         _meet(PrefixStore("meeting", store), rank, size)
-        dist.init_process_group("nccl" if cuda else "gloo", store=store, rank=rank, world_size=size, timeout=PATIENCE)
+        store.set_timeout(PATIENCE)  # the first transfer waits for whoever is slow to record its run
+        # What lies on the CPU is exchanged there, so that no GPU is waited for.
+        backend = "cpu:gloo,cuda:nccl" if cuda else "gloo"
+        dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=PATIENCE)
+        watch = Watch(PrefixStore("watch", store), rank=rank, size=size)
         yield Processes(rank=rank, size=size, device=device)
     except BaseException as error:
+        if watch is not None:
+            # Told to stop, all processes do after the same step; the first may still write its checkpoint.
+            (watch.leave if isinstance(error, InterruptedTrainingError) else watch.fail)()
         if dist.is_initialized():
             atexit.register(_end_at_once)
         if not _lost_another(error):
@@ -65,6 +73,7 @@ def join() -> Iterator[Processes]:
         _wait_to_be_ended()
         reason = str(error).splitlines()[0]
         raise UserError(f"another training process has failed; its own message says why ({reason})") from error
+    watch.leave()
     # Not after a failure: with nccl that may wait for the others, who wait for this one. It ends, and so they notice.
     dist.destroy_process_group()
 

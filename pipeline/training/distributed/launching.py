@@ -12,8 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
-import torch
-
+from pipeline.common.device import num_gpus
 from pipeline.common.errors import UserError
 
 # Set in the processes that `launch` started.
@@ -26,8 +25,11 @@ def default_processes(groups: int, *, gpus: int | None = None) -> int:
     Args:
         groups: BatchNorm groups of the global batch; every process takes the same number of whole ones.
         gpus: for the tests; None counts them.
+
+    Raises:
+        UserError: there are GPUs that cannot be used.
     """
-    visible = torch.cuda.device_count() if gpus is None else gpus
+    visible = num_gpus() if gpus is None else gpus
     return max(count for count in range(1, max(1, visible) + 1) if groups % count == 0)
 
 

@@ -1,0 +1,82 @@
+"""What a process computes on. The one place that asks whether there is a GPU, and whether it can be used."""
+
+import warnings
+
+import torch
+
+from pipeline.common.errors import UserError
+
+# CUDA's major version -> the first driver that runs it (NVIDIA, "CUDA Compatibility").
+_DRIVERS = {"12": 525, "13": 580}
+_CPU_INSTEAD = "or set CUDA_VISIBLE_DEVICES= (to nothing) to compute on the CPU"
+
+
+def num_gpus() -> int:
+    """GPUs that this process may use; 0 on a machine without.
+
+    Raises:
+        UserError: there are some, and their driver is too old for this PyTorch: nobody wants to train on the CPU then.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch's own: what follows says it in our words
+        usable, found = torch.cuda.is_available(), torch.cuda.device_count()  # of the driver; of NVML, which is there
+    if found and not usable:
+        version = torch.version.cuda or "?"
+        needed = _DRIVERS.get(version.split(".")[0])
+        raise UserError(
+            f"this machine has {found} NVIDIA GPU{'s' * (found > 1)}, whose driver is too old for this PyTorch "
+            f"(CUDA {version})",
+            f"install NVIDIA's driver {needed or 'for it'} or newer (nvidia-smi shows yours), {_CPU_INSTEAD}",
+        )
+    return found
+
+
+def choose_device(local: int = 0) -> torch.device:
+    """The GPU number `local` of this process's, or the CPU on a machine without.
+
+    Raises:
+        UserError: the driver is too old, there is no such GPU, or this PyTorch has no code for it.
+    """
+    found = num_gpus()
+    if not found:
+        return torch.device("cpu")
+    if local >= found:
+        raise UserError(f"train.processes: process {local + 1} on this machine has no GPU of its own")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # as above
+        major, minor = torch.cuda.get_device_capability(local)
+        name = torch.cuda.get_device_name(local)
+    built = torch.cuda.get_arch_list()
+    if not any(_runs_on(architecture, major, minor) for architecture in built):
+        known = ", ".join(architecture for architecture in built if architecture.startswith("sm_"))
+        raise UserError(
+            f"GPU {local}, {name} (sm_{major}{minor}), is none that this PyTorch was built for ({known})",
+            f"choose another by CUDA_VISIBLE_DEVICES, {_CPU_INSTEAD}",
+        )
+    return torch.device("cuda", local)
+
+
+def out_of_memory(error: BaseException, advice: str) -> UserError:
+    """What to tell a user when torch finds no memory on a GPU; torch's own account is half a page.
+
+    Args:
+        error: torch.OutOfMemoryError.
+        advice: what to do.
+    """
+    tried, _, rest = str(error).partition(". ")
+    where = rest.partition(". ")[0]
+    return UserError(f"{tried}; {where}" if where.startswith("GPU") else tried, advice)
+
+
+def has_bf16(device: torch.device) -> bool:
+    """Whether a GPU computes in bf16 and tf32, and does not imitate them: from Ampere on."""
+    return device.type == "cuda" and torch.cuda.get_device_capability(device)[0] >= 8
+
+
+def _runs_on(architecture: str, major: int, minor: int) -> bool:
+    """Whether code for an architecture (sm_86, compute_120) runs on a card of a compute capability."""
+    kind, _, number = architecture.rstrip("af").partition("_")
+    built = divmod(int(number), 10)
+    if kind == "compute":  # translated by the driver for every later card
+        return built <= (major, minor)
+    return built[0] == major and built[1] <= minor
