@@ -21,6 +21,7 @@ TESTS = Path(__file__).parent
 SLOW = (
     "stages",
     "team",
+    "cuda",
     "fuzz",
     "inference",
     "tracking",

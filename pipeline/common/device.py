@@ -63,9 +63,7 @@ def out_of_memory(error: BaseException, advice: str) -> UserError:
         error: torch.OutOfMemoryError.
         advice: what to do.
     """
-    tried, _, rest = str(error).partition(". ")
-    where = rest.partition(". ")[0]
-    return UserError(f"{tried}; {where}" if where.startswith("GPU") else tried, advice)
+    return UserError("; ".join(str(error).splitlines()[0].rstrip(".").split(". ")[:3]), advice)
 
 
 def has_bf16(device: torch.device) -> bool:

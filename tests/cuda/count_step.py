@@ -1,0 +1,70 @@
+"""What one step of the Market-1501 recipe asks a GPU for, on the stub: counts and the peak of memory, as JSON.
+
+python -m tests.cuda.count_step bf16 dynamic        # with the environment of the fixture `stub`
+"""
+
+import copy
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from pipeline.common.ending import one_line_errors
+from pipeline.common.seeding import seed_everything
+from pipeline.config.load import read_settings
+from pipeline.contrast import ClusterMemory
+from pipeline.methods import METHODS
+from pipeline.methods.method import EpochStart
+from pipeline.model import build
+from pipeline.training.distributed import Processes
+from pipeline.training.epoch_state import EpochState
+from pipeline.training.failures import explained
+from pipeline.training.trainer import Trainer
+from tests.cuda.on_stub import Counts, counts, replace_convolutions
+from tests.training.small import change
+
+GPU = torch.device("cuda", 0)
+STEPS, IMAGES, CLUSTERS = 5, 700, 600
+
+
+def main(precision: str, update: str) -> None:
+    settings = read_settings(Path("params.yaml"), methods=METHODS).of_training(precision="fp32")
+    method = "cluster_contrast" if update == "instance" else "dccc"
+    settings = change(
+        settings,
+        method=method,
+        train__precision=precision,
+        memory__update=update,
+        sampler__batch=256,
+        sampler__instances=16,
+        model__bn_group=64,
+    )
+    seed_everything(1)
+    student = build("resnet50", bn_group=64).to(GPU)
+    trainer = Trainer(
+        student,
+        copy.deepcopy(student) if settings.has_teacher else None,
+        images=np.zeros((IMAGES, 256, 128, 3), np.uint8),
+        cameras=np.zeros(IMAGES, np.int64),
+        settings=settings,
+        processes=Processes(device=GPU),
+        recorded=False,  # the stub cannot record
+        shown=False,
+    )
+    memory = ClusterMemory(torch.ones(CLUSTERS, 2048, device=GPU), momentum=0.1, update=update, tau=0.03)
+    # Sixteen images of each of sixteen clusters, as the sampler draws them.
+    targets = np.arange(IMAGES) % 16
+    batches = np.tile(np.arange(256), (STEPS, 1))
+    trainer._state = EpochState(EpochStart(targets, targets, memory), batches, {"train": 0.0})
+    found: list[Counts] = []
+    trainer.epoch(lambda: found.append(counts()))
+    step = vars(found[-1] - found[-2])
+    print(json.dumps({**step, "peak_gib": torch.cuda.max_memory_allocated() / 2**30}))
+
+
+if __name__ == "__main__":
+    replace_convolutions()
+    with one_line_errors(), explained():
+        main(*sys.argv[1:])
