@@ -33,7 +33,7 @@ from pipeline.common.seeding import seed_everything
 from pipeline.config.load import Settings, read_settings
 from pipeline.evaluation import evaluate
 from pipeline.methods import METHODS
-from pipeline.model import build, commit_statistics_
+from pipeline.model import build
 from pipeline.model.embedding import CHUNK, layout_on
 from pipeline.tracking import tracked
 from pipeline.training.distributed import Processes
@@ -94,25 +94,26 @@ def networks_alone(trainer: Trainer, group: int, images: np.ndarray) -> tuple[fl
     layout = layout_on(device)
     student, teacher = trainer.student, trainer.teacher
     assert teacher is not None, "the recipe is DCCC's"
-    views = torch.randn(CHUNK, 3, *images.shape[1:3], device=device).contiguous(memory_format=layout)
+    student.train(), teacher.train()
+    batch = trainer.settings.sampler.batch  # as many groups as were recorded
+    views = torch.randn(batch, 3, *images.shape[1:3], device=device).contiguous(memory_format=layout)
+
+    groups = views.split(group)
+    passes = trainer._exact._passes  # as the steps make them, recorded or not
 
     def step() -> None:
-        with precision.forward():
-            embeddings = student(views[:group])
-            with torch.no_grad():
-                teacher(views[:group])
-        with precision.products():
-            embeddings.sum().backward()
-        for network in (student, teacher):
-            commit_statistics_(network)
+        embeddings, _ = passes[student].forward(groups)
+        passes[teacher].forward(groups)
+        passes[student].backward([torch.ones_like(each) for each in embeddings])
 
     def extraction() -> None:
         trainer.student.eval()
         with torch.no_grad(), precision.of_extraction.forward():
-            trainer.student(views)
+            for chunk in views.split(CHUNK):
+                trainer.student(chunk)
         trainer.student.train()
 
-    of_step = fastest(step, device) / group
+    of_step = fastest(step, device) / len(views)
     trainer.student.zero_grad(set_to_none=True)
     return of_step, fastest(extraction, device) / len(views)
 

@@ -54,8 +54,11 @@ class Precision:
 
     @property
     def of_extraction(self) -> "Precision":
-        """For embeddings that are clustered or scored: what the steps round to 16 bits would move neighbours."""
-        return self if self.half is None else Precision("fp32", self.device)
+        """For embeddings that are clustered or scored between epochs: 16 bits would move neighbours.
+
+        tf32 where the steps use it or less, and the device has it; else fp32.
+        """
+        return self if self.half is None else Precision(precision_on(self.device, "tf32"), self.device)
 
     @contextmanager
     def forward(self) -> Iterator[None]:

@@ -134,8 +134,11 @@ class Trainer:
     def embed(
         self, network: nn.Module, images: np.ndarray, title: str, *, precision: Precision | None = None
     ) -> torch.Tensor:
-        """L2-normalised embeddings (N, D) of any images, computed by all processes together; in float32 by default."""
-        precision = precision or Precision("fp32", self.processes.device)
+        """L2-normalised embeddings (N, D) of any images, computed by all processes together.
+
+        By default in the precision of what is clustered (`Precision.of_extraction`).
+        """
+        precision = precision or self._exact.precision.of_extraction
         return extract(network, images, title, processes=self.processes, precision=precision, shown=self._shown)
 
     def _begin(self) -> EpochState:
@@ -146,7 +149,7 @@ class Trainer:
         def features() -> torch.Tensor:
             title = f"epoch {epoch + 1}/{self.settings.epochs}, embeddings"
             with _timed(seconds, "extract"):
-                return self.embed(self.student, self._images, title, precision=self._exact.precision.of_extraction)
+                return self.embed(self.student, self._images, title)
 
         start = self.method.begin(
             features,
