@@ -1,8 +1,9 @@
 """The contents of a file or folder as one digest, quick to compute again: what DVC does not watch by itself.
 
 Every file is read once; afterwards its size and time of change tell that it is the same. So a copy of the data on
-another machine has the same digest, and a second look at a large data set reads no image. Not noticed is a file that is
-replaced by another one of the same size with the same time of change.
+another machine has the same digest, and a second look at a large data set reads no image. The time is that of the last
+change of the file or its attributes, which no program can set: a file that is replaced by another one of the same size
+and the same time of modification is noticed.
 """
 
 import hashlib
@@ -22,7 +23,7 @@ from pipeline.common.files import read_json, write_json, write_text
 from pipeline.common.text import one_line
 
 # Written by file managers as a user looks around; no part of any data.
-IGNORED_NAMES = frozenset({".DS_Store", "Thumbs.db", "desktop.ini"})
+_FILE_MANAGERS = frozenset({".ds_store", "thumbs.db", "desktop.ini"})
 # A file that was changed less than this ago may change once more without its time telling.
 _SETTLED_NS = 2 * 10**9
 
@@ -45,6 +46,11 @@ class Contents:
     files: int
     bytes: int
     digest: str
+
+
+def is_of_a_file_manager(name: str) -> bool:
+    """Whether a file was left behind by whatever showed its folder to a user."""
+    return name.lower() in _FILE_MANAGERS
 
 
 def contents(path: Path, *, memory: Path) -> Contents | None:
@@ -117,7 +123,7 @@ def _files(path: Path) -> dict[str, tuple[int, int]]:
         seen.add((status.st_dev, status.st_ino))
         with os.scandir(place) as entries:
             for entry in entries:
-                if entry.name in IGNORED_NAMES:
+                if is_of_a_file_manager(entry.name):
                     continue
                 name = prefix + entry.name
                 try:
@@ -133,7 +139,7 @@ def _files(path: Path) -> dict[str, tuple[int, int]]:
 
 
 def _size_and_time(status: os.stat_result) -> tuple[int, int]:
-    return status.st_size, status.st_mtime_ns
+    return status.st_size, status.st_ctime_ns
 
 
 def _digests(folder: Path, names: list[str]) -> list[str]:

@@ -4,12 +4,11 @@ from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
 
+from pipeline.common.contents import is_of_a_file_manager
 from pipeline.common.errors import UserError
 from pipeline.common.text import one_line, some
 from pipeline.datasets.catalogue import is_image_path
 
-# Left behind by file managers; they are in official archives too (Market-1501 ships Thumbs.db).
-IGNORED_NAMES = frozenset({"thumbs.db", "desktop.ini"})
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"})
 
 
@@ -75,5 +74,5 @@ def _reject_strange(images: list[str], root: Path) -> None:
 
 
 def is_ignored(name: str) -> bool:
-    """Whether a file or folder is hidden or was left behind by a file manager."""
-    return name.startswith(".") or name.lower() in IGNORED_NAMES
+    """Whether a file or folder is hidden or was left behind by a file manager (Market-1501 ships Thumbs.db)."""
+    return name.startswith(".") or is_of_a_file_manager(name)

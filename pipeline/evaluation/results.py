@@ -13,6 +13,7 @@ from torch import nn
 
 from pipeline.clustering import cluster_table
 from pipeline.common.files import replacing, write_json
+from pipeline.common.text import csv_cell
 from pipeline.datasets.packed_images import PackedImages
 from pipeline.evaluation.baselines import baselines
 from pipeline.evaluation.candidates import Comparison, best_of_run, compare, summary_of
@@ -52,7 +53,8 @@ class Results:
 
     def write(self, *, reports: Path, tables: Path) -> None:
         """Writes cmc.csv, clusters.csv, metrics.json and summary.json into `reports`, the rest into `tables`."""
-        files = {reports / "cmc.csv": self.cmc, reports / "clusters.csv": self.clusters}
+        clusters = self.clusters.assign(path=self.clusters["path"].map(csv_cell))
+        files = {reports / "cmc.csv": self.cmc, reports / "clusters.csv": clusters}
         files |= {tables / f"{name}.csv": table for name, table in self.tables.items()}
         for path, table in files.items():
             with replacing(path) as temporary:

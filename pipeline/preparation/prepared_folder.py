@@ -14,7 +14,7 @@ import pandas as pd
 from pipeline.common.disk_space import require_room, told_if_full
 from pipeline.common.errors import UserError
 from pipeline.common.files import replacing, write_json
-from pipeline.common.text import one_line
+from pipeline.common.text import csv_cell, one_line
 from pipeline.datasets.catalogue import SPLITS, combine_digest, validate, write_catalogue
 from pipeline.datasets.images import LINK_OUT
 from pipeline.datasets.packed_images import CATALOGUE, IMAGES, SUMMARY
@@ -127,10 +127,10 @@ def _stop_if_bad(catalogue: pd.DataFrame, bad: pd.DataFrame, table: Path, *, ski
 
 
 def _write_table(table: pd.DataFrame, path: Path) -> None:
-    """Writes `table` if there is anything in it."""
+    """Writes `table`, for people to look at, if there is anything in it."""
     if len(table):
         with replacing(path) as temporary:
-            table.to_csv(temporary, index=False, lineterminator="\n", encoding="utf-8")
+            table.map(csv_cell).to_csv(temporary, index=False, lineterminator="\n", encoding="utf-8")
 
 
 def _summary(catalogue: pd.DataFrame, height: int, width: int, version: str) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import time
 from pathlib import Path
 
 import pytest
@@ -19,11 +20,14 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "data"
 
 
-def settle(folder: Path) -> None:
-    """Lets the files be an hour old, so that their digests are remembered."""
+@pytest.fixture
+def settled(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The files are an hour old, so that their digests are remembered."""
     for path in folder.rglob("*"):
         status = path.stat()
         os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns - 3600 * 10**9))
+    # The time that is looked at cannot be set; this one can.
+    monkeypatch.setattr(module, "_size_and_time", lambda status: (status.st_size, status.st_mtime_ns))
 
 
 def digest(path: Path, memory: Path) -> str:
@@ -34,7 +38,6 @@ def digest(path: Path, memory: Path) -> str:
 
 def test_contents_are_those_of_a_copy_with_other_times(folder: Path, tmp_path: Path) -> None:
     shutil.copytree(folder, tmp_path / "copy")
-    settle(folder)
     found = contents(folder, memory=tmp_path / "memory")
     assert (
         found is not None
@@ -69,8 +72,20 @@ def test_contents_notice(folder: Path, tmp_path: Path, change: str) -> None:
     assert digest(folder, tmp_path / "memory") != before
 
 
+def test_contents_notice_another_file_of_the_same_size_and_time(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_SETTLED_NS", 0)
+    time.sleep(0.05)  # more than a step of the clock that files are dated by
+    before = digest(folder, tmp_path / "memory")
+    a, status = folder / "a.jpg", (folder / "a.jpg").stat()
+    a.write_bytes(b"x" * status.st_size)
+    os.utime(a, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert digest(folder, tmp_path / "memory") != before
+
+
+@pytest.mark.usefixtures("settled")
 def test_contents_read_a_file_once(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    settle(folder)
     before = digest(folder, tmp_path / "memory")
     (folder / "new.jpg").write_bytes(b"new")
     read: list[str] = []
@@ -87,8 +102,8 @@ def test_contents_read_a_file_once(folder: Path, tmp_path: Path, monkeypatch: py
 
 
 @pytest.mark.parametrize("damage", [b"", b"{", b"[]", b'{"a.jpg": 3}', b'{"a.jpg": ["x", 1, 2]}', b"\xff"])
+@pytest.mark.usefixtures("settled")
 def test_contents_survive_a_damaged_memory(folder: Path, tmp_path: Path, damage: bytes) -> None:
-    settle(folder)
     before = digest(folder, tmp_path / "memory")
     (file,) = (tmp_path / "memory").iterdir()
     file.write_bytes(damage)

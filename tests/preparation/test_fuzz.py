@@ -17,6 +17,7 @@ from PIL import Image
 
 from pipeline.common.errors import UserError
 from pipeline.common.files import read_json
+from pipeline.common.text import csv_cell
 from pipeline.datasets.catalogue import digest
 from pipeline.datasets.packed_images import PackedImages
 from pipeline.preparation.prepared_folder import write_prepared_folder
@@ -185,7 +186,8 @@ def throw(read: Callable[[Path], pd.DataFrame], source: Path, target: Path, name
             assert not target.exists()
         else:
             packed = complete(target, summary)
-            assert packed.isdisjoint(bad_images(target)) and packed | bad_images(target) == names
+            listed = bad_images(target)
+            assert cells(packed).isdisjoint(listed) and cells(packed) | listed == cells(names)
             assert skip_bad or packed == names
         assert {path.name for path in target.parent.iterdir()} <= LEFT
     return packed
@@ -197,6 +199,11 @@ def complete(target: Path, summary: dict[str, object]) -> set[str]:
     assert summary["digest"] == digest(opened.catalogue, opened.images)
     assert summary["images"] == len(opened.catalogue) and summary["skipped"] == len(bad_images(target))
     return set(opened.catalogue["path"])
+
+
+def cells(names: set[str]) -> set[str]:
+    """The names as a table shows them."""
+    return {csv_cell(name) for name in names}
 
 
 def bad_images(target: Path) -> set[str]:

@@ -23,7 +23,7 @@ LISTS = {
 V1_FOLDERS = ("train", "test")
 V2_FOLDERS = ("mask_train_v2", "mask_test_v2")
 
-_LINE = re.compile(r"(?P<path>(?:\S.*/)?\d+_\d+_(?P<camid>\d{1,18})_[^/]*\.jpg)\s+(?P<pid>\d{1,18})", re.IGNORECASE)
+_LINE = re.compile(r"(?P<path>(?:\S.*/)?\d+_\d+_(?P<camid>\d{1,18})_[^/]*\.jpe?g)\s+(?P<pid>\d{1,18})", re.IGNORECASE)
 
 
 def read(folder: Path) -> Reading:

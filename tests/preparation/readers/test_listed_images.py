@@ -20,7 +20,7 @@ def msmt(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Path, str, str
     """(folder, folder of training images, folder of test images)"""
     train, test = ("train", "test") if request.param == "V1" else ("mask_train_v2", "mask_test_v2")
     lists = {
-        "list_train.txt": ["0001/0001_000_02_0303morning_0008_0.jpg 1", "0000/0000_000_01_0303noon_0_0.jpg 0"],
+        "list_train.txt": ["0001/0001_000_02_0303morning_0008_0.jpeg 1", "0000/0000_000_01_0303noon_0_0.jpg 0"],
         "list_val.txt": ["0000/0000_001_15_0302afternoon_0_1.jpg 0", ""],
         "list_query.txt": ["0000/0000_007_03_0113morning_0_0.jpg 0"],
         "list_gallery.txt": ["0000/0000_000_14_0113morning_0_0.jpg 0"],
@@ -37,7 +37,7 @@ def test_msmt17_trains_on_both_train_lists(msmt: tuple[Path, str, str]) -> None:
     assert rows(msmt17.read(folder).catalogue) == [
         (f"{train}/0000/0000_000_01_0303noon_0_0.jpg", 0, 1, "train"),
         (f"{train}/0000/0000_001_15_0302afternoon_0_1.jpg", 0, 15, "train"),
-        (f"{train}/0001/0001_000_02_0303morning_0008_0.jpg", 1, 2, "train"),
+        (f"{train}/0001/0001_000_02_0303morning_0008_0.jpeg", 1, 2, "train"),
         (f"{test}/0000/0000_007_03_0113morning_0_0.jpg", 0, 3, "query"),
         (f"{test}/0000/0000_000_14_0113morning_0_0.jpg", 0, 14, "gallery"),
     ]
