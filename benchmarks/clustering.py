@@ -42,7 +42,7 @@ Floats = NDArray[np.float32]
 def synthetic_embeddings(num_images: int, width: int, *, noise: float = 0.6, seed: int = 0) -> Floats:
     """Embeddings like those of re-identification in mid-training, in catalogue order: identity after identity.
 
-    17 images an identity, 6 cameras. An image is its identity, its camera's bias, what this camera makes of this
+    17 images per identity, 6 cameras. An image is its identity, its camera's bias, what this camera makes of this
     identity, and noise, in 64 dimensions, projected to `width`, cut at 0 as a ReLU does, and normalised.
     """
     rng = np.random.default_rng(seed)

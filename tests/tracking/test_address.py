@@ -11,7 +11,7 @@ from pipeline.tracking import start_run
 from pipeline.tracking.address import Address, sqlite_uri, tracking_address
 from tests.mlflow_runs import client_of, run_of
 
-# MLflow's own; it looks at its tables once a process.
+# MLflow's own; it looks at its tables once per process.
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated")
 
 ODD_NAMES = (

@@ -22,7 +22,7 @@ from pipeline.tracking import Run, registry, start_run
 from pipeline.tracking.registry import LOADER, REQUIREMENTS, register_model
 from tests.test_structure import ROOT, closure, imported_names
 
-# MLflow's own; it looks at its tables once a process, and at modules that are no part of this.
+# MLflow's own; it looks at its tables once per process, and at modules that are no part of this.
 pytestmark = pytest.mark.filterwarnings("ignore")
 
 SETTINGS: dict[str, Any] = {

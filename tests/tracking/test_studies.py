@@ -16,7 +16,7 @@ from pipeline.tracking.registry import registered_name
 from pipeline.tracking.studies import StudyRun, metric_name, open_study
 from tests.mlflow_runs import client_of, points_of, run_of, runs_of
 
-# MLflow's own; it looks at its tables once a process.
+# MLflow's own; it looks at its tables once per process.
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated")
 
 SUMMARY = {

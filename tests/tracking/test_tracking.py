@@ -26,7 +26,7 @@ from pipeline.tracking import EXPERIMENT, NoRun, Run, open_run, start_run, track
 from pipeline.training.interruption import InterruptedTrainingError
 from tests.mlflow_runs import client_of, points_of, run_of, runs_of
 
-# MLflow's own; it looks at its tables once a process.
+# MLflow's own; it looks at its tables once per process.
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated")
 
 ROOT = Path(__file__).parents[2]

@@ -21,7 +21,7 @@ _STEP, _MIX = -0x61C8864680B583EB, -0x40A7B892E31B1A47
 
 
 def descriptions(tensors: Mapping[str, Tensor]) -> list[str]:
-    """A line a tensor: name, type, shape and checksum. Two mappings hold the same if their lines are the same."""
+    """One line per tensor: name, type, shape and checksum. Two mappings hold the same if their lines are the same."""
     sums = checksums(list(tensors.values())).tolist()
     return [
         f"{name} {tensor.dtype} {tuple(tensor.shape)} {value & (1 << 64) - 1:016x}"
@@ -36,7 +36,7 @@ def digest(lines: Sequence[str]) -> int:
 
 @torch.no_grad()
 def checksums(tensors: Sequence[Tensor]) -> Tensor:
-    """One checksum a tensor, of shape (len(tensors),), int64, on the CPU.
+    """One checksum per tensor, of shape (len(tensors),), int64, on the CPU.
 
     Computed where each tensor is, in one pass; the memory format does not matter, dtype and shape are not looked at.
 

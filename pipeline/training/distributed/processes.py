@@ -48,7 +48,7 @@ class Processes:
         return rows if self.size == 1 else _Gather.apply(rows, self)
 
     def sum_(self, tensors: Sequence[torch.Tensor]) -> None:
-        """Replaces each tensor by its sum over the processes, in one transfer a data type."""
+        """Replaces each tensor by its sum over the processes, in one transfer per data type."""
         if self.size == 1:
             return
         # Not a set, whose order differs from process to process: they would wait for each other for ever.
@@ -84,7 +84,7 @@ class Processes:
         number, length = rows.shape
         part = -(-length // self.size)
         padded = torch.nn.functional.pad(rows, (0, part * self.size - length))
-        sent = padded.view(number, self.size, part).transpose(0, 1).contiguous()  # (size, r, part), one a process
+        sent = padded.view(number, self.size, part).transpose(0, 1).contiguous()  # (size, r, part), one per process
         received = torch.empty_like(sent)
         dist.all_to_all_single(received, sent)
         mine = _sum_of_pairs(list(received.flatten(0, 1)))
@@ -109,7 +109,7 @@ class Processes:
     def require_same(self, tensors: Mapping[str, torch.Tensor] | Sequence[torch.Tensor], what: str) -> None:
         """Stops all processes unless they hold the same: names, types, shapes and every bit.
 
-        Cheap: one pass over the tensors where they are, and a transfer of 8 bytes a process. All must call it.
+        Cheap: one pass over the tensors where they are, and a transfer of 8 bytes per process. All must call it.
 
         Raises:
             RuntimeError: in every process; names `what`, the processes that differ from the others, and where first.
