@@ -52,7 +52,7 @@ def study(
         try:
             if not compare_only:
                 around = Surroundings(checkout, scratch, variable=STUDY_VARIABLE, tags=parent.tags_of_child)
-                outcome = train_missing(planned, results, jobs=jobs, around=around, tell=say)
+                outcome = train_missing(planned, results, jobs=jobs, around=around, say=say)
             if results:
                 _publish(planned, results, parent, output=output)
             status = outcome.status

@@ -51,10 +51,10 @@ def train_in_process(settings: Settings, processes: distributed.Processes) -> No
         tracked(root, name=name, settings=whole, tags=tags, resume=resume, shown=first, interrupted=asked) as run,
     ):
         neighbours = decisive.clustering.neighbours
-        told = (
+        sentences = (
             (curve.why_empty, other_training(folder, facts), *remarks(trainer, neighbours=neighbours)) if first else ()
         )
-        for sentence in filter(None, told):
+        for sentence in filter(None, sentences):
             typer.echo(sentence)
         log_dataset(run, name=settings.dataset, folder=paths.raw() / settings.dataset, summary=summary)
         rows = train_to_end(

@@ -75,7 +75,7 @@ def train_missing(
     *,
     jobs: int,
     around: Surroundings,
-    tell: Callable[[str], None],
+    say: Callable[[str], None],
 ) -> Outcome:
     """Adds to the results what they lack.
 
@@ -84,7 +84,7 @@ def train_missing(
         results: Name of an experiment -> its result, of those that exist; the others are added.
         jobs: Number of trainings at a time.
         around: Where they run, and how they are recorded.
-        tell: Called with a line for the user.
+        say: Called with a line for the user.
 
     Raises:
         UserError: The queue of DVC holds other experiments.
@@ -96,10 +96,10 @@ def train_missing(
     queue = Queue(around.checkout)
     queue.remove(require_free(queue, {each.name for each in missing}))  # they may have had other settings
     if changed := uncommitted():
-        tell(f"used as in the working copy, not as committed: {', '.join(changed)}")
+        say(f"used as in the working copy, not as committed: {', '.join(changed)}")
     for old, new in fresh_names(missing, existing(head())).items():
         queue.rename(old, new)
-        tell(f"{old} was made with other settings or code: it is called {new} now")
+        say(f"{old} was made with other settings or code: it is called {new} now")
     children = around.scratch / f"{planned.study.name}.json"
     write_json(children, {each.name: around.tags(each.variant, each.seed) for each in planned.experiments})
     tally = Tally(total=total, missing=len(missing))
@@ -113,7 +113,7 @@ def train_missing(
         else:
             results[experiment.name] = read_result(experiment, commit)
             outcome = results[experiment.name].outcome()
-        tell(tally.line(f"{experiment.variant}, seed {experiment.seed}: {outcome}"))
+        say(tally.line(f"{experiment.variant}, seed {experiment.seed}: {outcome}"))
 
     stop = Stop()
     with stop.watched():
@@ -127,7 +127,7 @@ def train_missing(
             environment=_threads(jobs),
             stop=stop,
             ended=ended,
-            tell=tell,
+            say=say,
         )
     return Outcome(total, tuple(failed), complete)
 

@@ -50,7 +50,7 @@ def run_all(
     environment: Mapping[str, str],
     stop: Stop,
     ended: Callable[[Experiment, str | None], None],
-    tell: Callable[[str], None],
+    say: Callable[[str], None],
 ) -> bool:
     """Queues experiments and runs them, `jobs` at a time.
 
@@ -64,7 +64,7 @@ def run_all(
         environment: Further variables of the workers, besides those of this process.
         stop: Asked once, running experiments may write their checkpoint; asked again, all ends at once.
         ended: Called with each experiment that has ended, and its commit, or None if it failed.
-        tell: Called with a line for the user.
+        say: Called with a line for the user.
 
     Returns:
         False if it was stopped before the end.
@@ -81,7 +81,7 @@ def run_all(
         try:
             _wait(queue, waiting, revision=revision, marker=marker, stop=stop, ended=ended)
             if waiting:
-                tell("stopping: the trainings that run write a checkpoint (once more: at once)")
+                say("stopping: the trainings that run write a checkpoint (once more: at once)")
                 _interrupt(queue, set(waiting), marker=marker, stop=stop)
             elif not wait_for_end(*marker, seconds=_IDLE):
                 queue.kill()

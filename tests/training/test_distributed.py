@@ -16,7 +16,7 @@ from pipeline.training.distributed import joining
 from tests.training.gloo import in_processes
 
 
-def test_default_processes_is_one_a_gpu_as_far_as_the_batch_can_be_shared() -> None:
+def test_default_processes_is_one_per_gpu_as_far_as_the_batch_can_be_shared() -> None:
     assert [distributed.default_processes(4, gpus=gpus) for gpus in (0, 1, 2, 3, 4, 8)] == [1, 1, 2, 2, 4, 4]
     assert distributed.default_processes(1, gpus=8) == 1
 
