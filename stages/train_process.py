@@ -49,7 +49,9 @@ def train_in_process(settings: Settings, processes: distributed.Processes) -> No
         interruption.watched(),
         tracked(root, name=name, settings=whole, tags=tags, resume=resume, shown=first, interrupted=asked) as run,
     ):
-        for sentence in filter(None, (curve.why_empty, other_training(folder, facts)) if first else ()):
+        for sentence in filter(
+            None, (curve.why_empty, trainer.why_unweighted, other_training(folder, facts)) if first else ()
+        ):
             typer.echo(sentence)
         log_dataset(run, name=settings.dataset, folder=paths.raw() / settings.dataset, summary=summary)
         rows = train_to_end(

@@ -16,6 +16,7 @@ EpsSchedule = Literal["expo", "linear", "step", "log", "fix"]
 Neighbours = Literal["exact", "ivf"]
 ClusterUpdate = Literal["dynamic", "hard", "mean", "instance"]  # of a memory with one row per cluster
 LearningRateSchedule = Literal["constant", "step", "cosine"]
+CameraWeight = Literal["none", "batch", "cluster"]
 PrecisionName = Literal["fp32", "tf32", "bf16", "fp16"]
 
 # Settings of earlier versions -> what they are called now.
@@ -105,6 +106,8 @@ class Loss(Section):
     temperature: float = Field(gt=0)
     smoothing: float = Field(ge=0, le=1)
     weight: float = Field(ge=0, le=1)
+    camera_weight: CameraWeight = "none"
+    camera_weight_after: int = Field(default=5, ge=0)
 
 
 class Optimizer(Section):

@@ -20,6 +20,7 @@ class ClusterContrast(DCCC):
         "memory.update": "instance",
         "memory.momentum": 0.1,
         "loss.weight": 0.0,
+        "loss.camera_weight": "none",
     }
     allowed: ClassVar[Mapping[str, tuple[Any, ...]]] = {
         "clustering.eps_schedule": ("fix",),

@@ -136,7 +136,12 @@ class Method(ABC):
 
     @abstractmethod
     def loss(
-        self, student: torch.Tensor, teacher: torch.Tensor | None, memory: Memory, targets: torch.Tensor
+        self,
+        student: torch.Tensor,
+        teacher: torch.Tensor | None,
+        memory: Memory,
+        targets: torch.Tensor,
+        weights: torch.Tensor | None = None,
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """The total loss, its hard part (L_c) and its soft part (L_ss) of a batch.
 
@@ -145,6 +150,7 @@ class Method(ABC):
             teacher: (B, D) embeddings of view 2; None where the settings have no teacher.
             memory: as it was before this step's update.
             targets: (B,) classes.
+            weights: (B,) of the images, see `loss.camera_weight`; None: all weigh the same.
         """
 
     def end(self, memory: Memory) -> None:  # noqa: B027 - a hook

@@ -44,6 +44,7 @@ class SpCL(Method):
         "memory.update": "hybrid",
         "memory.momentum": 0.2,
         "loss.weight": 0.0,
+        "loss.camera_weight": "none",
     }
     allowed: ClassVar[Mapping[str, tuple[Any, ...]]] = {
         "clustering.eps_schedule": ("fix",),
@@ -98,11 +99,23 @@ class SpCL(Method):
         return EpochStart(labels, outliers_alone(labels), restored, stats)
 
     def loss(
-        self, student: torch.Tensor, teacher: torch.Tensor | None, memory: Memory, targets: torch.Tensor
+        self,
+        student: torch.Tensor,
+        teacher: torch.Tensor | None,
+        memory: Memory,
+        targets: torch.Tensor,
+        weights: torch.Tensor | None = None,
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         temperature = self.settings.loss.temperature
         return contrastive_loss(
-            student, None, memory.centroids, targets, temperature=temperature, smoothing=0.0, weight=0.0
+            student,
+            None,
+            memory.centroids,
+            targets,
+            temperature=temperature,
+            smoothing=0.0,
+            weight=0.0,
+            images=weights,
         )
 
     def end(self, memory: Memory) -> None:

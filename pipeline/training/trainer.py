@@ -23,7 +23,7 @@ from pipeline.common.precision import Precision
 from pipeline.common.progress import Progress
 from pipeline.common.seeding import derive_seed
 from pipeline.config.schema import TrainingSettings
-from pipeline.contrast import teacher_decay, update_teacher_
+from pipeline.contrast import image_weights, teacher_decay, update_teacher_
 from pipeline.datasets.sampling import epoch_batches
 from pipeline.methods import METHODS
 from pipeline.training.distributed import Processes
@@ -97,7 +97,7 @@ class Trainer:
             for batch in steps:
                 student = self._exact.embed(self.student, batch.views[0])  # (B, D), of all processes
                 teacher = self._exact.embed(self.teacher, batch.views[1]) if self.teacher else None
-                losses = self.method.loss(student, teacher, state.start.memory, batch.targets)
+                losses = self.method.loss(student, teacher, state.start.memory, batch.targets, batch.weights)
                 self._exact.optimize(losses[0], student)
                 if self.teacher:
                     decay = teacher_decay(self.step, decay=self.settings.teacher.decay)
@@ -120,6 +120,13 @@ class Trainer:
         """
         while self.next_epoch < self.settings.epochs:
             yield self.epoch(on_step, on_epoch)
+
+    @property
+    def why_unweighted(self) -> str | None:
+        """Why the weights of images by cameras are all 1, in a sentence; None where they are not, or not asked for."""
+        if self._cameras is not None or self.settings.loss.camera_weight == "none":
+            return None
+        return "the cameras of the training images are not known: loss.camera_weight has no effect"
 
     @property
     def steps_done(self) -> int:
@@ -179,6 +186,7 @@ class Trainer:
             share=self.processes.share(self.settings.sampler.batch),
             device=self.processes.device,
             num_views=1 if self.teacher is None else 2,
+            weigh=self._weigh(state.start.targets),
         )
         title = f"epoch {self.next_epoch + 1}/{self.settings.epochs}"
         with Progress(title, len(state.batches), shown=self._shown) as progress, closing(arriving):
@@ -198,6 +206,12 @@ class Trainer:
                     raise InterruptedTrainingError
                 on_step()
                 began = time.perf_counter()
+
+    def _weigh(self, targets: np.ndarray) -> Callable[[np.ndarray], np.ndarray] | None:
+        """Rows (B,) of images -> their weights in the loss; None where all weigh the same."""
+        loss = self.settings.loss
+        waits = loss.camera_weight == "cluster" and self.next_epoch < loss.camera_weight_after
+        return image_weights("none" if waits else loss.camera_weight, targets, self._cameras)
 
     def _end(self, state: EpochState, on_epoch: Callable[[EpochResult], None]) -> EpochResult:
         self._settle(state)

@@ -109,6 +109,18 @@ def test_what_decides_a_training_is_one_list() -> None:
     assert train == set(Steps.model_fields)
 
 
+def test_settings_of_before_the_cameras_are_those_without_them(tmp_path: Path) -> None:
+    yaml = YAML()
+    values = yaml.load(ORIGINAL)
+    later = {"synthetic": ("camera_strength",), "loss": ("camera_weight", "camera_weight_after")}
+    for section, keys in later.items():
+        for key in keys:
+            del values[section][key]
+    with (tmp_path / "params.yaml").open("w") as file:
+        yaml.dump(values, file)
+    assert read_settings(tmp_path / "params.yaml") == read_settings(ROOT / "params.yaml")
+
+
 def test_settings_are_frozen() -> None:
     with pytest.raises(ValidationError, match="frozen"):
         read_settings(ROOT / "params.yaml").clustering.eps = 0.5
@@ -130,6 +142,7 @@ def test_settings_written_beside_a_result_read_back(tmp_path: Path) -> None:
         ({"epochs": 2.5}, "epochs must be a valid integer, got 2.5"),
         ({"augment__flip": "often"}, "augment.flip must be a valid number, got 'often'"),
         ({"model__pooling": "mean"}, "model.pooling must be 'avg', 'gem', 'max' or 'avg.max', got 'mean'"),
+        ({"loss__camera_weight": "some"}, "loss.camera_weight must be 'none', 'batch' or 'cluster', got 'some'"),
         ({"sampler__camera_aware": "no way"}, "sampler.camera_aware must be a valid boolean, got 'no way'"),
         ({"clustering__epsilon": 0.5}, "unknown key clustering.epsilon; known are eps, eps_schedule, min_samples"),
         ({"lr": 0.1}, "unknown key lr; known are dataset, method, backbone"),

@@ -1,6 +1,7 @@
 """Cluster Contrast and SpCL by the one trainer, against each method written down as a loop over images and classes."""
 
 import copy
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,9 @@ from pipeline.training.trainer import Trainer
 from tests.training.small import change
 
 CLUSTER_CONTRAST: dict[str, Any] = {"method": "cluster_contrast", "clustering__eps": 0.45}
+BATCH: dict[str, Any] = {"loss__camera_weight": "batch"}
 SPCL: dict[str, Any] = {"method": "spcl", "clustering__eps": 0.5}
+CLUSTER: dict[str, Any] = {**SPCL, "loss__camera_weight": "cluster", "loss__camera_weight_after": 1}
 
 
 def network(dtype: torch.dtype) -> nn.Module:
@@ -162,7 +165,11 @@ def test_spcl_trains_where_all_are_outliers(crowd: Any, small: TrainingSettings)
     assert (result.num_clusters, result.num_outliers) == (0, 64) and np.isfinite(result.loss)
 
 
-@pytest.mark.parametrize("method", [{}, CLUSTER_CONTRAST, SPCL], ids=["dccc", "cluster_contrast", "spcl"])
+@pytest.mark.parametrize(
+    "method",
+    [{}, CLUSTER_CONTRAST, SPCL, BATCH, CLUSTER],
+    ids=["dccc", "cluster_contrast", "spcl", "dccc_batch", "spcl_cluster"],
+)
 @pytest.mark.parametrize("stop_after", [1, 3, 4])
 def test_method_goes_on_bit_for_bit_from_any_step(
     crowd: Any, small: TrainingSettings, tmp_path: Path, method: dict[str, Any], stop_after: int
@@ -183,6 +190,28 @@ def test_method_goes_on_bit_for_bit_from_any_step(
     assert labels == expected[-len(labels) :]
     state, end = resumed.student.state_dict(), whole.student.state_dict()
     assert [key for key in end if not torch.equal(state[key], end[key])] == []
+
+
+def test_camera_weights_change_the_training_where_cameras_are_known(crowd: Any, small: TrainingSettings) -> None:
+    def losses(cameras: Any, **changes: Any) -> list[float]:
+        trainer = make(replace(crowd, cameras=cameras), change(small, train__iters=2, **changes))
+        return [result.loss for result in trainer.run()]
+
+    cameras = np.where(crowd.pids % 2 == 0, crowd.cameras, 0)  # half of the people are seen by one camera
+    plain = losses(cameras)
+    assert losses(cameras, loss__camera_weight="batch") != plain
+    waits = losses(cameras, loss__camera_weight="cluster", loss__camera_weight_after=1)
+    assert waits[0] == plain[0] and waits[1] != plain[1]
+
+
+def test_camera_weights_without_cameras_are_said_to_have_no_effect(crowd: Any, small: TrainingSettings) -> None:
+    unknown = replace(crowd, cameras=None)
+    weighted = make(unknown, change(small, train__iters=1, **BATCH))
+    assert weighted.why_unweighted is not None
+    assert "are not known: loss.camera_weight has no effect" in weighted.why_unweighted
+    assert make(unknown, small).why_unweighted is None and make(crowd, change(small, **BATCH)).why_unweighted is None
+    plain = make(unknown, change(small, train__iters=1))
+    assert [result.loss for result in weighted.run()] == [result.loss for result in plain.run()]
 
 
 def test_training_without_a_teacher_has_none(crowd: Any, small: TrainingSettings) -> None:
