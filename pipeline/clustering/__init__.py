@@ -1,5 +1,6 @@
 """From embeddings to pseudo labels: nearest neighbours, Jaccard distance, DBSCAN, and the schedule of its eps."""
 
+from pipeline.clustering.camera_jaccard import CameraAware, camera_jaccard_distance
 from pipeline.clustering.centroids import centroids
 from pipeline.clustering.dbscan import OUTLIER, dbscan
 from pipeline.clustering.jaccard import jaccard_distance
@@ -12,8 +13,10 @@ from pipeline.clustering.table import cluster_table
 __all__ = [
     "OUTLIER",
     "SCHEDULES",
+    "CameraAware",
     "PseudoLabels",
     "Reliability",
+    "camera_jaccard_distance",
     "centroids",
     "cluster_spread",
     "cluster_table",

@@ -10,14 +10,20 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.clustering.candidates import Candidates, no_candidates, take_rows
+from pipeline.clustering.candidates import Candidates, hide, no_candidates, take_rows
 from pipeline.common.kernels import one_thread_products, over_rows
 
 PROBERS = 4096  # images that look into the lists together
 
 
 def by_inverted_lists(
-    embeddings: NDArray[np.float32], width: int, *, num_lists: int, num_probes: int, threads: int | None = None
+    embeddings: NDArray[np.float32],
+    width: int,
+    *,
+    num_lists: int,
+    num_probes: int,
+    groups: NDArray[np.int64] | None = None,
+    threads: int | None = None,
 ) -> Candidates:
     """About the `width` most similar images: an image is compared with the images of the `num_probes` nearest lists.
 
@@ -29,6 +35,7 @@ def by_inverted_lists(
         width: how many, at most N.
         num_lists: cells that k-means cuts the embeddings into, at most N.
         num_probes: lists that an image looks into, at most `num_lists`.
+        groups: (N,), as in `by_tiles`.
         threads: None is one for each core.
     """
     import faiss  # here, because it is slow to load and needed nowhere else
@@ -44,7 +51,7 @@ def by_inverted_lists(
         lists = np.concatenate(nearest)
         members = np.argsort(lists, kind="stable")
         heads = np.concatenate(([0], np.cumsum(np.bincount(lists, minlength=num_lists))))
-        search = partial(_search_lists, embeddings, centres, members, heads, num_probes, found, width)
+        search = partial(_search_lists, embeddings, centres, members, heads, num_probes, groups, found, width)
         over_rows(search, num_images, rows=PROBERS, threads=threads)
     # Nothing is promised about an image that is left out.
     return found._replace(floors=np.full(num_images, -np.inf, np.float32))
@@ -62,6 +69,7 @@ def _search_lists(
     members: NDArray[np.int64],
     heads: NDArray[np.int64],
     num_probes: int,
+    groups: NDArray[np.int64] | None,
     found: Candidates,
     width: int,
     start: int,
@@ -81,4 +89,6 @@ def _search_lists(
         if len(rows):
             listed = members[heads[n] : heads[n + 1]]
             products = block[rows] @ embeddings[listed].T
+            if groups is not None:
+                hide(products, start + rows, listed, groups)
             take_rows(products, start + rows, listed, *found, width)

@@ -16,6 +16,7 @@ EpsSchedule = Literal["expo", "linear", "step", "log", "fix"]
 Neighbours = Literal["exact", "ivf"]
 ClusterUpdate = Literal["dynamic", "hard", "mean", "instance"]  # of a memory with one row per cluster
 LearningRateSchedule = Literal["constant", "step", "cosine"]
+Distance = Literal["jaccard", "camera_jaccard"]
 CameraWeight = Literal["none", "batch", "cluster"]
 PrecisionName = Literal["fp32", "tf32", "bf16", "fp16"]
 
@@ -94,6 +95,12 @@ class Clustering(Section):
     k1: int = Field(ge=2)
     k2: int = Field(ge=1)
     neighbours: Neighbours
+    distance: Distance = "jaccard"
+    k_intra: int = Field(default=5, ge=1)
+    k_inter: int = Field(default=20, ge=1)
+    k2_intra: int = Field(default=2, ge=1)
+    k2_inter: int = Field(default=4, ge=0)
+    k2_first: int = Field(default=3, ge=1)
 
 
 class Memory(Section):

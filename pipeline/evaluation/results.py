@@ -96,7 +96,7 @@ def evaluate_training(
     student, teacher, settings = trained
     train = packed.split("train")
     features = embed_shown(student, train.images, "training images")
-    labels = restored_method(settings).cluster(features, epoch=settings["epochs"] - 1).labels
+    labels = restored_method(settings, train.camids).cluster(features, epoch=settings["epochs"] - 1).labels
     clusters = cluster_table(labels, train.paths)
     found, uses_cameras = Comparison.empty(), False
     if reason := why_not_scored(packed):

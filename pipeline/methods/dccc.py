@@ -32,6 +32,7 @@ class DCCC(Method):
         "memory.momentum": 0.1,
         "loss.weight": 1.0,
         "loss.camera_weight": "none",
+        "clustering.distance": "jaccard",
     }
     allowed: ClassVar[Mapping[str, tuple[Any, ...]]] = {"memory.update": get_args(ClusterUpdate)}
 

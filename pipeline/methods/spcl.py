@@ -45,6 +45,7 @@ class SpCL(Method):
         "memory.momentum": 0.2,
         "loss.weight": 0.0,
         "loss.camera_weight": "none",
+        "clustering.distance": "jaccard",
     }
     allowed: ClassVar[Mapping[str, tuple[Any, ...]]] = {
         "clustering.eps_schedule": ("fix",),
@@ -54,8 +55,8 @@ class SpCL(Method):
     Settings = SpCLSettings
     draws_outliers = True
 
-    def __init__(self, settings: TrainingSettings) -> None:
-        super().__init__(settings)
+    def __init__(self, settings: TrainingSettings, cameras: NDArray[np.int64] | None = None) -> None:
+        super().__init__(settings, cameras)
         own = settings.methods["spcl"]
         assert isinstance(own, SpCLSettings)
         self.own = own

@@ -70,7 +70,7 @@ class Trainer:
     ) -> None:
         assert settings.has_teacher == (teacher is not None), "the settings say whether there is a teacher"
         self.student, self.teacher, self.settings = student, teacher, settings
-        self.method = METHODS[settings.method](settings)
+        self.method = METHODS[settings.method](settings, cameras)
         self.processes = processes or Processes()
         self._interruption = interruption or Interruption()
         self._images, self._cameras = images, cameras

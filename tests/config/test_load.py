@@ -112,7 +112,12 @@ def test_what_decides_a_training_is_one_list() -> None:
 def test_settings_of_before_the_cameras_are_those_without_them(tmp_path: Path) -> None:
     yaml = YAML()
     values = yaml.load(ORIGINAL)
-    later = {"synthetic": ("camera_strength",), "loss": ("camera_weight", "camera_weight_after")}
+    distance = ("distance", "k_intra", "k_inter", "k2_intra", "k2_inter", "k2_first")
+    later = {
+        "clustering": distance,
+        "synthetic": ("camera_strength",),
+        "loss": ("camera_weight", "camera_weight_after"),
+    }
     for section, keys in later.items():
         for key in keys:
             del values[section][key]
@@ -142,6 +147,8 @@ def test_settings_written_beside_a_result_read_back(tmp_path: Path) -> None:
         ({"epochs": 2.5}, "epochs must be a valid integer, got 2.5"),
         ({"augment__flip": "often"}, "augment.flip must be a valid number, got 'often'"),
         ({"model__pooling": "mean"}, "model.pooling must be 'avg', 'gem', 'max' or 'avg.max', got 'mean'"),
+        ({"clustering__distance": "cosine"}, "clustering.distance must be 'jaccard' or 'camera_jaccard', got 'cos"),
+        ({"clustering__k_inter": 0}, "clustering.k_inter must be greater than or equal to 1, got 0"),
         ({"loss__camera_weight": "some"}, "loss.camera_weight must be 'none', 'batch' or 'cluster', got 'some'"),
         ({"sampler__camera_aware": "no way"}, "sampler.camera_aware must be a valid boolean, got 'no way'"),
         ({"clustering__epsilon": 0.5}, "unknown key clustering.epsilon; known are eps, eps_schedule, min_samples"),

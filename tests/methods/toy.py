@@ -55,11 +55,12 @@ class Toy(Method):
         "memory.momentum": 0.0,
         "loss.weight": 0.0,
         "loss.camera_weight": "none",
+        "clustering.distance": "jaccard",
     }
     Settings = ToySettings
 
-    def __init__(self, settings: TrainingSettings) -> None:
-        super().__init__(settings)
+    def __init__(self, settings: TrainingSettings, cameras: NDArray[np.int64] | None = None) -> None:
+        super().__init__(settings, cameras)
         self.epochs_begun = 0
 
     def cluster(self, features: NDArray[np.float32], *, epoch: int, timed: Timed = nullcontext) -> PseudoLabels:

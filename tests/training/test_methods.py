@@ -11,7 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from pipeline.clustering import Reliability, pseudo_labels
+from pipeline.clustering import CameraAware, Reliability, camera_jaccard_distance, dbscan, pseudo_labels
+from pipeline.common.errors import UserError
 from pipeline.common.seeding import derive_seed
 from pipeline.config.schema import TrainingSettings
 from pipeline.datasets.sampling import epoch_batches
@@ -25,6 +26,7 @@ from tests.training.small import change
 CLUSTER_CONTRAST: dict[str, Any] = {"method": "cluster_contrast", "clustering__eps": 0.45}
 BATCH: dict[str, Any] = {"loss__camera_weight": "batch"}
 SPCL: dict[str, Any] = {"method": "spcl", "clustering__eps": 0.5}
+CAMERAS: dict[str, Any] = {"clustering__distance": "camera_jaccard", "clustering__k_inter": 8, **BATCH}
 CLUSTER: dict[str, Any] = {**SPCL, "loss__camera_weight": "cluster", "loss__camera_weight_after": 1}
 
 
@@ -167,8 +169,8 @@ def test_spcl_trains_where_all_are_outliers(crowd: Any, small: TrainingSettings)
 
 @pytest.mark.parametrize(
     "method",
-    [{}, CLUSTER_CONTRAST, SPCL, BATCH, CLUSTER],
-    ids=["dccc", "cluster_contrast", "spcl", "dccc_batch", "spcl_cluster"],
+    [{}, CLUSTER_CONTRAST, SPCL, CAMERAS, CLUSTER],
+    ids=["dccc", "cluster_contrast", "spcl", "dccc_cameras", "spcl_cluster"],
 )
 @pytest.mark.parametrize("stop_after", [1, 3, 4])
 def test_method_goes_on_bit_for_bit_from_any_step(
@@ -212,6 +214,23 @@ def test_camera_weights_without_cameras_are_said_to_have_no_effect(crowd: Any, s
     assert make(unknown, small).why_unweighted is None and make(crowd, change(small, **BATCH)).why_unweighted is None
     plain = make(unknown, change(small, train__iters=1))
     assert [result.loss for result in weighted.run()] == [result.loss for result in plain.run()]
+
+
+def test_camera_aware_distance_is_the_epochs(crowd: Any, small: TrainingSettings) -> None:
+    method = make(crowd, change(small, **CAMERAS)).method
+    rng = np.random.default_rng(0)
+    features = F.normalize(torch.from_numpy(rng.standard_normal((64, 6), np.float32)), dim=1).numpy()
+    for epoch, (k2_intra, k2_inter) in enumerate([(3, 3), (2, 4)]):
+        how = CameraAware(cameras=crowd.cameras, k_intra=5, k_inter=8, k2_intra=k2_intra, k2_inter=k2_inter)
+        distance = camera_jaccard_distance(features, how, max_distance=method.eps(epoch))
+        expected = dbscan(distance, eps=method.eps(epoch), min_samples=small.clustering.min_samples)
+        np.testing.assert_array_equal(method.cluster(features, epoch=epoch).labels, expected)
+
+
+def test_camera_aware_distance_needs_cameras(crowd: Any, small: TrainingSettings) -> None:
+    message = "clustering.distance is camera_jaccard, but the cameras .* are not known: set it to jaccard, or name them"
+    with pytest.raises(UserError, match=message):
+        make(replace(crowd, cameras=None), change(small, **CAMERAS))
 
 
 def test_training_without_a_teacher_has_none(crowd: Any, small: TrainingSettings) -> None:
