@@ -1,6 +1,6 @@
 """Cluster contrastive learning: the memory of centroids, the loss against it, and the teacher."""
 
-from pipeline.contrast.camera_weights import camera_entropy, image_weights
+from pipeline.contrast.camera_weights import image_weights
 from pipeline.contrast.hybrid import HybridMemory
 from pipeline.contrast.losses import contrastive_loss
 from pipeline.contrast.memory import UPDATES, ClusterMemory
@@ -10,7 +10,6 @@ __all__ = [
     "UPDATES",
     "ClusterMemory",
     "HybridMemory",
-    "camera_entropy",
     "contrastive_loss",
     "image_weights",
     "teacher_decay",

@@ -19,6 +19,8 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.clustering.signals import camera_entropy
+
 
 def image_weights(
     rule: str, classes: NDArray[np.int64], cameras: NDArray[np.int64] | None
@@ -80,24 +82,3 @@ def in_batch(weights: NDArray[np.float64]) -> NDArray[np.float32]:
     if mean == 0:
         return np.ones(len(weights), np.float32)
     return np.asarray(weights / mean, dtype=np.float32)
-
-
-def camera_entropy(classes: NDArray[np.int64], cameras: NDArray[np.int64]) -> NDArray[np.float64]:
-    """H of each class, by the natural logarithm.
-
-    Args:
-        classes: of images, from 0 to K - 1.
-        cameras: that took them.
-
-    Returns:
-        (K,), in [0, ln of the number of cameras].
-    """
-    _, camera = np.unique(cameras, return_inverse=True)
-    num_classes = int(classes.max(initial=-1)) + 1
-    pairs, counts = np.unique(np.stack([classes, camera]), axis=1, return_counts=True)
-    share = counts / np.bincount(classes, minlength=num_classes)[pairs[0]]
-    # Shares in order of their size: the sum does not depend on which camera is which.
-    order = np.lexsort((share, pairs[0]))
-    entropy = np.zeros(num_classes)
-    np.subtract.at(entropy, pairs[0][order], share[order] * np.log(share[order]))
-    return entropy + 0.0  # without the -0 of a single camera

@@ -7,6 +7,7 @@ from typing import Self
 import numpy as np
 import pandas as pd
 
+from pipeline.clustering import SIGNALS
 from pipeline.common.errors import UserError
 from pipeline.evaluation.metrics import MAIN, METRICS, metrics
 from pipeline.evaluation.ranked_lists import COLUMNS
@@ -81,11 +82,12 @@ def summary_of(scored: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
 
     Returns:
         The student's metrics, `teacher_mAP` and `untrained_mAP` where there are any, then `clusters` and `outliers` of
-        the training images.
+        the training images and what of `SIGNALS` is known of the last epoch.
     """
     scores = {key: scored["student"][key] for key in METRICS} if "student" in scored else {}
     others = {f"{name}_{MAIN.key}": scored[name][MAIN.key] for name in ("teacher", "untrained") if name in scored}
-    return {**scores, **others, **{name: scored["clustering"][name] for name in ("clusters", "outliers")}}
+    found = scored["clustering"]
+    return {**scores, **others, **{name: found[name] for name in ("clusters", "outliers", *SIGNALS) if name in found}}
 
 
 def best_of_run(history: pd.DataFrame) -> dict[str, dict[str, float]]:

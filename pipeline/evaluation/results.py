@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from torch import nn
 
-from pipeline.clustering import cluster_table
+from pipeline.clustering import SIGNALS, cluster_table
 from pipeline.common.files import replacing, write_json
 from pipeline.datasets.packed_images import PackedImages
 from pipeline.evaluation.baselines import baselines
@@ -111,7 +111,7 @@ def evaluate_training(
     # Every run has the curve of a teacher, an empty one where it has no teacher: the curves of two runs compare.
     cmc = found.cmc if reason or teacher is not None else found.cmc.assign(teacher=math.nan)
     return Results(
-        metrics=found.metrics | best_of_run(history) | {"clustering": _counts(clusters)},
+        metrics=found.metrics | best_of_run(history) | {"clustering": _counts(clusters) | _signals(history)},
         cmc=cmc,
         clusters=clusters,
         tables=tables | {"ranked_lists": found.ranked_lists},
@@ -125,6 +125,12 @@ def _networks(student: nn.Module, teacher: nn.Module | None) -> dict[str, Embed]
     """What the training made, the result first."""
     networks = {"student": student, "teacher": teacher}
     return {name: partial(embed_shown, network) for name, network in networks.items() if network is not None}
+
+
+def _signals(history: pd.DataFrame) -> dict[str, float]:
+    """Those of the last epoch that are known."""
+    last = {name: float(history[name].iloc[-1]) for name in SIGNALS if name in history}
+    return {name: value for name, value in last.items() if not math.isnan(value)}
 
 
 def _counts(clusters: pd.DataFrame) -> dict[str, float]:

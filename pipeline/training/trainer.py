@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from pipeline.clustering import cluster_signals
 from pipeline.common.errors import UserError
 from pipeline.common.precision import Precision
 from pipeline.common.progress import Progress
@@ -87,6 +88,7 @@ class Trainer:
         self.next_epoch = 0
         self.step = 0  # the next one, counted over all epochs
         self._state: EpochState | None = None  # of the epoch that is running
+        self._labels_before: np.ndarray | None = None  # (N,) clusters of the epoch that ended last
 
     def epoch(
         self, on_step: Callable[[], None] = _nothing, on_epoch: Callable[[EpochResult], None] = _nothing
@@ -218,6 +220,7 @@ class Trainer:
         labels, memory = state.start.labels, state.start.memory
         networks = {"student": self.student, "teacher": self.teacher, "memory": memory}
         self._exact.require_agreement(networks, when=f"after epoch {self.next_epoch + 1}")
+        signals: dict[str, Any] = cluster_signals(labels, cameras=self._cameras, before=self._labels_before)
         loss, hard, soft = (state.total / len(state.batches)).tolist()
         result = EpochResult(
             epoch=self.next_epoch,
@@ -232,9 +235,10 @@ class Trainer:
             seconds=state.seconds,
             labels=labels,
             **state.start.stats,
+            **signals,
         )
         self.method.end(memory)
-        self.next_epoch, self._state = self.next_epoch + 1, None
+        self.next_epoch, self._state, self._labels_before = self.next_epoch + 1, None, labels
         on_epoch(result)
         return result
 
@@ -270,6 +274,7 @@ class Trainer:
             "teacher": None if self.teacher is None else self.teacher.state_dict(),
             "exact": self._exact.state_dict(),
             "method": self.method.state_dict(),
+            "labels": None if self._labels_before is None else torch.from_numpy(self._labels_before),
             "epoch": self.next_epoch,
             "step": self.step,
             "running": None if state is None else state.state_dict(),
@@ -282,6 +287,7 @@ class Trainer:
             self.teacher.load_state_dict(state["teacher"])
         self._exact.load_state_dict(state["exact"])
         self.method.load_state_dict(state["method"])
+        self._labels_before = None if state["labels"] is None else state["labels"].numpy()
         self.next_epoch, self.step, running = int(state["epoch"]), int(state["step"]), state["running"]
         device = self.processes.device
         self._state = None if running is None else EpochState.restored(running, self.method, device=device)

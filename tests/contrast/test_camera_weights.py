@@ -9,7 +9,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.contrast import camera_entropy, contrastive_loss, image_weights
+from pipeline.clustering import camera_entropy
+from pipeline.contrast import contrastive_loss, image_weights
 from pipeline.contrast.camera_weights import batch_weights
 from tests.contrast.test_losses import random_batch
 
