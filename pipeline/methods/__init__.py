@@ -14,6 +14,7 @@ from pipeline.common.errors import UserError
 from pipeline.config.schema import TrainingSettings
 from pipeline.methods.cluster_contrast import ClusterContrast
 from pipeline.methods.dccc import DCCC
+from pipeline.methods.dccc_cam import CameraAwareDCCC
 from pipeline.methods.method import Method
 from pipeline.methods.spcl import SpCL
 
@@ -21,6 +22,7 @@ __all__ = ["METHODS", "Method", "restored_method"]
 
 METHODS: dict[str, type[Method]] = {
     "dccc": DCCC,
+    "dccc_cam": CameraAwareDCCC,
     "cluster_contrast": ClusterContrast,
     "spcl": SpCL,
 }

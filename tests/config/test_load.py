@@ -123,7 +123,31 @@ def test_settings_of_before_the_cameras_are_those_without_them(tmp_path: Path) -
             del values[section][key]
     with (tmp_path / "params.yaml").open("w") as file:
         yaml.dump(values, file)
-    assert read_settings(tmp_path / "params.yaml") == read_settings(ROOT / "params.yaml")
+    settings, now = read_settings(tmp_path / "params.yaml"), read_settings(ROOT / "params.yaml")
+    assert (settings.loss, settings.synthetic) == (now.loss, now.synthetic)
+    neighbours = {"k_intra": 5, "k_inter": 20}  # not in use
+    assert settings.clustering == now.clustering.model_copy(update=neighbours)
+    assert settings.clustering.distance == "jaccard" and settings.loss.camera_weight == "none"
+
+
+@pytest.mark.parametrize(
+    ("dataset", "method", "eps"),
+    [
+        ("market1501", "dccc", 0.7),
+        ("market1501", "dccc_cam", 0.4),
+        ("dukemtmc", "dccc_cam", 0.4),
+        ("msmt17", "dccc", 0.8),
+        ("msmt17", "dccc_cam", 0.6),
+        ("folder", "dccc_cam", 0.4),
+        ("csv", "dccc_cam", 0.4),
+        ("synthetic", "dccc_cam", 0.6),
+    ],
+)
+def test_settings_recipe_of_a_method(tmp_path: Path, dataset: str, method: str, eps: float) -> None:
+    settings = read_settings(with_change(tmp_path, dataset=dataset, method=method))
+    assert settings.clustering.eps == eps
+    aware = ("camera_jaccard", "batch") if method == "dccc_cam" else ("jaccard", "none")
+    assert (settings.clustering.distance, settings.loss.camera_weight) == aware
 
 
 def test_settings_are_frozen() -> None:
@@ -154,6 +178,9 @@ def test_settings_written_beside_a_result_read_back(tmp_path: Path) -> None:
         ({"clustering__epsilon": 0.5}, "unknown key clustering.epsilon; known are eps, eps_schedule, min_samples"),
         ({"lr": 0.1}, "unknown key lr; known are dataset, method, backbone"),
         ({"recipes__synthetic__clustering__k3": 5}, "unknown key recipes.synthetic.clustering.k3; known are eps"),
+        ({"recipes__paper__methods": {"moco": {}}}, "unknown key recipes.paper.methods.moco; known are dccc"),
+        ({"recipes__paper__methods": {"spcl": {"image": {}}}}, "methods.spcl.image must stand in the recipe, the same"),
+        ({"recipes__paper__methods": 3}, "recipes.paper.methods must hold keys and values, got 3"),
         ({"recipes__synthetic__colour": 5}, "unknown key recipes.synthetic.colour; known are dataset"),
         ({"recipes__synthetic__clustering": 5}, "recipes.synthetic.clustering must hold keys and values, got 5"),
         (
@@ -170,8 +197,8 @@ def test_settings_written_beside_a_result_read_back(tmp_path: Path) -> None:
         ({"train__processes": "many"}, "train.processes must be "),
         ({"recipes": 3}, "there is no section `recipes`"),
         ({"methods": 3}, "methods must hold keys and values, got 3"),
-        ({"method": "moco"}, "method must be one of dccc, cluster_contrast, spcl, got 'moco'"),
-        ({"methods__moco": {}}, "unknown key methods.moco; known are dccc, cluster_contrast, spcl"),
+        ({"method": "moco"}, "method must be one of dccc, dccc_cam, cluster_contrast, spcl, got 'moco'"),
+        ({"methods__moco": {}}, "unknown key methods.moco; known are dccc, dccc_cam, cluster_contrast, spcl"),
         ({"methods__spcl__queue": 5}, "unknown key methods.spcl.queue; known are delta, independent"),
         ({"method": "spcl", "methods__spcl__delta": 2.0}, "methods.spcl.delta must be less than 1, got 2.0"),
         ({"clustering__eps": "method"}, "clustering.eps is left to the method, but method dccc has no clustering.eps"),
@@ -191,11 +218,11 @@ def test_settings_written_beside_a_result_read_back(tmp_path: Path) -> None:
         ),
         (
             {"method": "cluster_contrast", "clustering__eps_schedule": "expo"},
-            r"eps_schedule must be fix for method cluster_contrast, got expo \(which fits method dccc\)",
+            r"eps_schedule must be fix for method cluster_contrast, got expo \(which fits method dccc, dccc_cam\)",
         ),
         (
             {"method": "cluster_contrast", "memory__update": "dynamic"},
-            r"must be instance or mean or hard for method cluster_contrast, got dynamic \(which fits method dccc\)",
+            r"must be instance or mean or hard for method cluster_contrast, got dynamic \(which fits method dccc, ",
         ),
         ({"method": "spcl", "loss__weight": 0.5}, r"loss.weight must be 0 for method spcl, got 0.5 \(which fits"),
         (
