@@ -148,7 +148,12 @@ class Train(Steps):
 
 
 class Evaluate(Section):
-    rerank: bool
+    rerank: Literal[False, True, "jaccard", "camera_jaccard"]
+
+    @property
+    def reranking(self) -> Distance | None:
+        """The distance to re-rank by, None for no re-ranking; `true` has always been `jaccard`."""
+        return ("jaccard" if self.rerank is True else self.rerank) or None
 
 
 class MethodSettings(Section):

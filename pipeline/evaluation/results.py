@@ -13,6 +13,7 @@ from torch import nn
 
 from pipeline.clustering import SIGNALS, cluster_table
 from pipeline.common.files import replacing, write_json
+from pipeline.config.schema import Distance
 from pipeline.datasets.packed_images import PackedImages
 from pipeline.evaluation.baselines import baselines
 from pipeline.evaluation.candidates import Comparison, best_of_run, compare, summary_of
@@ -79,7 +80,7 @@ def evaluate_training(
     *,
     weights: Path | None,
     history: pd.DataFrame,
-    rerank: bool,
+    rerank: Distance | None,
 ) -> Results:
     """Scores the networks of a training beside the baselines, clusters its images, and looks for what went wrong.
 
@@ -88,7 +89,7 @@ def evaluate_training(
         trained: student, teacher (None where the method has none) and settings, as `load_model` gives them.
         weights: that the training started from, None for random ones.
         history: of the training, one row per epoch.
-        rerank: also score student and teacher after k-reciprocal re-ranking.
+        rerank: also score student and teacher after k-reciprocal re-ranking by this distance.
 
     Raises:
         UserError: the settings and the weights do not fit, or `history` lacks a metric.
@@ -105,7 +106,8 @@ def evaluate_training(
         test = TestSet(packed)
         uses_cameras = test.uses_cameras
         networks = _networks(student, teacher)
-        found = compare(test, networks | baselines(settings, weights=weights), rerank=networks if rerank else ())
+        others = baselines(settings, weights=weights)
+        found = compare(test, networks | others, rerank=networks if rerank else (), by=rerank or "jaccard")
         assert found.features is not None
         tables = diagnose(test, *found.features)
     # Every run has the curve of a teacher, an empty one where it has no teacher: the curves of two runs compare.

@@ -82,6 +82,14 @@ def test_settings_value_stands_above_the_method(tmp_path: Path) -> None:
     assert settings.memory.update == "hard"
 
 
+@pytest.mark.parametrize(
+    ("word", "distance"),
+    [(False, None), (True, "jaccard"), ("jaccard", "jaccard"), ("camera_jaccard", "camera_jaccard")],
+)
+def test_reranking_by_word_or_by_true(tmp_path: Path, word: object, distance: str | None) -> None:
+    assert read_settings(with_change(tmp_path, evaluate__rerank=word)).evaluate.reranking == distance
+
+
 def test_settings_of_a_method_have_defaults_and_can_be_left_out(tmp_path: Path) -> None:
     path = with_change(tmp_path, method="spcl", methods={})
     assert read_settings(path).as_dict()["methods"] == {"spcl": {"delta": 0.02, "independent": 0.9}}
@@ -174,6 +182,7 @@ def test_settings_written_beside_a_result_read_back(tmp_path: Path) -> None:
         ({"clustering__distance": "cosine"}, "clustering.distance must be 'jaccard' or 'camera_jaccard', got 'cos"),
         ({"clustering__k_inter": 0}, "clustering.k_inter must be greater than or equal to 1, got 0"),
         ({"loss__camera_weight": "some"}, "loss.camera_weight must be 'none', 'batch' or 'cluster', got 'some'"),
+        ({"evaluate__rerank": "cosine"}, "rerank must be False, True, 'jaccard' or 'camera_jaccard', got 'cosine'"),
         ({"sampler__camera_aware": "no way"}, "sampler.camera_aware must be a valid boolean, got 'no way'"),
         ({"clustering__epsilon": 0.5}, "unknown key clustering.epsilon; known are eps, eps_schedule, min_samples"),
         ({"lr": 0.1}, "unknown key lr; known are dataset, method, backbone"),
