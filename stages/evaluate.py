@@ -49,8 +49,8 @@ def _score_one(model: Path, *, role: str | None, output: Path | None, provider: 
     if output is not None:
         paths.require_own_place(output)
     embedder = open_embedder(model, role=role, provider=provider)
-    rerank = (embedder.role,) if stages.settings().evaluate.rerank else ()
-    scored = compare(TestSet(PackedImages(paths.PREPARED)), {embedder.role: embedder.embed}, rerank=rerank).metrics
+    test, by, only = TestSet(PackedImages(paths.PREPARED)), stages.settings().evaluate.reranking, embedder.role
+    scored = compare(test, {only: embedder.embed}, rerank=(only,) if by else (), by=by or "jaccard").metrics
     if output is not None:
         data = read_json(paths.PREPARED / "summary.json")["digest"]
         facts = {"model": str(model), "sha256": embedder.digest, "role": embedder.role, "data": data}
@@ -68,7 +68,7 @@ def _score_training() -> None:
         trained,
         weights=starting_weights(paths.PRETRAINED)[0],
         history=pd.read_csv(result_of_a_stage(paths.REPORTS / "training.csv")),
-        rerank=settings.evaluate.rerank,
+        rerank=settings.evaluate.reranking,
     )
     results.write(reports=paths.REPORTS, tables=paths.EVALUATION)
     run = open_run(paths.checkout(), training["run_id"], name=training["name"], settings=settings.as_dict())

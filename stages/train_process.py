@@ -51,10 +51,8 @@ def train_in_process(settings: Settings, processes: distributed.Processes) -> No
         tracked(root, name=name, settings=whole, tags=tags, resume=resume, shown=first, interrupted=asked) as run,
     ):
         neighbours = decisive.clustering.neighbours
-        sentences = (
-            (curve.why_empty, other_training(folder, facts), *remarks(trainer, neighbours=neighbours)) if first else ()
-        )
-        for sentence in filter(None, sentences):
+        said = (curve.why_empty, trainer.why_unweighted, other_training(folder, facts))
+        for sentence in filter(None, (*said, *remarks(trainer, neighbours=neighbours)) if first else ()):
             typer.echo(sentence)
         log_dataset(run, name=settings.dataset, folder=paths.raw() / settings.dataset, summary=summary)
         rows = train_to_end(

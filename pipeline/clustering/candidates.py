@@ -36,12 +36,20 @@ class Candidates(NamedTuple):
     floors: NDArray[np.float32]  # (N,) -inf where nothing was left out
 
 
-def by_tiles(embeddings: NDArray[np.float32], width: int, *, threads: int | None = None) -> Candidates:
+def by_tiles(
+    embeddings: NDArray[np.float32],
+    width: int,
+    *,
+    groups: NDArray[np.int64] | None = None,
+    threads: int | None = None,
+) -> Candidates:
     """At least the `width` most similar images of each image, on the CPU: N² D operations, O(N width) memory.
 
     The product is computed in tiles, and only in those on and above the diagonal: a tile serves its rows and, read
     by columns, the rows of its mirror image. A tile is one thread's work; which comes first may change what is
     kept beyond the `width` best, but nothing that `Candidates` promises.
+
+    With `groups` (N,), an image and those of other groups alone are candidates: a row may hold fewer than `width`.
     """
     num_images = len(embeddings)
     found = no_candidates(num_images, 2 * width)
@@ -51,6 +59,8 @@ def by_tiles(embeddings: NDArray[np.float32], width: int, *, threads: int | None
     def search(top: int, left: int) -> None:
         rows, others = numbers[top : top + TILE], numbers[left : left + TILE]
         products = embeddings[top : top + TILE] @ embeddings[left : left + TILE].T
+        if groups is not None:
+            hide(products, rows, others, groups)
         with locks[top]:
             take_rows(products, rows, others, *found, width)
         if left > top:
@@ -69,24 +79,36 @@ def _tiles(num_images: int) -> Iterator[tuple[int, int]]:
             yield top, top + offset
 
 
-def on_device(embeddings: torch.Tensor, width: int, *, chunk: int = DEVICE_CHUNK) -> Candidates:
+def on_device(
+    embeddings: torch.Tensor,
+    width: int,
+    *,
+    groups: NDArray[np.int64] | None = None,
+    chunk: int = DEVICE_CHUNK,
+) -> Candidates:
     """The `width` most similar images of each image, on the device that holds the embeddings.
 
     Args:
         embeddings: (N, D) float32.
         width: how many, at most N.
+        groups: (N,), as in `by_tiles`.
         chunk: products that exist at a time.
     """
     num_images = len(embeddings)
     found = no_candidates(num_images, width)
     rows = max(1, chunk // num_images)
+    own = None if groups is None else torch.from_numpy(groups).to(embeddings.device)
     with _whole_float32():
         for start in range(0, num_images, rows):
             block = slice(start, start + rows)
-            values, columns = (embeddings[block] @ embeddings.T).topk(width, dim=1)
+            products = embeddings[block] @ embeddings.T
+            if own is not None:
+                itself = products.diagonal(start).clone()
+                products.masked_fill_(own[block, None] == own, -torch.inf).diagonal(start).copy_(itself)
+            values, columns = products.topk(width, dim=1)
             found.values[block] = values.cpu().numpy()
             found.columns[block] = columns.cpu().numpy()
-    found.counts[:] = width
+    found.counts[:] = np.isfinite(found.values).sum(axis=1)
     if width < num_images:
         found.floors[:] = found.values.min(axis=1)
     return found
@@ -111,6 +133,18 @@ def no_candidates(num_images: int, room: int) -> Candidates:
         np.zeros(num_images, np.int32),
         np.full(num_images, -np.inf, np.float32),
     )
+
+
+@compiled
+def hide(products, rows, others, groups):  # type: ignore[no-untyped-def]
+    """Makes -inf of the products of two different images of one group, which `take_rows` never takes."""
+    theirs = groups[others]
+    for r in range(products.shape[0]):
+        i = rows[r]
+        own = groups[i]
+        for c in range(products.shape[1]):
+            if theirs[c] == own and others[c] != i:
+                products[r, c] = -np.inf
 
 
 @compiled

@@ -19,7 +19,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from pipeline.clustering.checks import checked
-from pipeline.clustering.neighbourhoods import block_rows, joined, soft_neighbourhoods
+from pipeline.clustering.neighbourhoods import Rows, block_rows, joined, soft_neighbourhoods
 from pipeline.clustering.neighbours import nearest_neighbours
 from pipeline.common.kernels import compiled, over_rows
 
@@ -71,6 +71,12 @@ def jaccard_distance(
         return sp.csr_array((0, 0), dtype=np.float32)
     rank = np.ascontiguousarray(neighbours[:, :k1], dtype=np.int32)
     V = soft_neighbourhoods(embeddings, rank, k2=k2, threads=threads)
+    return overlap_distance(V, max_distance=max_distance, threads=threads)
+
+
+def overlap_distance(V: Rows, *, max_distance: float, threads: int | None = None) -> sp.csr_array:
+    """The distances 1 - s / (2 - s) up to `max_distance`, as `jaccard_distance` describes them, from V (N, N)."""
+    num_images = len(V.starts) - 1
     step = partial(_overlap, *V, *_invert(*V), np.float32(max_distance))
     above = joined(over_rows(step, num_images, rows=block_rows(num_images), threads=threads))
     starts, columns, distances = _mirror(*above)

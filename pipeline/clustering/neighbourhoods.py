@@ -39,14 +39,34 @@ def soft_neighbourhoods(
         k2: 1 leaves out the averaging.
         threads: None is one for each core.
     """
-    num_images, k1 = rank.shape
-    starts, columns = expanded_sets(rank, num_half=round(k1 / 2) + 1, threads=threads)
+    k1 = rank.shape[1]
+    sets = expanded_sets(rank, num_half=round(k1 / 2) + 1, threads=threads)
+    return softened(embeddings, *sets, near=rank[:, :k2] if k2 > 1 else None, threads=threads)
+
+
+def softened(
+    embeddings: NDArray[np.float32],
+    starts: NDArray[np.int64],
+    columns: NDArray[np.int32],
+    *,
+    near: NDArray[np.int32] | None,
+    threads: int | None = None,
+) -> Rows:
+    """V (N, N) of given neighbourhoods: the softmax of -(2 - 2 cos) over each, then averaged.
+
+    Args:
+        embeddings: (N, D), rows of length 1.
+        starts, columns: the neighbourhoods, as `expanded_sets` gives them; none is empty.
+        near: (N, k2) images over whose rows a row is averaged, -1 for none; None leaves out the averaging.
+        threads: None is one for each core.
+    """
+    num_images = len(embeddings)
     weights = similarities(embeddings, starts, columns, threads=threads)
     rows = block_rows(num_images)
     over_rows(partial(_softmax_, starts, weights), num_images, rows=rows, threads=threads)
     V = Rows(starts, columns, weights)
-    if k2 > 1:
-        V = joined(over_rows(partial(_average, *V, rank[:, :k2]), num_images, rows=rows, threads=threads))
+    if near is not None:
+        V = joined(over_rows(partial(_average, *V, near), num_images, rows=rows, threads=threads))
     return V
 
 
@@ -70,12 +90,19 @@ def expanded_sets(
     rows = block_rows(num_images)
     over_rows(partial(_reciprocal, rank, full, half), num_images, rows=rows, threads=threads)
     sets = over_rows(partial(_expand, full, half), num_images, rows=rows, threads=threads)
-    return _starts([lengths for lengths, _ in sets]), np.concatenate([found for _, found in sets])
+    return joined_sets(sets)
 
 
 def block_rows(num_images: int) -> int:
     """Rows that a thread takes at a time: each time it clears a workspace of N numbers, so they grow with N."""
     return max(256, num_images // 256)
+
+
+def joined_sets(
+    blocks: list[tuple[NDArray[np.int64], NDArray[np.int32]]],
+) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
+    """All sets from blocks of rows, each block the lengths and the members of its sets."""
+    return _starts([lengths for lengths, _ in blocks]), np.concatenate([found for _, found in blocks])
 
 
 def joined(blocks: list[tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.float32]]]) -> Rows:
@@ -168,13 +195,18 @@ def _average(starts, columns, weights, near, start, stop):  # type: ignore[no-un
     used = 0
     for i in range(start, stop):
         most = used
+        num_near = 0
         for j in near[i]:
-            most += starts[j + 1] - starts[j]
+            if j >= 0:
+                most += starts[j + 1] - starts[j]
+                num_near += 1
         if most > len(out_columns):
             out_columns = np.concatenate((out_columns, np.empty(most, np.int32)))
             out_weights = np.concatenate((out_weights, np.empty(most, np.float32)))
         first = used
         for j in near[i]:
+            if j < 0:
+                continue
             for at in range(starts[j], starts[j + 1]):
                 n = columns[at]
                 if total[n] == 0:  # not met in this row: weights are positive
@@ -182,7 +214,7 @@ def _average(starts, columns, weights, near, start, stop):  # type: ignore[no-un
                     used += 1
                 total[n] += weights[at]
         for at in range(first, used):
-            out_weights[at] = total[out_columns[at]] / np.float32(near.shape[1])
+            out_weights[at] = total[out_columns[at]] / np.float32(num_near)
             total[out_columns[at]] = 0
         lengths[i - start] = used - first
     return lengths, out_columns[:used].copy(), out_weights[:used].copy()

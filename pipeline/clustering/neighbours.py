@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from pipeline.clustering.candidates import Candidates, by_tiles, on_device
+from pipeline.clustering.candidates import Candidates, by_tiles, hide, on_device
 from pipeline.clustering.checks import checked
 from pipeline.clustering.nn_descent import by_nn_descent
 from pipeline.common.device import num_gpus
@@ -29,7 +29,13 @@ PRODUCTS = 2**24  # products of a second look at a time: 64 MiB
 
 
 def nearest_neighbours(
-    features: Any, k: int, *, method: str = "exact", device: str | None = None, threads: int | None = None
+    features: Any,
+    k: int,
+    *,
+    method: str = "exact",
+    groups: NDArray[np.int64] | None = None,
+    device: str | None = None,
+    threads: int | None = None,
 ) -> NDArray[np.int64]:
     """The k most similar images of each image, the image itself first, the others from most to least similar.
 
@@ -38,11 +44,12 @@ def nearest_neighbours(
         k: how many, itself included; where there are fewer than k images, all of them.
         method: "exact", or "approximate": by NN-descent (see `recall`), for more than about 100,000 images on a CPU.
             On a GPU the exact search is the faster one, and is taken for both (see `is_exact`).
+        groups: (N,), such as cameras: images of an image's own group are no neighbours of it (the image itself is).
         device: where the exact search multiplies; None is "cuda" where there is a GPU, else "cpu".
         threads: None is one for each core. The result does not depend on it.
 
     Returns:
-        (N, min(k, N)) int64.
+        (N, min(k, N)) int64; with `groups`, -1 behind the last where there are fewer than k.
 
     Raises:
         ValueError: features of another shape or type or not normalised, k below 1, unknown method.
@@ -60,13 +67,13 @@ def nearest_neighbours(
     width = min(k + SPARE, num_images)
     device = device or _usual_device()
     if not is_exact(method, device):
-        found = by_nn_descent(embeddings, width, threads=threads)
+        found = by_nn_descent(embeddings, width, groups=groups, threads=threads)
     elif device == "cpu":
-        found = by_tiles(embeddings, width, threads=threads)
+        found = by_tiles(embeddings, width, groups=groups, threads=threads)
     else:
         tensor = features if isinstance(features, torch.Tensor) else torch.tensor(embeddings)
-        found = on_device(tensor.detach().to(device), width)
-    return _ranked(embeddings, found, k, threads)
+        found = on_device(tensor.detach().to(device), width, groups=groups)
+    return _ranked(embeddings, found, k, threads, groups)
 
 
 def is_exact(method: str, device: str | None = None) -> bool:
@@ -78,12 +85,20 @@ def _usual_device() -> str:
     return "cuda" if num_gpus() else "cpu"
 
 
-def recall(features: Any, neighbours: NDArray[np.int64], *, sample: int = 1000, seed: int = 0) -> float:
+def recall(
+    features: Any,
+    neighbours: NDArray[np.int64],
+    *,
+    groups: NDArray[np.int64] | None = None,
+    sample: int = 1000,
+    seed: int = 0,
+) -> float:
     """The share of the true neighbours that an approximate search found, over a random sample of images.
 
     Args:
         features: (N, D) as searched.
         neighbours: (N, k) as found; the first column, the image itself, does not count.
+        groups: (N,), as searched.
         sample: how many images; all where there are fewer.
         seed: of the sample.
 
@@ -104,12 +119,18 @@ def recall(features: Any, neighbours: NDArray[np.int64], *, sample: int = 1000, 
         return 1.0
     rows = np.random.default_rng(seed).permutation(num_images)[:sample]
     truth = np.empty((len(rows), k), np.int64)
-    _look_again(embeddings, rows, truth, None)
+    _look_again(embeddings, rows, truth, groups, None)
     hits = (truth[:, 1:, None] == neighbours[rows][:, None, 1:]).any(axis=2)
     return float(hits.mean())
 
 
-def _ranked(embeddings: NDArray[np.float32], found: Candidates, k: int, threads: int | None) -> NDArray[np.int64]:
+def _ranked(
+    embeddings: NDArray[np.float32],
+    found: Candidates,
+    k: int,
+    threads: int | None,
+    groups: NDArray[np.int64] | None = None,
+) -> NDArray[np.int64]:
     """The best k candidates of each row; rows whose candidates do not suffice are searched once more."""
     num_images = len(embeddings)
     indices = np.empty((num_images, k), np.int64)
@@ -124,7 +145,7 @@ def _ranked(embeddings: NDArray[np.float32], found: Candidates, k: int, threads:
     assert 2 * error <= slack, f"matrix products off by {error}: coarser than float32"
     rows = np.flatnonzero(~settled)
     again = np.empty((len(rows), k), np.int64)
-    _look_again(embeddings, rows, again, threads)
+    _look_again(embeddings, rows, again, groups, threads)
     indices[rows] = again
     return indices
 
@@ -145,15 +166,23 @@ def _largest(values: NDArray[np.float32], k: int) -> NDArray[np.float32]:
 
 
 def _look_again(
-    embeddings: NDArray[np.float32], rows: NDArray[np.int64], out: NDArray[np.int64], threads: int | None
+    embeddings: NDArray[np.float32],
+    rows: NDArray[np.int64],
+    out: NDArray[np.int64],
+    groups: NDArray[np.int64] | None,
+    threads: int | None,
 ) -> None:
-    """Fills `out` with the exact neighbours of some rows, whatever the number of ties."""
+    """Fills `out` with the exact neighbours of some rows, whatever the number of ties; -1 where there are no more."""
+    out[:] = -1
+    numbers = np.arange(len(embeddings))
     slack = _slack(embeddings)
     at_once = max(1, PRODUCTS // max(1, len(embeddings)))
     for first in range(0, len(rows), at_once):
         block = rows[first : first + at_once]
         products = embeddings[block] @ embeddings.T
-        bounds = _largest(products, out.shape[1]) - slack
+        if groups is not None:
+            hide(products, block, numbers, groups)
+        bounds = np.maximum(_largest(products, out.shape[1]) - slack, np.float32(-2))  # above what is hidden
         step = partial(_rank_all, embeddings, products, block, bounds, out[first : first + at_once])
         over_rows(step, len(block), rows=16, threads=threads)
 

@@ -13,6 +13,7 @@ Shapes: N images, D width of an embedding, W candidates of an image.
 from collections.abc import Iterator
 from functools import partial
 from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,13 +34,20 @@ Integers = NDArray[np.int64]
 
 
 def by_nn_descent(
-    embeddings: Floats, width: int, *, trees: int = TREES, rounds: int = ROUNDS, threads: int | None = None
+    embeddings: Floats,
+    width: int,
+    *,
+    groups: Integers | None = None,
+    trees: int = TREES,
+    rounds: int = ROUNDS,
+    threads: int | None = None,
 ) -> Candidates:
     """About the `width` most similar images of each image; the same for any number of threads.
 
     Args:
         embeddings: (N, D), L2-normalised.
         width: W, how many, the image itself included, at most N.
+        groups: (N,), as in `by_tiles`: images of an image's own group are no candidates. They show the way to others.
         trees: how many; the more, the better the beginning.
         rounds: of neighbours of neighbours.
         threads: None is one for each core.
@@ -47,22 +55,43 @@ def by_nn_descent(
     num_images = len(embeddings)
     # In the order of a tree's leaves neighbours lie near each other in memory.
     order = np.concatenate(list(_leaves(embeddings, 0, threads)))
-    near = embeddings[order]
-    values = np.full((num_images, width), -np.inf, np.float32)
-    columns = np.empty((num_images, width), np.int32)
-    columns[:] = np.arange(num_images, dtype=np.int32)[:, None]  # itself, as long as nobody else is known
-    values[:, 0] = 1
-    fresh = np.zeros((num_images, width), np.bool_)
+    near, each = embeddings[order], np.arange(num_images)  # every image a group of its own
+    others = None if groups is None else np.ascontiguousarray(groups[order], dtype=np.int64)
+    lists = _Lists.empty(num_images, width)
+    apart = None if others is None else _Lists.empty(num_images, width)
     for tree in range(trees):
-        _compare_in_leaves(near, list(_leaves(near, tree, threads)), values, columns, fresh, threads)
+        leaves = list(_leaves(near, tree, threads))
+        _compare_in_leaves(near, leaves, each, lists, threads)
+        if apart is not None and others is not None:
+            _compare_in_leaves(near, leaves, others, apart, threads)
     for _ in range(rounds):
-        values, columns, fresh = _descend(near, values, columns, fresh, threads)
+        lists = _descend(near, each, lists, lists, threads)
+    if apart is not None and others is not None:
+        lists.fresh[:] = True
+        lists = _descend(near, others, lists, apart, threads)
+    values, columns = lists.values, lists.columns
     back = np.empty(num_images, np.int64)
     back[order] = np.arange(num_images)
     counts = np.isfinite(values).sum(axis=1, dtype=np.int32)
     # Nothing is promised about an image that is left out.
     floors = np.full(num_images, -np.inf, np.float32)
     return Candidates(values[back], order.astype(np.int32)[columns[back]], counts[back], floors)
+
+
+class _Lists(NamedTuple):
+    """Candidates so far, the image itself first, then from most to least similar."""
+
+    values: Floats  # (N, W), -inf where there is none
+    columns: NDArray[np.int32]  # (N, W) images
+    fresh: NDArray[np.bool_]  # (N, W) whether they came in the last round
+
+    @classmethod
+    def empty(cls, num_images: int, width: int) -> "_Lists":
+        values = np.full((num_images, width), -np.inf, np.float32)
+        values[:, 0] = 1
+        columns = np.empty((num_images, width), np.int32)
+        columns[:] = np.arange(num_images, dtype=np.int32)[:, None]  # itself, as long as nobody else is known
+        return cls(values, columns, np.zeros((num_images, width), np.bool_))
 
 
 def _leaves(embeddings: Floats, tree: int, threads: int | None) -> Iterator[Integers]:
@@ -100,46 +129,40 @@ def _leaves(embeddings: Floats, tree: int, threads: int | None) -> Iterator[Inte
 
 
 def _compare_in_leaves(
-    embeddings: Floats,
-    leaves: list[Integers],
-    values: Floats,
-    columns: NDArray[np.int32],
-    fresh: NDArray[np.bool_],
-    threads: int | None,
+    embeddings: Floats, leaves: list[Integers], groups: Integers, lists: _Lists, threads: int | None
 ) -> None:
     def compare(leaf: Integers) -> None:
         inside = embeddings[leaf]
-        _offer(inside @ inside.T, leaf, values, columns, fresh)
+        _offer(inside @ inside.T, leaf, groups, *lists)
 
     with one_thread_products():
         run([partial(compare, leaf) for leaf in leaves], threads=threads)
 
 
-def _descend(
-    embeddings: Floats, values: Floats, columns: NDArray[np.int32], fresh: NDArray[np.bool_], threads: int | None
-) -> tuple[Floats, NDArray[np.int32], NDArray[np.bool_]]:
-    """A round; the lists that it reads stay as they are, so that no order of the threads shows."""
+def _descend(embeddings: Floats, groups: Integers, paths: _Lists, lists: _Lists, threads: int | None) -> _Lists:
+    """A round: `lists`, with the best that `paths` lead to. What it reads stays, so that no order of threads shows."""
+    columns, fresh = paths.columns, paths.fresh
     num_images, width = columns.shape
     joined, offered = min(JOINED, width), min(OFFERED, width)
     behind = np.empty((num_images, REVERSE), np.int32)
     behind_fresh = np.empty((num_images, REVERSE), np.bool_)
     counts = np.zeros(num_images, np.int32)
     _reverse(columns, fresh, joined, behind, behind_fresh, counts)
-    new = (values.copy(), columns.copy(), np.zeros_like(fresh))
-    step = partial(_meet, embeddings, columns, fresh, behind, behind_fresh, counts, joined, offered, *new)
+    new = _Lists(lists.values.copy(), lists.columns.copy(), np.zeros_like(lists.fresh))
+    step = partial(_meet, embeddings, groups, columns, fresh, behind, behind_fresh, counts, joined, offered, *new)
     over_rows(step, num_images, rows=BLOCK, threads=threads)
     return new
 
 
 @compiled
-def _offer(products, leaf, values, columns, fresh):  # type: ignore[no-untyped-def]
+def _offer(products, leaf, groups, values, columns, fresh):  # type: ignore[no-untyped-def]
     """Offers the images of a leaf to each other."""
     last = values.shape[1] - 1
     for r in range(len(leaf)):
         i = leaf[r]
         floor = values[i, last]
         for c in range(len(leaf)):
-            if c != r and products[r, c] > floor:
+            if products[r, c] > floor and groups[leaf[c]] != groups[i]:
                 _insert(values[i], columns[i], fresh[i], leaf[c], products[r, c])
                 floor = values[i, last]
 
@@ -176,22 +199,24 @@ def _reverse(columns, fresh, joined, behind, behind_fresh, counts):  # type: ign
 
 
 @compiled
-def _meet(embeddings, columns, fresh, behind, behind_fresh, counts, joined, offered, values, out, new, start, stop):  # type: ignore[no-untyped-def]
+def _meet(  # type: ignore[no-untyped-def]
+    embeddings, groups, columns, fresh, behind, behind_fresh, counts, joined, offered, values, out, new, start, stop
+):
     """Compares the images of some rows with their neighbours' neighbours; `values`, `out` and `new` take the best."""
     seen = np.full(len(embeddings), -1, np.int32)  # by which image it has been met
     last = values.shape[1] - 1
     for i in range(start, stop):
         floor = values[i, last]
         seen[i] = i
-        for p in range(columns.shape[1]):
-            seen[columns[i, p]] = i
+        for p in range(out.shape[1]):
+            seen[out[i, p]] = i
         for p in range(1, joined + counts[i]):
             own = p < joined
             a = columns[i, p] if own else behind[i, p - joined]
             if a == i:
                 continue
             path = fresh[i, p] if own else behind_fresh[i, p - joined]
-            if not own and seen[a] != i:
+            if seen[a] != i and groups[a] != groups[i]:
                 seen[a] = i
                 value = _product(embeddings[i], embeddings[a])
                 if value > floor:
@@ -202,7 +227,7 @@ def _meet(embeddings, columns, fresh, behind, behind_fresh, counts, joined, offe
                 if not path and not (fresh[a, q] if theirs else behind_fresh[a, q - offered]):
                     continue  # an earlier round has compared them
                 j = columns[a, q] if theirs else behind[a, q - offered]
-                if seen[j] == i:
+                if seen[j] == i or groups[j] == groups[i]:
                     continue
                 seen[j] = i
                 value = _product(embeddings[i], embeddings[j])

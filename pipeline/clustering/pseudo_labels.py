@@ -8,13 +8,17 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 
 import numpy as np
+import scipy.sparse as sp
 from numpy.typing import NDArray
 
+from pipeline.clustering.camera_jaccard import CameraAware, camera_jaccard_distance, camera_neighbours
 from pipeline.clustering.dbscan import dbscan
 from pipeline.clustering.jaccard import jaccard_distance
 from pipeline.clustering.neighbours import is_exact, nearest_neighbours, recall
 from pipeline.clustering.reliability import reliable
 from pipeline.common.errors import UserError
+
+Timed = Callable[[str], AbstractContextManager[object]]  # runs and times a named part of the clustering
 
 
 @dataclass(frozen=True)
@@ -58,17 +62,19 @@ def pseudo_labels(
     k2: int,
     neighbours: str,
     reliability: Reliability | None = None,
+    camera_aware: CameraAware | None = None,
     seed: int = 0,
-    timed: Callable[[str], AbstractContextManager[object]] = nullcontext,
+    timed: Timed = nullcontext,
 ) -> PseudoLabels:
     """Nearest neighbours, Jaccard distance, DBSCAN.
 
     Args:
         embeddings: (N, D) float32, L2-normalised.
         eps, min_samples: see `dbscan`.
-        k1, k2: see `jaccard_distance`.
+        k1, k2: see `jaccard_distance`; not used with `camera_aware`.
         neighbours: "exact" or "approximate", see `nearest_neighbours`.
         reliability: leaves only clusters that can be trusted; eps + delta has to be below 1, eps - delta above 0.
+        camera_aware: clusters by the camera-aware distance, see `camera_jaccard_distance`.
         seed: of the sample on which the recall of "approximate" is measured.
         timed: called with the name of each part (neighbours, recall, jaccard, dbscan), which runs in what it returns.
 
@@ -76,18 +82,15 @@ def pseudo_labels(
         UserError: k1 is not below N, and there are not two clusters; or as its parts.
         ValueError: as its parts.
     """
-    share = None
-    with timed("neighbours"):
-        ranks = nearest_neighbours(embeddings, k1, method=neighbours)
-    if not is_exact(neighbours):
-        with timed("recall"):
-            share = recall(embeddings, ranks, seed=seed)
     delta = reliability.delta if reliability else 0.0
-    with timed("jaccard"):
-        distance = jaccard_distance(embeddings, k1=k1, k2=k2, max_distance=eps + delta, neighbours=ranks)
+    if camera_aware is None:
+        distance, share = _plain(embeddings, k1, k2, eps + delta, neighbours, seed, timed)
+    else:
+        distance, share = _camera_aware(embeddings, camera_aware, eps + delta, neighbours, seed, timed)
     with timed("dbscan"):
         labels = dbscan(distance, eps=eps, min_samples=min_samples)
-        _require_use_of_neighbours(labels, k1)
+        if camera_aware is None:
+            _require_use_of_neighbours(labels, k1)
         if reliability is None:
             return PseudoLabels(labels, share)
         loose, tight = (dbscan(distance, eps=radius, min_samples=min_samples) for radius in (eps + delta, eps - delta))
@@ -99,6 +102,35 @@ def pseudo_labels(
             independent=reliability.independent,
         )
     return PseudoLabels(kept, share, int(((labels >= 0) & (kept < 0)).sum()), threshold)
+
+
+def _plain(
+    embeddings: NDArray[np.float32], k1: int, k2: int, limit: float, neighbours: str, seed: int, timed: Timed
+) -> tuple[sp.csr_array, float | None]:
+    """The Jaccard distances up to `limit`, and the recall of an approximate search."""
+    share = None
+    with timed("neighbours"):
+        ranks = nearest_neighbours(embeddings, k1, method=neighbours)
+    if not is_exact(neighbours):
+        with timed("recall"):
+            share = recall(embeddings, ranks, seed=seed)
+    with timed("jaccard"):
+        return jaccard_distance(embeddings, k1=k1, k2=k2, max_distance=limit, neighbours=ranks), share
+
+
+def _camera_aware(
+    embeddings: NDArray[np.float32], how: CameraAware, limit: float, neighbours: str, seed: int, timed: Timed
+) -> tuple[sp.csr_array, float | None]:
+    """As `_plain`; the recall is that of the search in other cameras, which is the harder one."""
+    share = None
+    with timed("neighbours"):
+        ranks = camera_neighbours(embeddings, how, method=neighbours)
+    if not is_exact(neighbours):
+        with timed("recall"):
+            with_self = np.concatenate([ranks.intra[:, :1], ranks.inter], axis=1).astype(np.int64)
+            share = recall(embeddings, with_self, groups=how.cameras, seed=seed)
+    with timed("jaccard"):
+        return camera_jaccard_distance(embeddings, how, max_distance=limit, neighbours=ranks), share
 
 
 def _require_use_of_neighbours(labels: NDArray[np.int64], k1: int) -> None:

@@ -2,8 +2,8 @@
 
 A value `recipe` is replaced by what `recipes.<dataset>` says at the same place, and a value `method` by what the
 method's file says (`defaults` in pipeline/methods/<method>.py); any other value stands. A recipe that `extends` another
-one holds only what differs from it. Unknown keys, wrong types and impossible values stop with one line that names the
-key, what was given and what is allowed.
+one holds only what differs from it, and its `methods.<method>` what differs for one method. Unknown keys, wrong types
+and impossible values stop with one line that names the key, what was given and what is allowed.
 """
 
 from collections.abc import Mapping
@@ -56,9 +56,11 @@ def read_settings(path: Path = Path("params.yaml"), *, methods: Mapping[str, typ
         raise UserError(f"{path}: method must be one of {', '.join(methods)}, got {name!r}")
     for key in recipes:
         _check_known(_without_extends(recipes[key]), Settings, f"recipes.{key}", path)
+        _check_by_method(recipes[key].get("methods", {}), methods, f"recipes.{key}.methods", path)
         _extended(recipes, key, path)
     method = methods[name]
     recipe = _extended(recipes, dataset, path)
+    recipe = _on_top(recipe, recipe.get("methods", {}).get(name, {}))
     sources = {
         "recipe": (f"recipes.{dataset}", recipe),
         "method": (f"method {name}", _nested(method.defaults)),
@@ -192,6 +194,19 @@ def _check_known(recipe: Any, section: type[BaseModel], at: str, path: Path) -> 
             raise UserError(f"{path}: {unknown_key(f'{at}.{key}', section)}")
         if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
             _check_known(value, field.annotation, f"{at}.{key}", path)
+
+
+def _check_by_method(values: Any, methods: Mapping[str, type[MethodRules]], at: str, path: Path) -> None:
+    """What a recipe says of single methods: of the training alone, as images and weights are there before it."""
+    if not isinstance(values, dict):
+        raise UserError(f"{path}: {at} must hold keys and values, got {values!r}")
+    for name, recipe in values.items():
+        if name not in methods:
+            raise UserError(f"{path}: unknown key {at}.{name}; known are {', '.join(methods)}")
+        _check_known(recipe, TrainingSettings, f"{at}.{name}", path)
+        for key in ("dataset", "method", "methods", "backbone", "image"):
+            if key in recipe:
+                raise UserError(f"{path}: {at}.{name}.{key} must stand in the recipe, the same for all methods")
 
 
 def unknown_key(place: str, section: type[BaseModel]) -> str:

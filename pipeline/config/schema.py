@@ -17,6 +17,8 @@ EpsSchedule = Literal["expo", "linear", "step", "log", "fix"]
 Neighbours = Literal["exact", "approximate"]
 ClusterUpdate = Literal["dynamic", "hard", "mean", "instance"]  # of a memory with one row per cluster
 LearningRateSchedule = Literal["constant", "step", "cosine"]
+Distance = Literal["jaccard", "camera_jaccard"]
+CameraWeight = Literal["none", "batch", "cluster"]
 
 # Settings of earlier versions -> what they are called now.
 RENAMED = {"optimiser": "optimizer", "reliability": "methods.spcl"}
@@ -38,6 +40,7 @@ class Synthetic(Section):
     train_identities: int = Field(ge=1, le=4000)
     test_identities: int = Field(ge=1, le=4000)
     cameras: int = Field(ge=2, le=9)
+    camera_strength: float = Field(default=1.0, ge=0, le=5)
 
 
 def _folder_of_images(folder: str) -> str:
@@ -92,6 +95,12 @@ class Clustering(Section):
     k1: int = Field(ge=2)
     k2: int = Field(ge=1)
     neighbours: Neighbours
+    distance: Distance = "jaccard"
+    k_intra: int = Field(default=5, ge=1)
+    k_inter: int = Field(default=20, ge=1)
+    k2_intra: int = Field(default=2, ge=1)
+    k2_inter: int = Field(default=4, ge=0)
+    k2_first: int = Field(default=3, ge=1)
 
 
 class Memory(Section):
@@ -104,6 +113,8 @@ class Loss(Section):
     temperature: float = Field(gt=0)
     smoothing: float = Field(ge=0, le=1)
     weight: float = Field(ge=0, le=1)
+    camera_weight: CameraWeight = "none"
+    camera_weight_after: int = Field(default=5, ge=0)
 
 
 class Optimizer(Section):
@@ -137,7 +148,12 @@ class Train(Steps):
 
 
 class Evaluate(Section):
-    rerank: bool
+    rerank: Literal[False, True, "jaccard", "camera_jaccard"]
+
+    @property
+    def reranking(self) -> Distance | None:
+        """The distance to re-rank by, None for no re-ranking; `true` has always been `jaccard`."""
+        return ("jaccard" if self.rerank is True else self.rerank) or None
 
 
 class MethodSettings(Section):

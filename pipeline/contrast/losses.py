@@ -5,6 +5,8 @@
     L_ss = -mean_i sum_c T[i, c] log softmax(q Cᵀ / t)[i, c]
     L    = (1 - w) L_c + w L_ss
 
+Where images have weights (`camera_weights.py`), L_c and L_ss are means of the weighted losses of the images.
+
 He et al., "Dynamic Clustering and Cluster Contrastive Learning for Unsupervised Person Re-ID with Feature
 Distribution Alignment", ICASSP 2024 (arXiv 2303.06810).
 
@@ -24,6 +26,7 @@ def contrastive_loss(
     temperature: float,
     smoothing: float,
     weight: float,
+    images: torch.Tensor | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Cluster contrast of a batch against the centroids, in single (or double) precision whatever autocast says.
 
@@ -35,6 +38,7 @@ def contrastive_loss(
         temperature: t > 0.
         smoothing: σ in [0, 1], the teacher's share of the soft target.
         weight: w in [0, 1], the share of L_ss in the total.
+        images: weights of the images, of shape (B,), 1 on average or so; None: all weigh the same.
 
     Returns:
         L, L_c and L_ss, three scalars. Only L carries what should be differentiated; all three are differentiable.
@@ -47,7 +51,10 @@ def contrastive_loss(
         student = student if student.dtype == torch.float64 else student.float()
         centroids = centroids.detach().to(student.dtype)
         log_probability = F.log_softmax(student @ centroids.T / temperature, dim=1)  # (B, K)
-        hard = F.nll_loss(log_probability, labels)
+        if images is None:
+            hard = F.nll_loss(log_probability, labels)  # to the bit what it always was
+        else:
+            hard = _mean(F.nll_loss(log_probability, labels, reduction="none"), images)
         if smoothing == 0:
             soft = hard
         else:
@@ -55,8 +62,12 @@ def contrastive_loss(
                 raise ValueError(f"smoothing is {smoothing}: the loss needs the teacher's embeddings")
             with torch.no_grad():
                 softened = F.softmax(teacher.to(student.dtype) @ centroids.T / temperature, dim=1)  # (B, K)
-            soft = (1 - smoothing) * hard - smoothing * (softened * log_probability).sum(dim=1).mean()
+            soft = (1 - smoothing) * hard - smoothing * _mean((softened * log_probability).sum(dim=1), images)
         return (1 - weight) * hard + weight * soft, hard, soft
+
+
+def _mean(losses: torch.Tensor, weights: torch.Tensor | None) -> torch.Tensor:
+    return losses.mean() if weights is None else (weights.to(losses.dtype) * losses).mean()
 
 
 def _check(temperature: float, smoothing: float, weight: float) -> None:

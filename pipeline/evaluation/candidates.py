@@ -7,7 +7,9 @@ from typing import Self
 import numpy as np
 import pandas as pd
 
+from pipeline.clustering import SIGNALS
 from pipeline.common.errors import UserError
+from pipeline.config.schema import Distance
 from pipeline.evaluation.metrics import MAIN, METRICS, metrics
 from pipeline.evaluation.ranked_lists import COLUMNS
 from pipeline.evaluation.test_set import Embed, TestSet
@@ -35,14 +37,25 @@ class Comparison:
         return cls({}, pd.DataFrame({"rank": pd.Series(dtype=int)}), pd.DataFrame(columns=list(COLUMNS)), None)
 
 
-def compare(test: TestSet, candidates: Mapping[str, Embed], *, rerank: Collection[str] = ()) -> Comparison:
+def compare(
+    test: TestSet,
+    candidates: Mapping[str, Embed],
+    *,
+    rerank: Collection[str] = (),
+    by: Distance = "jaccard",
+) -> Comparison:
     """Scores all candidates, the first of which is the result.
 
     Args:
         test: queries and gallery.
         candidates: name -> function of (images, title) that gives features.
         rerank: names of the candidates to score after k-reciprocal re-ranking too, as `<name>_reranked`.
+        by: how to re-rank, see `evaluate`.
+
+    Raises:
+        UserError: re-ranking needs cameras that are not known.
     """
+    test.require_cameras_for(by if rerank else False)
     scored: dict[str, dict[str, float]] = {}
     curves: dict[str, np.ndarray] = {}
     lists = queries = features = None
@@ -51,7 +64,7 @@ def compare(test: TestSet, candidates: Mapping[str, Embed], *, rerank: Collectio
         scores = test.score(query, gallery)
         scored[name], curves[name] = metrics(scores), scores.cmc_curve
         if name in rerank:
-            scored[f"{name}_reranked"] = metrics(test.score(query, gallery, rerank=True))
+            scored[f"{name}_reranked"] = metrics(test.score(query, gallery, rerank=by))
         if lists is None:
             features = query, gallery
             lists = test.ranked_lists(query, gallery, scores)
@@ -81,11 +94,12 @@ def summary_of(scored: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
 
     Returns:
         The student's metrics, `teacher_mAP` and `untrained_mAP` where there are any, then `clusters` and `outliers` of
-        the training images.
+        the training images and what of `SIGNALS` is known of the last epoch.
     """
     scores = {key: scored["student"][key] for key in METRICS} if "student" in scored else {}
     others = {f"{name}_{MAIN.key}": scored[name][MAIN.key] for name in ("teacher", "untrained") if name in scored}
-    return {**scores, **others, **{name: scored["clustering"][name] for name in ("clusters", "outliers")}}
+    found = scored["clustering"]
+    return {**scores, **others, **{name: found[name] for name in ("clusters", "outliers", *SIGNALS) if name in found}}
 
 
 def best_of_run(history: pd.DataFrame) -> dict[str, dict[str, float]]:

@@ -14,7 +14,9 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from pipeline.clustering import CameraAware
 from pipeline.common.errors import UserError
+from pipeline.config.schema import Distance
 from pipeline.evaluation.query_scores import QueryScores, score_queries
 from pipeline.evaluation.ranking import checked_features, checked_labels, cosine_distances
 from pipeline.evaluation.reranking import reranked_distances
@@ -56,7 +58,7 @@ def evaluate(
     gallery_cams: ArrayLike | None,
     *,
     ranks: Sequence[int] = (1, 5, 10),
-    rerank: bool = False,
+    rerank: bool | Distance = False,
     k1: int = 20,
     k2: int = 6,
     lambda_: float = 0.3,
@@ -71,20 +73,30 @@ def evaluate(
         gallery_ids: (M,).
         gallery_cams: (M,) or None.
         ranks: the ranks, from 1, of `cmc`.
-        rerank: rank by the k-reciprocal distance of `reranking` instead of by cosine.
-        k1, k2, lambda_: its settings, used with `rerank` only.
+        rerank: rank by the k-reciprocal distance of `reranking` instead of by cosine: "jaccard" (or True), or
+            "camera_jaccard", the camera-aware one, by the cameras of query and gallery.
+        k1, k2, lambda_: its settings, used with `rerank` only; the camera-aware one has the published numbers of
+            neighbours.
 
     Raises:
         UserError: labels and features that do not fit together, features that are zero or not finite, cameras on
-            one side only, a rank below 1, or no query with a match.
+            one side only or none for camera-aware re-ranking, a rank below 1, or no query with a match.
     """
     query, query_norms = checked_features(query_features, "query_features")
     gallery, gallery_norms = checked_features(gallery_features, "gallery_features", width=query.shape[1])
     if rerank:
-        chunks = reranked_distances(query, gallery, k1=k1, k2=k2, lambda_=lambda_)
+        aware = _camera_aware(query_cams, gallery_cams) if rerank == "camera_jaccard" else None
+        chunks = reranked_distances(query, gallery, k1=k1, k2=k2, lambda_=lambda_, camera_aware=aware)
     else:
         chunks = cosine_distances(query, query_norms, gallery, gallery_norms)
     return _evaluate_chunks(chunks, (len(query), len(gallery)), query_ids, query_cams, gallery_ids, gallery_cams, ranks)
+
+
+def _camera_aware(query_cams: ArrayLike | None, gallery_cams: ArrayLike | None) -> CameraAware:
+    if query_cams is None or gallery_cams is None:
+        raise UserError("camera-aware re-ranking needs query_cams and gallery_cams")
+    cameras = np.concatenate([np.asarray(query_cams), np.asarray(gallery_cams)]).astype(np.int64)
+    return CameraAware(cameras=cameras, k_intra=5, k_inter=20, k2_intra=2, k2_inter=4)
 
 
 def evaluate_distances(

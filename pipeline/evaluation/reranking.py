@@ -7,6 +7,9 @@ Euclidean distance e = 2 - 2 cos, and the published code squares it once more. B
 this fourth power, divided by its largest value in the row over queries and gallery together, d = e^2 / max(e^2):
 the weights exp(-d) of the neighbours, and the term lambda d of the result. Neighbours do not depend on it.
 
+Camera-aware re-ranking (CA-Jaccard, CVPR 2024) differs in the neighbours alone, see `camera_jaccard.py`: those of an
+image's own camera and those of other cameras are searched apart, and there is no expansion of the sets.
+
 Where we differ: an image is its own first neighbour even where duplicates of it come before, and equal distances
 are ordered by index.
 
@@ -19,6 +22,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from pipeline.clustering import CameraAware
+from pipeline.clustering.camera_jaccard import CameraRanks, camera_sets, nearest_of_both
 from pipeline.clustering.neighbourhoods import expanded_sets
 from pipeline.common.errors import UserError
 from pipeline.common.kernels import compiled, over_rows
@@ -34,6 +39,7 @@ def reranked_distances(
     k1: int = 20,
     k2: int = 6,
     lambda_: float = 0.3,
+    camera_aware: CameraAware | None = None,
 ) -> Iterator[tuple[int, NDArray[np.float32]]]:
     """Yields (first row, (R, M) distances in [0, 1]) from the first query to the last.
 
@@ -43,6 +49,7 @@ def reranked_distances(
         k1: neighbours that must be reciprocal (self not counted), at least 1.
         k2: rows of the local expansion, self included; 1 = none.
         lambda_: share of the original distance, in [0, 1].
+        camera_aware: cameras (Q + M,), queries first, and numbers of neighbours, in place of k1 and k2.
 
     Each array is overwritten by the next one: use it or copy it before you go on.
 
@@ -55,18 +62,32 @@ def reranked_distances(
         )
     query, query_norms = ranking.checked_features(query_features, "query_features")
     gallery, gallery_norms = ranking.checked_features(gallery_features, "gallery_features", width=query.shape[1])
-    return _distances(_unit(query, query_norms), _unit(gallery, gallery_norms), k1, k2, lambda_)
+    return _distances(_unit(query, query_norms), _unit(gallery, gallery_norms), k1, k2, lambda_, camera_aware)
 
 
 def _distances(
-    query: NDArray[np.float32], gallery: NDArray[np.float32], k1: int, k2: int, lambda_: float
+    query: NDArray[np.float32],
+    gallery: NDArray[np.float32],
+    k1: int,
+    k2: int,
+    lambda_: float,
+    camera_aware: CameraAware | None,
 ) -> Iterator[tuple[int, NDArray[np.float32]]]:
     num_queries = len(query)
     num = num_queries + len(gallery)
-    rank, farthest = _neighbours(query, gallery, min(num, max(k1 + 1, k2)))
-    encoding = _encode(query, gallery, rank, farthest, k1)
-    if k2 > 1:
-        encoding = _expand_locally(encoding, rank[:, :k2])
+    if camera_aware is None:
+        rank, farthest = _neighbours(query, gallery, min(num, max(k1 + 1, k2)))
+        # Round half to even, as numpy.around does.
+        sets = expanded_sets(rank[:, : k1 + 1].astype(np.int32), num_half=round(k1 / 2) + 1)
+        near = rank[:, :k2].astype(np.int32)
+    else:
+        how = camera_aware
+        ranks, farthest = _camera_neighbours(query, gallery, how)
+        sets = camera_sets(ranks, k_intra=how.k_intra, k_inter=how.k_inter)
+        near = nearest_of_both(ranks, k2_intra=how.k2_intra, k2_inter=how.k2_inter)
+    encoding = _encode(query, gallery, *sets, farthest)
+    if near.shape[1] > 1:
+        encoding = _expand_locally(encoding, near)
     # The inverse index: for each image n, the gallery images whose encoding has n.
     inverse = encoding[num_queries:].tocsc()
     ones = np.ones(num, dtype=np.float32)
@@ -101,16 +122,40 @@ def _unit(features: NDArray[np.float32], norms: NDArray[np.float32]) -> NDArray[
     return features / norms[:, None]
 
 
+def _camera_neighbours(
+    query: NDArray[np.float32], gallery: NDArray[np.float32], how: CameraAware
+) -> tuple[CameraRanks, NDArray[np.float32]]:
+    """Both rankings among all images, and (N,) 1 - cos of the farthest image of any camera."""
+    num_queries, cameras = len(query), how.cameras
+    width_intra, width_inter = 1 + max(how.k_intra, how.k2_intra - 1), max(how.k_inter, how.k2_inter)
+    intra = np.full((len(cameras), width_intra), -1, np.int32)
+    for camera in np.unique(cameras):
+        rows = np.flatnonzero(cameras == camera)
+        mine = query[rows[rows < num_queries]], gallery[rows[rows >= num_queries] - num_queries]
+        found, _ = _neighbours(*mine, min(len(rows), width_intra))
+        intra[rows, : found.shape[1]] = rows[found]
+    inter, farthest = _neighbours(query, gallery, width_inter, elsewhere=cameras)
+    return CameraRanks(intra, inter.astype(np.int32)), farthest
+
+
 def _neighbours(
-    query: NDArray[np.float32], gallery: NDArray[np.float32], width: int
+    query: NDArray[np.float32],
+    gallery: NDArray[np.float32],
+    width: int,
+    *,
+    elsewhere: NDArray[np.int64] | None = None,
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """(N, width) neighbours among all images, self first, and (N,) 1 - cos of the farthest image."""
+    """(N, width) neighbours among all images, self first, and (N,) 1 - cos of the farthest image.
+
+    With `elsewhere` (N,), cameras: among the images of other cameras alone, without the image itself; -1 for none.
+    """
     num_queries = len(query)
     num = num_queries + len(gallery)
     rank = np.empty((num, width), dtype=np.int64)
     farthest = np.empty(num, dtype=np.float32)
     rows = max(1, min(num, ranking.CHUNK_BYTES // (4 * num)))
     buffer = np.empty((rows, num), dtype=np.float32)
+    one = np.zeros(num, np.int64)  # "images of one identity in one camera" are passed over
     for first, side in ((0, query), (num_queries, gallery)):
         for start in range(0, len(side), rows):
             chunk = -side[start : start + rows]
@@ -119,36 +164,40 @@ def _neighbours(
             np.matmul(chunk, gallery.T, out=distance[:, num_queries:])
             here = np.arange(first + start, first + start + len(chunk))
             farthest[here] = 1 + distance.max(axis=1)
-            distance[np.arange(len(chunk)), here] = -np.inf
-            _, rank[here] = ranking.smallest(distance, width, NO_LABELS, NO_LABELS, NO_LABELS, NO_LABELS)
+            if elsewhere is None:
+                distance[np.arange(len(chunk)), here] = -np.inf
+                labels = (NO_LABELS,) * 4
+            else:
+                labels = (one[here], elsewhere[here], one, elsewhere)
+            _, rank[here] = ranking.smallest(distance, width, *labels)
     return rank, farthest
 
 
 def _encode(
     query: NDArray[np.float32],
     gallery: NDArray[np.float32],
-    rank: NDArray[np.int64],
+    starts: NDArray[np.int64],
+    columns: NDArray[np.int32],
     farthest: NDArray[np.float32],
-    k1: int,
 ) -> sparse.csr_array:
-    """V (N, N): in row i, the normalised weights exp(-d) of the expanded reciprocal neighbours of i."""
-    nearest = rank[:, : k1 + 1].astype(np.int32)
-    # Round half to even, as numpy.around does.
-    starts, columns = expanded_sets(nearest, num_half=round(k1 / 2) + 1)
+    """V (N, N): in row i, the normalised weights exp(-d) of the neighbours of i, columns[starts[i] : starts[i + 1]]."""
+    num = len(starts) - 1
     weights = np.empty(len(columns), dtype=np.float32)
     over_rows(
         lambda start, stop: _weigh(query, gallery, farthest, starts, columns, weights, start, stop),
-        len(rank),
+        num,
         rows=ranking.BLOCK,
     )
-    return sparse.csr_array((weights, columns, starts), shape=(len(rank), len(rank)))
+    return sparse.csr_array((weights, columns, starts), shape=(num, num))
 
 
-def _expand_locally(encoding: sparse.csr_array, nearest: NDArray[np.int64]) -> sparse.csr_array:
-    """Row i becomes the mean of the rows of its nearest images, itself among them."""
-    num, k2 = nearest.shape
+def _expand_locally(encoding: sparse.csr_array, nearest: NDArray[np.int32]) -> sparse.csr_array:
+    """Row i becomes the mean of the rows of its nearest images, itself among them; -1 stands for none."""
+    num = len(nearest)
+    there = nearest >= 0
+    counts = there.sum(axis=1)
     mean = sparse.csr_array(
-        (np.full(num * k2, 1 / k2, dtype=np.float32), nearest.ravel(), np.arange(0, num * k2 + 1, k2)),
+        ((1 / counts).astype(np.float32).repeat(counts), nearest[there], np.concatenate([[0], counts.cumsum()])),
         shape=(num, num),
     )
     return (mean @ encoding).tocsr()

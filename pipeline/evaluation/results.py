@@ -11,9 +11,10 @@ import numpy as np
 import pandas as pd
 from torch import nn
 
-from pipeline.clustering import cluster_table
+from pipeline.clustering import SIGNALS, cluster_table
 from pipeline.common.files import replacing, write_json
 from pipeline.common.text import csv_cell
+from pipeline.config.schema import Distance
 from pipeline.datasets.packed_images import PackedImages
 from pipeline.evaluation.baselines import baselines
 from pipeline.evaluation.candidates import Comparison, best_of_run, compare, summary_of
@@ -81,7 +82,7 @@ def evaluate_training(
     *,
     weights: Path | None,
     history: pd.DataFrame,
-    rerank: bool,
+    rerank: Distance | None,
 ) -> Results:
     """Scores the networks of a training beside the baselines, clusters its images, and looks for what went wrong.
 
@@ -90,7 +91,7 @@ def evaluate_training(
         trained: student, teacher (None where the method has none) and settings, as `load_model` gives them.
         weights: that the training started from, None for random ones.
         history: of the training, one row per epoch.
-        rerank: also score student and teacher after k-reciprocal re-ranking.
+        rerank: also score student and teacher after k-reciprocal re-ranking by this distance.
 
     Raises:
         UserError: the settings and the weights do not fit, or `history` lacks a metric.
@@ -98,7 +99,7 @@ def evaluate_training(
     student, teacher, settings = trained
     train = packed.split("train")
     features = embed_shown(student, train.images, "training images")
-    labels = restored_method(settings).cluster(features, epoch=settings["epochs"] - 1).labels
+    labels = restored_method(settings, train.camids).cluster(features, epoch=settings["epochs"] - 1).labels
     clusters = cluster_table(labels, train.paths)
     found, uses_cameras = Comparison.empty(), False
     if reason := why_not_scored(packed):
@@ -107,13 +108,14 @@ def evaluate_training(
         test = TestSet(packed)
         uses_cameras = test.uses_cameras
         networks = _networks(student, teacher)
-        found = compare(test, networks | baselines(settings, weights=weights), rerank=networks if rerank else ())
+        others = baselines(settings, weights=weights)
+        found = compare(test, networks | others, rerank=networks if rerank else (), by=rerank or "jaccard")
         assert found.features is not None
         tables = diagnose(test, *found.features)
     # Every run has the curve of a teacher, an empty one where it has no teacher: the curves of two runs compare.
     cmc = found.cmc if reason or teacher is not None else found.cmc.assign(teacher=math.nan)
     return Results(
-        metrics=found.metrics | best_of_run(history) | {"clustering": _counts(clusters)},
+        metrics=found.metrics | best_of_run(history) | {"clustering": _counts(clusters) | _signals(history)},
         cmc=cmc,
         clusters=clusters,
         tables=tables | {"ranked_lists": found.ranked_lists},
@@ -127,6 +129,12 @@ def _networks(student: nn.Module, teacher: nn.Module | None) -> dict[str, Embed]
     """What the training made, the result first."""
     networks = {"student": student, "teacher": teacher}
     return {name: partial(embed_shown, network) for name, network in networks.items() if network is not None}
+
+
+def _signals(history: pd.DataFrame) -> dict[str, float]:
+    """Those of the last epoch that are known."""
+    last = {name: float(history[name].iloc[-1]) for name in SIGNALS if name in history}
+    return {name: value for name, value in last.items() if not math.isnan(value)}
 
 
 def _counts(clusters: pd.DataFrame) -> dict[str, float]:

@@ -7,6 +7,7 @@ import pandas as pd
 import torch
 
 from pipeline.common.errors import UserError
+from pipeline.config.schema import Distance
 from pipeline.datasets.packed_images import LabelledImages, PackedImages
 from pipeline.evaluation.metrics import cmc_ranks
 from pipeline.evaluation.protocol import RetrievalScores, evaluate
@@ -82,8 +83,16 @@ class TestSet:
             average_precision=scores.average_precision,
         )
 
+    def require_cameras_for(self, rerank: bool | Distance) -> None:
+        """Raises UserError where re-ranking would need cameras, and the protocol has none."""
+        if rerank == "camera_jaccard" and not self.uses_cameras:
+            raise UserError(
+                "evaluate.rerank is camera_jaccard, but the cameras of query and gallery are not known, or no identity "
+                "is seen by two of them: set it to jaccard"
+            )
+
     def score(
-        self, query_features: np.ndarray, gallery_features: np.ndarray, *, rerank: bool = False
+        self, query_features: np.ndarray, gallery_features: np.ndarray, *, rerank: bool | Distance = False
     ) -> RetrievalScores:
         """mAP, CMC and mINP of features that `embed` gave."""
         query, gallery = self.query, self.gallery

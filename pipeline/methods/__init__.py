@@ -7,10 +7,14 @@ targets), what its loss is, which values of the shared settings belong to it, an
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from pipeline.common.errors import UserError
 from pipeline.config.schema import TrainingSettings
 from pipeline.methods.cluster_contrast import ClusterContrast
 from pipeline.methods.dccc import DCCC
+from pipeline.methods.dccc_cam import CameraAwareDCCC
 from pipeline.methods.method import Method
 from pipeline.methods.spcl import SpCL
 
@@ -18,16 +22,22 @@ __all__ = ["METHODS", "Method", "restored_method"]
 
 METHODS: dict[str, type[Method]] = {
     "dccc": DCCC,
+    "dccc_cam": CameraAwareDCCC,
     "cluster_contrast": ClusterContrast,
     "spcl": SpCL,
 }
 
 
-def restored_method(settings: Mapping[str, Any]) -> Method:
+def restored_method(settings: Mapping[str, Any], cameras: NDArray[np.int64] | None = None) -> Method:
     """The method that trained a model, from the settings that the model file carries.
 
+    Args:
+        settings: of the model file.
+        cameras: (N,) that took the images which it will cluster; None where they are not known.
+
     Raises:
-        UserError: there is no such method, or a setting has another form than in this version.
+        UserError: there is no such method, or a setting has another form than in this version; or it asks
+            for cameras that are not known.
     """
     name = settings.get("method")
     if name not in METHODS:
@@ -41,6 +51,6 @@ def restored_method(settings: Mapping[str, Any]) -> Method:
         )
     except ValueError as error:
         raise UserError("the settings of the model are not those of this version: train again") from error
-    method = METHODS[name](restored)
+    method = METHODS[name](restored, cameras)
     method.load_kept(settings.get("kept", {}))
     return method

@@ -20,6 +20,8 @@ class ClusterContrast(DCCC):
         "memory.update": "instance",
         "memory.momentum": 0.1,
         "loss.weight": 0.0,
+        "loss.camera_weight": "none",
+        "clustering.distance": "jaccard",
     }
     allowed: ClassVar[Mapping[str, tuple[Any, ...]]] = {
         "clustering.eps_schedule": ("fix",),

@@ -31,6 +31,8 @@ class DCCC(Method):
         "memory.update": "dynamic",
         "memory.momentum": 0.1,
         "loss.weight": 1.0,
+        "loss.camera_weight": "none",
+        "clustering.distance": "jaccard",
     }
     allowed: ClassVar[Mapping[str, tuple[Any, ...]]] = {"memory.update": get_args(ClusterUpdate)}
 
@@ -55,7 +57,12 @@ class DCCC(Method):
         return EpochStart(labels, labels, restored, stats)
 
     def loss(
-        self, student: torch.Tensor, teacher: torch.Tensor | None, memory: Memory, targets: torch.Tensor
+        self,
+        student: torch.Tensor,
+        teacher: torch.Tensor | None,
+        memory: Memory,
+        targets: torch.Tensor,
+        weights: torch.Tensor | None = None,
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         loss = self.settings.loss
         return contrastive_loss(
@@ -66,6 +73,7 @@ class DCCC(Method):
             temperature=loss.temperature,
             smoothing=0.0 if teacher is None else loss.smoothing,
             weight=loss.weight,
+            images=weights,
         )
 
     def _memory(self, centroids: torch.Tensor, device: torch.device) -> ClusterMemory:

@@ -13,8 +13,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from pipeline.clustering import PseudoLabels, Reliability, cluster_spread, eps_at, pseudo_labels
+from pipeline.clustering import CameraAware, PseudoLabels, Reliability, cluster_spread, eps_at, pseudo_labels
 from pipeline.clustering import centroids as cluster_centroids
+from pipeline.common.errors import UserError
 from pipeline.common.seeding import derive_seed
 from pipeline.config.schema import MethodSettings, TrainingSettings
 
@@ -81,6 +82,13 @@ class EpochStart:
 class Method(ABC):
     """A method, with the settings of one training.
 
+    Args:
+        settings: of the training.
+        cameras: (N,) that took the training images; None where they are not known.
+
+    Raises:
+        UserError: the settings ask for cameras that are not known.
+
     Attributes:
         title: as its authors write it.
         source: where it was published.
@@ -97,8 +105,13 @@ class Method(ABC):
     Settings: ClassVar[type[MethodSettings]] = MethodSettings
     draws_outliers: ClassVar[bool] = False
 
-    def __init__(self, settings: TrainingSettings) -> None:
-        self.settings = settings
+    def __init__(self, settings: TrainingSettings, cameras: NDArray[np.int64] | None = None) -> None:
+        if settings.clustering.distance == "camera_jaccard" and cameras is None:
+            raise UserError(
+                "clustering.distance is camera_jaccard, but the cameras of the training images are not known: "
+                "set it to jaccard, or name them (own.camera, or the column camid of own.table)"
+            )
+        self.settings, self.cameras = settings, cameras
 
     @classmethod
     def conflict(cls, settings: TrainingSettings) -> str | None:
@@ -136,7 +149,12 @@ class Method(ABC):
 
     @abstractmethod
     def loss(
-        self, student: torch.Tensor, teacher: torch.Tensor | None, memory: Memory, targets: torch.Tensor
+        self,
+        student: torch.Tensor,
+        teacher: torch.Tensor | None,
+        memory: Memory,
+        targets: torch.Tensor,
+        weights: torch.Tensor | None = None,
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """The total loss, its hard part (L_c) and its soft part (L_ss) of a batch.
 
@@ -145,6 +163,7 @@ class Method(ABC):
             teacher: (B, D) embeddings of view 2; None where the settings have no teacher.
             memory: as it was before this step's update.
             targets: (B,) classes.
+            weights: (B,) of the images, see `loss.camera_weight`; None: all weigh the same.
         """
 
     def end(self, memory: Memory) -> None:  # noqa: B027 - a hook
@@ -177,8 +196,20 @@ class Method(ABC):
             k2=how.k2,
             neighbours=how.neighbours,
             reliability=reliability,
+            camera_aware=self._camera_aware(epoch),
             seed=derive_seed(self.settings.seed, "recall", epoch),
             timed=timed,
+        )
+
+    def _camera_aware(self, epoch: int) -> CameraAware | None:
+        """How `epoch` clusters by the camera-aware distance, None where the distance is the plain one."""
+        how = self.settings.clustering
+        if how.distance == "jaccard":
+            return None
+        assert self.cameras is not None
+        k2_intra, k2_inter = (how.k2_first, how.k2_first) if epoch == 0 else (how.k2_intra, how.k2_inter)
+        return CameraAware(
+            cameras=self.cameras, k_intra=how.k_intra, k_inter=how.k_inter, k2_intra=k2_intra, k2_inter=k2_inter
         )
 
     def _described(self, features: NDArray[np.float32], epoch: int, timed: Timed) -> Clusters:

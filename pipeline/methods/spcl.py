@@ -44,6 +44,8 @@ class SpCL(Method):
         "memory.update": "hybrid",
         "memory.momentum": 0.2,
         "loss.weight": 0.0,
+        "loss.camera_weight": "none",
+        "clustering.distance": "jaccard",
     }
     allowed: ClassVar[Mapping[str, tuple[Any, ...]]] = {
         "clustering.eps_schedule": ("fix",),
@@ -53,8 +55,8 @@ class SpCL(Method):
     Settings = SpCLSettings
     draws_outliers = True
 
-    def __init__(self, settings: TrainingSettings) -> None:
-        super().__init__(settings)
+    def __init__(self, settings: TrainingSettings, cameras: NDArray[np.int64] | None = None) -> None:
+        super().__init__(settings, cameras)
         own = settings.methods["spcl"]
         assert isinstance(own, SpCLSettings)
         self.own = own
@@ -98,11 +100,23 @@ class SpCL(Method):
         return EpochStart(labels, outliers_alone(labels), restored, stats)
 
     def loss(
-        self, student: torch.Tensor, teacher: torch.Tensor | None, memory: Memory, targets: torch.Tensor
+        self,
+        student: torch.Tensor,
+        teacher: torch.Tensor | None,
+        memory: Memory,
+        targets: torch.Tensor,
+        weights: torch.Tensor | None = None,
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         temperature = self.settings.loss.temperature
         return contrastive_loss(
-            student, None, memory.centroids, targets, temperature=temperature, smoothing=0.0, weight=0.0
+            student,
+            None,
+            memory.centroids,
+            targets,
+            temperature=temperature,
+            smoothing=0.0,
+            weight=0.0,
+            images=weights,
         )
 
     def end(self, memory: Memory) -> None:

@@ -19,26 +19,27 @@ def ensure_synthetic(
     train_identities: int,
     test_identities: int,
     cameras: int,
+    camera_strength: float = 1.0,
     progress: Callable[[int, int], None] | None = None,
 ) -> None:
     """Generates the data set in `folder`, unless it is there as these settings and this code make it.
 
     Args:
         folder: in the Market-1501 layout afterwards.
-        seed, train_identities, test_identities, cameras, progress: see `write_synthetic`.
+        seed, train_identities, test_identities, cameras, camera_strength, progress: see `write_synthetic`.
 
     Raises:
         UserError: `folder` holds something that was not generated here, or see `write_synthetic`.
     """
     counts = {"train_identities": train_identities, "test_identities": test_identities, "cameras": cameras}
-    wanted = {"seed": seed, **counts, "drawing": _version()}
+    wanted = {"seed": seed, **counts, "camera_strength": camera_strength, "drawing": _version()}
     description = folder / MADE_BY
     if description.is_file():
         if read_json(description) == wanted:
             return
     elif folder.exists() and any(folder.iterdir()):
         raise UserError(f"{folder} holds files that this project did not generate: move them away")
-    write_synthetic(folder, seed=seed, **counts, progress=progress)
+    write_synthetic(folder, seed=seed, **counts, camera_strength=camera_strength, progress=progress)
     write_json(description, wanted)
 
 

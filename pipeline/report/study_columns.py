@@ -53,6 +53,7 @@ CLUSTERS: tuple[Column, ...] = (
     Column("ari", "ARI", digits=2, history="ari"),
     Column("purity", "purity %", 100, 1, history="purity"),
     Column("pairwise_f", "pairwise F %", 100, 1, history="pairwise_f"),
+    Column("single_camera", "single-camera clusters %", 100, 1, history="single_camera"),
     Column("minutes", "minutes", digits=1),
 )
 MEASURED: tuple[str, ...] = tuple(column.name for column in (*SCORES, *CLUSTERS))

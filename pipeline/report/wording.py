@@ -13,6 +13,7 @@ from pipeline.common.flatten import flatten
 from pipeline.evaluation.metrics import MAIN
 from pipeline.methods import METHODS
 from pipeline.report.contents import ClusterSample, ConfusedPair, RankedImage, RankedList, ReportData
+from pipeline.report.signal_wording import signal_sentences
 
 DASH = "–"
 _KEPT = "\n\t\N{ZERO WIDTH JOINER}\N{ZERO WIDTH NON-JOINER}"  # of what Python does not call printable
@@ -38,6 +39,7 @@ _PERCENT_COLUMNS = (
     f"student_{MAIN.key}",
     f"teacher_{MAIN.key}",
     "neighbour_recall",
+    "single_camera",
     "nmi",
     "purity",
     "pairwise_precision",
@@ -54,6 +56,9 @@ HISTORY_COLUMNS = {
     "distance_within": "distance within",
     "distance_between": "distance between",
     "neighbour_recall": "neighbours found %",
+    "single_camera": "single-camera clusters %",
+    "camera_entropy": "camera entropy",
+    "ari_last_epoch": "ARI with last epoch",
     "loss": "loss",
     "loss_hard": "hard loss",
     "loss_soft": "soft loss",
@@ -129,7 +134,8 @@ def history_cell(column: str, value: float) -> str:
 
 def summary(data: ReportData) -> str:
     """The run in one paragraph."""
-    return " ".join(sentence for sentence in (_training(data), _clusters(data), _scores(data)) if sentence)
+    sentences = (_training(data), _clusters(data), *signal_sentences(data.history, data.settings), _scores(data))
+    return " ".join(sentence for sentence in sentences if sentence)
 
 
 def protocol(data: ReportData) -> str:

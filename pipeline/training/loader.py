@@ -3,7 +3,7 @@
 b: images of this process in a batch · B: global batch · H, W: pixels.
 """
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -25,12 +25,14 @@ class Batch:
         targets: (B,) classes of the images of the whole batch.
         images: (B,) which images they are, on the CPU.
         classes: `targets`, on the CPU.
+        weights: (B,) float32 of the images in the loss; None: all weigh the same.
     """
 
     views: tuple[torch.Tensor, ...]
     targets: torch.Tensor
     images: torch.Tensor
     classes: torch.Tensor
+    weights: torch.Tensor | None = None
 
 
 def load_batches(
@@ -44,6 +46,7 @@ def load_batches(
     share: slice,
     device: torch.device,
     num_views: int = 2,
+    weigh: Callable[[np.ndarray], np.ndarray] | None = None,
 ) -> Generator[Batch, None, None]:
     """The batches in their order.
 
@@ -59,6 +62,7 @@ def load_batches(
         share: the rows of a batch that this process computes.
         device: where the views are wanted.
         num_views: of each image; the first is the same whether there are others or not.
+        weigh: gives the weights (B,) in the loss of the images in rows (B,).
     """
     if not len(batches):
         return
@@ -94,6 +98,7 @@ def load_batches(
                 numbers[: len(rows)],
                 torch.from_numpy(rows),
                 classes,
+                None if weigh is None else send(torch.from_numpy(weigh(rows)), device),
             )
 
 

@@ -25,6 +25,7 @@ class EpochResult:
         distance_within, distance_between: see `cluster_spread`; None where there is no cluster, or no other.
         num_unreliable: images that SpCL took out of clusters; they count as outliers. None for other methods.
         neighbour_recall: share of the true neighbours that an approximate search found, on a sample; else None.
+        camera_entropy, single_camera, ari_last_epoch: see `cluster_signals`; None where they cannot be known.
     """
 
     epoch: int
@@ -42,3 +43,6 @@ class EpochResult:
     distance_between: float | None = None
     num_unreliable: int | None = None
     neighbour_recall: float | None = None
+    camera_entropy: float | None = None
+    single_camera: float | None = None
+    ari_last_epoch: float | None = None

@@ -18,12 +18,13 @@ import numpy as np
 import torch
 from torch import nn
 
+from pipeline.clustering import cluster_signals
 from pipeline.common.errors import UserError
 from pipeline.common.precision import Precision
 from pipeline.common.progress import Progress
 from pipeline.common.seeding import derive_seed
 from pipeline.config.schema import TrainingSettings
-from pipeline.contrast import teacher_decay, update_teacher_
+from pipeline.contrast import image_weights, teacher_decay, update_teacher_
 from pipeline.datasets.sampling import epoch_batches
 from pipeline.methods import METHODS
 from pipeline.training.distributed import Processes
@@ -70,7 +71,7 @@ class Trainer:
     ) -> None:
         assert settings.has_teacher == (teacher is not None), "the settings say whether there is a teacher"
         self.student, self.teacher, self.settings = student, teacher, settings
-        self.method = METHODS[settings.method](settings)
+        self.method = METHODS[settings.method](settings, cameras)
         self.processes = processes or Processes()
         self._interruption = interruption or Interruption()
         self._images, self._cameras = images, cameras
@@ -87,6 +88,7 @@ class Trainer:
         self.next_epoch = 0
         self.step = 0  # the next one, counted over all epochs
         self._state: EpochState | None = None  # of the epoch that is running
+        self._labels_before: np.ndarray | None = None  # (N,) clusters of the epoch that ended last
 
     def epoch(
         self, on_step: Callable[[], None] = _nothing, on_epoch: Callable[[EpochResult], None] = _nothing
@@ -97,7 +99,7 @@ class Trainer:
             for batch in steps:
                 student = self._exact.embed(self.student, batch.views[0])  # (B, D), of all processes
                 teacher = self._exact.embed(self.teacher, batch.views[1]) if self.teacher else None
-                losses = self.method.loss(student, teacher, state.start.memory, batch.targets)
+                losses = self.method.loss(student, teacher, state.start.memory, batch.targets, batch.weights)
                 self._exact.optimize(losses[0], student)
                 if self.teacher:
                     decay = teacher_decay(self.step, decay=self.settings.teacher.decay)
@@ -120,6 +122,13 @@ class Trainer:
         """
         while self.next_epoch < self.settings.epochs:
             yield self.epoch(on_step, on_epoch)
+
+    @property
+    def why_unweighted(self) -> str | None:
+        """Why the weights of images by cameras are all 1, in a sentence; None where they are not, or not asked for."""
+        if self._cameras is not None or self.settings.loss.camera_weight == "none":
+            return None
+        return "the cameras of the training images are not known: loss.camera_weight has no effect"
 
     @property
     def steps_done(self) -> int:
@@ -187,6 +196,7 @@ class Trainer:
             share=self.processes.share(self.settings.sampler.batch),
             device=self.processes.device,
             num_views=1 if self.teacher is None else 2,
+            weigh=self._weigh(state.start.targets),
         )
         title = f"epoch {self.next_epoch + 1}/{self.settings.epochs}"
         with Progress(title, len(state.batches), shown=self._shown) as progress, closing(arriving):
@@ -207,11 +217,18 @@ class Trainer:
                 on_step()
                 began = time.perf_counter()
 
+    def _weigh(self, targets: np.ndarray) -> Callable[[np.ndarray], np.ndarray] | None:
+        """Rows (B,) of images -> their weights in the loss; None where all weigh the same."""
+        loss = self.settings.loss
+        waits = loss.camera_weight == "cluster" and self.next_epoch < loss.camera_weight_after
+        return image_weights("none" if waits else loss.camera_weight, targets, self._cameras)
+
     def _end(self, state: EpochState, on_epoch: Callable[[EpochResult], None]) -> EpochResult:
         self._settle(state)
         labels, memory = state.start.labels, state.start.memory
         networks = {"student": self.student, "teacher": self.teacher, "memory": memory}
         self._exact.require_agreement(networks, when=f"after epoch {self.next_epoch + 1}")
+        signals: dict[str, Any] = cluster_signals(labels, cameras=self._cameras, before=self._labels_before)
         loss, hard, soft = (state.total / len(state.batches)).tolist()
         result = EpochResult(
             epoch=self.next_epoch,
@@ -226,9 +243,10 @@ class Trainer:
             seconds=state.seconds,
             labels=labels,
             **state.start.stats,
+            **signals,
         )
         self.method.end(memory)
-        self.next_epoch, self._state = self.next_epoch + 1, None
+        self.next_epoch, self._state, self._labels_before = self.next_epoch + 1, None, labels
         on_epoch(result)
         return result
 
@@ -264,6 +282,7 @@ class Trainer:
             "teacher": None if self.teacher is None else self.teacher.state_dict(),
             "exact": self._exact.state_dict(),
             "method": self.method.state_dict(),
+            "labels": None if self._labels_before is None else torch.from_numpy(self._labels_before),
             "epoch": self.next_epoch,
             "step": self.step,
             "running": None if state is None else state.state_dict(),
@@ -276,6 +295,7 @@ class Trainer:
             self.teacher.load_state_dict(state["teacher"])
         self._exact.load_state_dict(state["exact"])
         self.method.load_state_dict(state["method"])
+        self._labels_before = None if state["labels"] is None else state["labels"].numpy()
         self.next_epoch, self.step, running = int(state["epoch"]), int(state["step"]), state["running"]
         device = self.processes.device
         self._state = None if running is None else EpochState.restored(running, self.method, device=device)

@@ -82,6 +82,14 @@ def test_settings_value_stands_above_the_method(tmp_path: Path) -> None:
     assert settings.memory.update == "hard"
 
 
+@pytest.mark.parametrize(
+    ("word", "distance"),
+    [(False, None), (True, "jaccard"), ("jaccard", "jaccard"), ("camera_jaccard", "camera_jaccard")],
+)
+def test_reranking_by_word_or_by_true(tmp_path: Path, word: object, distance: str | None) -> None:
+    assert read_settings(with_change(tmp_path, evaluate__rerank=word)).evaluate.reranking == distance
+
+
 def test_settings_of_a_method_have_defaults_and_can_be_left_out(tmp_path: Path) -> None:
     path = with_change(tmp_path, method="spcl", methods={})
     assert read_settings(path).as_dict()["methods"] == {"spcl": {"delta": 0.02, "independent": 0.9}}
@@ -109,6 +117,47 @@ def test_what_decides_a_training_is_one_list() -> None:
     assert train == set(Steps.model_fields)
 
 
+def test_settings_of_before_the_cameras_are_those_without_them(tmp_path: Path) -> None:
+    yaml = YAML()
+    values = yaml.load(ORIGINAL)
+    distance = ("distance", "k_intra", "k_inter", "k2_intra", "k2_inter", "k2_first")
+    later = {
+        "clustering": distance,
+        "synthetic": ("camera_strength",),
+        "loss": ("camera_weight", "camera_weight_after"),
+    }
+    for section, keys in later.items():
+        for key in keys:
+            del values[section][key]
+    with (tmp_path / "params.yaml").open("w") as file:
+        yaml.dump(values, file)
+    settings, now = read_settings(tmp_path / "params.yaml"), read_settings(ROOT / "params.yaml")
+    assert (settings.loss, settings.synthetic) == (now.loss, now.synthetic)
+    neighbours = {"k_intra": 5, "k_inter": 20}  # not in use
+    assert settings.clustering == now.clustering.model_copy(update=neighbours)
+    assert settings.clustering.distance == "jaccard" and settings.loss.camera_weight == "none"
+
+
+@pytest.mark.parametrize(
+    ("dataset", "method", "eps"),
+    [
+        ("market1501", "dccc", 0.7),
+        ("market1501", "dccc_cam", 0.4),
+        ("dukemtmc", "dccc_cam", 0.4),
+        ("msmt17", "dccc", 0.8),
+        ("msmt17", "dccc_cam", 0.6),
+        ("folder", "dccc_cam", 0.4),
+        ("csv", "dccc_cam", 0.4),
+        ("synthetic", "dccc_cam", 0.6),
+    ],
+)
+def test_settings_recipe_of_a_method(tmp_path: Path, dataset: str, method: str, eps: float) -> None:
+    settings = read_settings(with_change(tmp_path, dataset=dataset, method=method))
+    assert settings.clustering.eps == eps
+    aware = ("camera_jaccard", "batch") if method == "dccc_cam" else ("jaccard", "none")
+    assert (settings.clustering.distance, settings.loss.camera_weight) == aware
+
+
 def test_settings_are_frozen() -> None:
     with pytest.raises(ValidationError, match="frozen"):
         read_settings(ROOT / "params.yaml").clustering.eps = 0.5
@@ -130,10 +179,17 @@ def test_settings_written_beside_a_result_read_back(tmp_path: Path) -> None:
         ({"epochs": 2.5}, "epochs must be a valid integer, got 2.5"),
         ({"augment__flip": "often"}, "augment.flip must be a valid number, got 'often'"),
         ({"model__pooling": "mean"}, "model.pooling must be 'avg', 'gem', 'max' or 'avg.max', got 'mean'"),
+        ({"clustering__distance": "cosine"}, "clustering.distance must be 'jaccard' or 'camera_jaccard', got 'cos"),
+        ({"clustering__k_inter": 0}, "clustering.k_inter must be greater than or equal to 1, got 0"),
+        ({"loss__camera_weight": "some"}, "loss.camera_weight must be 'none', 'batch' or 'cluster', got 'some'"),
+        ({"evaluate__rerank": "cosine"}, "rerank must be False, True, 'jaccard' or 'camera_jaccard', got 'cosine'"),
         ({"sampler__camera_aware": "no way"}, "sampler.camera_aware must be a valid boolean, got 'no way'"),
         ({"clustering__epsilon": 0.5}, "unknown key clustering.epsilon; known are eps, eps_schedule, min_samples"),
         ({"lr": 0.1}, "unknown key lr; known are dataset, method, backbone"),
         ({"recipes__synthetic__clustering__k3": 5}, "unknown key recipes.synthetic.clustering.k3; known are eps"),
+        ({"recipes__paper__methods": {"moco": {}}}, "unknown key recipes.paper.methods.moco; known are dccc"),
+        ({"recipes__paper__methods": {"spcl": {"image": {}}}}, "methods.spcl.image must stand in the recipe, the same"),
+        ({"recipes__paper__methods": 3}, "recipes.paper.methods must hold keys and values, got 3"),
         ({"recipes__synthetic__colour": 5}, "unknown key recipes.synthetic.colour; known are dataset"),
         ({"recipes__synthetic__clustering": 5}, "recipes.synthetic.clustering must hold keys and values, got 5"),
         (
@@ -150,8 +206,8 @@ def test_settings_written_beside_a_result_read_back(tmp_path: Path) -> None:
         ({"train__processes": "many"}, "train.processes must be "),
         ({"recipes": 3}, "there is no section `recipes`"),
         ({"methods": 3}, "methods must hold keys and values, got 3"),
-        ({"method": "moco"}, "method must be one of dccc, cluster_contrast, spcl, got 'moco'"),
-        ({"methods__moco": {}}, "unknown key methods.moco; known are dccc, cluster_contrast, spcl"),
+        ({"method": "moco"}, "method must be one of dccc, dccc_cam, cluster_contrast, spcl, got 'moco'"),
+        ({"methods__moco": {}}, "unknown key methods.moco; known are dccc, dccc_cam, cluster_contrast, spcl"),
         ({"methods__spcl__queue": 5}, "unknown key methods.spcl.queue; known are delta, independent"),
         ({"method": "spcl", "methods__spcl__delta": 2.0}, "methods.spcl.delta must be less than 1, got 2.0"),
         ({"clustering__eps": "method"}, "clustering.eps is left to the method, but method dccc has no clustering.eps"),
@@ -171,11 +227,11 @@ def test_settings_written_beside_a_result_read_back(tmp_path: Path) -> None:
         ),
         (
             {"method": "cluster_contrast", "clustering__eps_schedule": "expo"},
-            r"eps_schedule must be fix for method cluster_contrast, got expo \(which fits method dccc\)",
+            r"eps_schedule must be fix for method cluster_contrast, got expo \(which fits method dccc, dccc_cam\)",
         ),
         (
             {"method": "cluster_contrast", "memory__update": "dynamic"},
-            r"must be instance or mean or hard for method cluster_contrast, got dynamic \(which fits method dccc\)",
+            r"must be instance or mean or hard for method cluster_contrast, got dynamic \(which fits method dccc, ",
         ),
         ({"method": "spcl", "loss__weight": 0.5}, r"loss.weight must be 0 for method spcl, got 0.5 \(which fits"),
         (

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipeline.clustering import CameraAware
 from pipeline.common.errors import UserError
 from pipeline.evaluation import ranking
 from pipeline.evaluation.reranking import reranked_distances
@@ -106,6 +107,61 @@ def test_reranked_distances_equal_the_dense_loop_with_duplicates(seed, num_galle
     options: dict[str, Any] = {"k1": k1, "k2": 3, "lambda_": 0.3}
     np.testing.assert_allclose(
         reranked(query, gallery, **options), naive_reranked(query, gallery, **options), rtol=0, atol=2e-6
+    )
+
+
+def naive_camera_aware(query, gallery, how, *, lambda_):
+    """CA-Jaccard's neighbours by sets and loops, the rest as in `naive_reranked`."""
+    images = np.concatenate([query, gallery]).astype(np.float64)
+    num, num_queries = len(images), len(query)
+    distance = 1 - (images @ images.T).astype(np.float32)
+    squared = (2 - 2 * images @ images.T) ** 2
+    farthest = squared.max(axis=1, keepdims=True)
+    squared = squared / np.where(farthest > 0, farthest, 1)
+    intra, inter = [], []
+    for i in range(num):
+        order = sorted((j for j in range(num) if j != i), key=lambda j: (distance[i, j], j))
+        intra.append([i] + [j for j in order if how.cameras[j] == how.cameras[i]])
+        inter.append([j for j in order if how.cameras[j] != how.cameras[i]])
+    encoding = np.zeros((num, num))
+    for i in range(num):
+        near = {j for j in intra[i][: how.k_intra + 1] if i in intra[j][: how.k_intra + 1]}
+        columns = sorted(near | {j for j in inter[i][: how.k_inter] if i in inter[j][: how.k_inter]})
+        weights = np.exp(-squared[i, columns])
+        encoding[i, columns] = weights / weights.sum()
+    encoding = np.stack(
+        [encoding[intra[i][: how.k2_intra] + inter[i][: how.k2_inter]].mean(axis=0) for i in range(num)]
+    )
+    jaccard = np.empty((num_queries, len(gallery)))
+    for row in range(num_queries):
+        for column in range(len(gallery)):
+            shared = np.minimum(encoding[row], encoding[num_queries + column]).sum()
+            jaccard[row, column] = 1 - shared / (2 - shared)
+    return (1 - lambda_) * jaccard + lambda_ * squared[:num_queries, num_queries:]
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    num_queries=st.integers(1, 12),
+    num_gallery=st.integers(1, 50),
+    num_cameras=st.integers(1, 4),
+    tied=st.booleans(),
+)
+def test_camera_aware_reranking_equals_the_dense_loop(seed, num_queries, num_gallery, num_cameras, tied):
+    rng = np.random.default_rng(seed)
+    if tied:  # exact products of few different features
+        query, gallery = (rng.choice([-0.5, 0.5], (num, 4)).astype(np.float32) for num in (num_queries, num_gallery))
+    else:
+        centres = rng.normal(size=(6, 8))
+        query, gallery = clustered(rng, num_queries, centres), clustered(rng, num_gallery, centres)
+    cameras = rng.integers(0, num_cameras, num_queries + num_gallery)
+    how = CameraAware(cameras=cameras, k_intra=3, k_inter=6, k2_intra=2, k2_inter=4)
+    np.testing.assert_allclose(
+        reranked(query, gallery, camera_aware=how),
+        naive_camera_aware(query, gallery, how, lambda_=0.3),
+        rtol=0,
+        atol=2e-6,
     )
 
 

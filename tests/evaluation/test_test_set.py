@@ -10,8 +10,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipeline.clustering import CameraAware
 from pipeline.common.errors import UserError
 from pipeline.evaluation import evaluate
+from pipeline.evaluation.candidates import compare
+from pipeline.evaluation.protocol import evaluate_distances
+from pipeline.evaluation.reranking import reranked_distances
 from pipeline.evaluation.test_set import TestSet, why_not_scored
 
 
@@ -118,6 +122,30 @@ def test_reranking_is_the_evaluations() -> None:
     sides = (unit(query.images), query.pids, query.camids, unit(gallery.images), gallery.pids, gallery.camids)
     assert found.mean_ap == evaluate(*sides, rerank=True).mean_ap
     assert found.mean_ap != evaluate(*sides).mean_ap
+
+
+def test_camera_aware_reranking_is_the_evaluations_too() -> None:
+    rng = np.random.default_rng(0)
+    ids, cams = rng.integers(1, 5, 80), rng.integers(1, 4, 80)
+    query, gallery = (part(rng.integers(1, 200, (n, 2)), ids[:n], cams[:n], str(n)) for n in (12, 80))
+    test = TestSet(packed(query, gallery))
+    features = test.embed(unit)
+    found = test.score(*features, rerank="camera_jaccard")
+    cameras = np.concatenate([cams[:12], cams])
+    how = CameraAware(cameras=cameras, k_intra=5, k_inter=20, k2_intra=2, k2_inter=4)
+    chunks = reranked_distances(*features, camera_aware=how)
+    distance = np.concatenate([chunk.copy() for _, chunk in chunks])
+    assert found.mean_ap == evaluate_distances(distance, ids[:12], cams[:12], ids, cams).mean_ap
+    assert found.mean_ap != test.score(*features, rerank=True).mean_ap
+
+
+def test_camera_aware_reranking_needs_cameras_before_anything_is_embedded() -> None:
+    test = TestSet(packed(replace(QUERY, camids=None), replace(GALLERY, camids=None)))
+    with pytest.raises(UserError, match="evaluate.rerank is camera_jaccard, but the cameras .* set it to jaccard"):
+        compare(test, {"student": lambda *_: pytest.fail("embedded")}, rerank=("student",), by="camera_jaccard")
+    with pytest.raises(UserError, match="camera-aware re-ranking needs query_cams and gallery_cams"):
+        sides = unit(QUERY.images), QUERY.pids, None, unit(GALLERY.images), GALLERY.pids, None
+        evaluate(*sides, rerank="camera_jaccard")
 
 
 def test_ranked_lists_follow_the_same_protocol() -> None:

@@ -54,11 +54,13 @@ class Toy(Method):
         "memory.update": "mean",
         "memory.momentum": 0.0,
         "loss.weight": 0.0,
+        "loss.camera_weight": "none",
+        "clustering.distance": "jaccard",
     }
     Settings = ToySettings
 
-    def __init__(self, settings: TrainingSettings) -> None:
-        super().__init__(settings)
+    def __init__(self, settings: TrainingSettings, cameras: NDArray[np.int64] | None = None) -> None:
+        super().__init__(settings, cameras)
         self.epochs_begun = 0
 
     def cluster(self, features: NDArray[np.float32], *, epoch: int, timed: Timed = nullcontext) -> PseudoLabels:
@@ -87,9 +89,15 @@ class Toy(Method):
         return EpochStart(labels, labels, ToyMemory(memory["sums"].to(device), memory["counts"].to(device)), stats)
 
     def loss(
-        self, student: torch.Tensor, teacher: torch.Tensor | None, memory: Memory, targets: torch.Tensor
+        self,
+        student: torch.Tensor,
+        teacher: torch.Tensor | None,
+        memory: Memory,
+        targets: torch.Tensor,
+        weights: torch.Tensor | None = None,
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        loss = F.cross_entropy(student.float() @ memory.centroids.T / 0.1, targets)
+        losses = F.cross_entropy(student.float() @ memory.centroids.T / 0.1, targets, reduction="none")
+        loss = losses.mean() if weights is None else (weights * losses).mean()
         return loss, loss, loss
 
     def state_dict(self) -> dict[str, Any]:

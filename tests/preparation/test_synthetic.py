@@ -238,6 +238,39 @@ def test_pictures_show_the_person_more_than_the_camera_or_the_scene():
     assert explained(border, camids) < 0.35
 
 
+def test_strong_cameras_outweigh_the_people():
+    def share_of_cameras(strength):
+        images, _, camids = draw_images(
+            seed=2,
+            identities=20,
+            cameras=6,
+            images_per_identity=6,
+            height=64,
+            width=32,
+            workers=1,
+            camera_strength=strength,
+        )
+        colours = images.reshape(len(images), -1, 3).mean(axis=1)
+        within = sum(((colours[camids == c] - colours[camids == c].mean(0)) ** 2).sum() for c in set(camids.tolist()))
+        return 1 - within / ((colours - colours.mean(0)) ** 2).sum()
+
+    assert 2 * share_of_cameras(1.0) < share_of_cameras(4.0)
+
+
+def test_strong_cameras_blur_and_crop_differently():
+    mild, strong = (random_camera(np.random.default_rng(1), strength=strength) for strength in (1.0, 3.0))
+    assert strong.blur == 3 * mild.blur and strong.scale != mild.scale
+    assert (strong.turn, strong.noise, strong.quality) == (mild.turn, mild.noise, mild.quality)
+
+
+def test_pictures_of_the_default_strength_stay_what_they_are():
+    # What a camera of strength 1 draws is nothing that the stronger ones may touch.
+    rng, again = np.random.default_rng(7), np.random.default_rng(7)
+    random_camera(rng, strength=1.0)
+    random_camera(again, strength=0.5)
+    assert rng.random() == again.random()
+
+
 def test_camera_strength_zero_makes_the_colours_of_cameras_alike():
     rng = np.random.default_rng(0)
     for _ in range(5):
@@ -404,8 +437,8 @@ def test_figure_every_trait_can_be_seen(trait):
         ({"junk": -1}, "junk must be at least 0, got -1"),
         ({"height": 8}, "height must be between 16 and 1024, got 8"),
         ({"width": 2000}, "width must be between 16 and 1024, got 2000"),
-        ({"camera_strength": 2.5}, r"camera_strength must be between 0 and 2, got 2\.5"),
-        ({"camera_strength": float("nan")}, "camera_strength must be between 0 and 2, got nan"),
+        ({"camera_strength": 5.5}, r"camera_strength must be between 0 and 5, got 5\.5"),
+        ({"camera_strength": float("nan")}, "camera_strength must be between 0 and 5, got nan"),
         ({"misalignment": -0.5}, r"misalignment must be between 0 and 2, got -0\.5"),
         ({"occlusion": 1.5}, r"occlusion must be between 0 and 1, got 1\.5"),
         ({"workers": 0}, "workers must be at least 1, got 0"),

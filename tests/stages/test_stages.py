@@ -86,7 +86,8 @@ def test_stages_write_what_they_say(finished: Any) -> None:
         "clustering",
     }
     clusters = pd.read_csv(folder / "reports/clusters.csv")["cluster"]
-    assert metrics["clustering"] == {
+    signals = {name: table[name].iloc[-1] for name in ("camera_entropy", "single_camera", "ari_last_epoch")}
+    assert metrics["clustering"] == signals | {
         "clusters": clusters.max() + 1,
         "images": len(clusters),
         "outliers": (clusters < 0).sum(),
@@ -108,8 +109,10 @@ def test_all_stages_write_to_one_mlflow_run(finished: Any, copied: Any) -> None:
     curves = {name.removeprefix("epoch/"): points.pop(name) for name in list(points) if name.startswith("epoch/")}
     assert {"loss", "eps", "learning_rate", "num_clusters", "num_outliers", "student_mAP", "teacher_mAP"} <= set(curves)
     assert [step for step, _ in curves["loss"]] == [1, 2]
-    final = ["Rank-1", "Rank-10", "Rank-5", "clusters", "mAP", "mINP", "outliers", "teacher mAP", "untrained mAP"]
-    assert list(points) == final, "few final scores, and named as in the report"
+    final = ["Rank-1", "Rank-10", "Rank-5", "ari_last_epoch", "camera_entropy", "clusters", "mAP", "mINP", "outliers"]
+    assert list(points) == [*final, "single_camera", "teacher mAP", "untrained mAP"], (
+        "few final scores, and named as in the report"
+    )
     assert points["mAP"] == [(2, pytest.approx(read_json(copied.folder / "reports/metrics.json")["student"]["mAP"]))]
     copied.done("evaluate")
     assert points_of(copied.folder, run.info.run_id) == points | {

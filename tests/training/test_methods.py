@@ -1,6 +1,7 @@
 """Cluster Contrast and SpCL by the one trainer, against each method written down as a loop over images and classes."""
 
 import copy
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from pipeline.clustering import Reliability, pseudo_labels
+from pipeline.clustering import CameraAware, Reliability, camera_jaccard_distance, dbscan, pseudo_labels
+from pipeline.common.errors import UserError
 from pipeline.common.seeding import derive_seed
 from pipeline.config.schema import TrainingSettings
 from pipeline.datasets.sampling import epoch_batches
@@ -22,7 +24,10 @@ from pipeline.training.trainer import Trainer
 from tests.training.small import change
 
 CLUSTER_CONTRAST: dict[str, Any] = {"method": "cluster_contrast", "clustering__eps": 0.45}
+BATCH: dict[str, Any] = {"loss__camera_weight": "batch"}
 SPCL: dict[str, Any] = {"method": "spcl", "clustering__eps": 0.5}
+CAMERAS: dict[str, Any] = {"clustering__distance": "camera_jaccard", "clustering__k_inter": 8, **BATCH}
+CLUSTER: dict[str, Any] = {**SPCL, "loss__camera_weight": "cluster", "loss__camera_weight_after": 1}
 
 
 def network(dtype: torch.dtype) -> nn.Module:
@@ -162,14 +167,19 @@ def test_spcl_trains_where_all_are_outliers(crowd: Any, small: TrainingSettings)
     assert (result.num_clusters, result.num_outliers) == (0, 64) and np.isfinite(result.loss)
 
 
-@pytest.mark.parametrize("method", [{}, CLUSTER_CONTRAST, SPCL], ids=["dccc", "cluster_contrast", "spcl"])
+@pytest.mark.parametrize(
+    "method",
+    [{}, CLUSTER_CONTRAST, SPCL, CAMERAS, CLUSTER],
+    ids=["dccc", "cluster_contrast", "spcl", "dccc_cameras", "spcl_cluster"],
+)
 @pytest.mark.parametrize("stop_after", [1, 3, 4])
 def test_method_goes_on_bit_for_bit_from_any_step(
     crowd: Any, small: TrainingSettings, tmp_path: Path, method: dict[str, Any], stop_after: int
 ) -> None:
     small = change(small, epochs=3, train__iters=2, **method)
     whole, half, resumed = (make(crowd, small) for _ in range(3))
-    expected = [result.labels.tolist() for result in whole.run()]
+    expected = [(result.labels.tolist(), result.ari_last_epoch) for result in whole.run()]
+    assert expected[0][1] is None and expected[1][1] is not None
 
     def keep() -> None:
         if half.step == stop_after:
@@ -179,10 +189,49 @@ def test_method_goes_on_bit_for_bit_from_any_step(
     state = load_checkpoint(tmp_path / "checkpoint.pt")
     assert state is not None
     resumed.load_state_dict(state)
-    labels = [result.labels.tolist() for result in resumed.run()]
-    assert labels == expected[-len(labels) :]
+    found = [(result.labels.tolist(), result.ari_last_epoch) for result in resumed.run()]
+    assert found == expected[-len(found) :]
     state, end = resumed.student.state_dict(), whole.student.state_dict()
     assert [key for key in end if not torch.equal(state[key], end[key])] == []
+
+
+def test_camera_weights_change_the_training_where_cameras_are_known(crowd: Any, small: TrainingSettings) -> None:
+    def losses(cameras: Any, **changes: Any) -> list[float]:
+        trainer = make(replace(crowd, cameras=cameras), change(small, train__iters=2, **changes))
+        return [result.loss for result in trainer.run()]
+
+    cameras = np.where(crowd.pids % 2 == 0, crowd.cameras, 0)  # half of the people are seen by one camera
+    plain = losses(cameras)
+    assert losses(cameras, loss__camera_weight="batch") != plain
+    waits = losses(cameras, loss__camera_weight="cluster", loss__camera_weight_after=1)
+    assert waits[0] == plain[0] and waits[1] != plain[1]
+
+
+def test_camera_weights_without_cameras_are_said_to_have_no_effect(crowd: Any, small: TrainingSettings) -> None:
+    unknown = replace(crowd, cameras=None)
+    weighted = make(unknown, change(small, train__iters=1, **BATCH))
+    assert weighted.why_unweighted is not None
+    assert "are not known: loss.camera_weight has no effect" in weighted.why_unweighted
+    assert make(unknown, small).why_unweighted is None and make(crowd, change(small, **BATCH)).why_unweighted is None
+    plain = make(unknown, change(small, train__iters=1))
+    assert [result.loss for result in weighted.run()] == [result.loss for result in plain.run()]
+
+
+def test_camera_aware_distance_is_the_epochs(crowd: Any, small: TrainingSettings) -> None:
+    method = make(crowd, change(small, **CAMERAS)).method
+    rng = np.random.default_rng(0)
+    features = F.normalize(torch.from_numpy(rng.standard_normal((64, 6), np.float32)), dim=1).numpy()
+    for epoch, (k2_intra, k2_inter) in enumerate([(3, 3), (2, 4)]):
+        how = CameraAware(cameras=crowd.cameras, k_intra=5, k_inter=8, k2_intra=k2_intra, k2_inter=k2_inter)
+        distance = camera_jaccard_distance(features, how, max_distance=method.eps(epoch))
+        expected = dbscan(distance, eps=method.eps(epoch), min_samples=small.clustering.min_samples)
+        np.testing.assert_array_equal(method.cluster(features, epoch=epoch).labels, expected)
+
+
+def test_camera_aware_distance_needs_cameras(crowd: Any, small: TrainingSettings) -> None:
+    message = "clustering.distance is camera_jaccard, but the cameras .* are not known: set it to jaccard, or name them"
+    with pytest.raises(UserError, match=message):
+        make(replace(crowd, cameras=None), change(small, **CAMERAS))
 
 
 def test_training_without_a_teacher_has_none(crowd: Any, small: TrainingSettings) -> None:

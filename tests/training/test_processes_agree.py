@@ -94,9 +94,10 @@ def train(
 
 
 def train_all(processes: Processes, splits: Any, small: TrainingSettings) -> tuple[Training, ...]:
-    """DCCC in double and in single precision, and SpCL in single precision."""
-    spcl = change(small, method="spcl")
-    chosen = (small, torch.float64), (small, torch.float32), (spcl, torch.float32)
+    """DCCC in double and in single precision, SpCL and camera-aware DCCC in single precision."""
+    spcl, wide = change(small, method="spcl"), change(small, sampler__instances=8, clustering__k_inter=6)
+    aware = change(wide, method="dccc_cam", clustering__k_intra=2)
+    chosen = (small, torch.float64), (small, torch.float32), (spcl, torch.float32), (aware, torch.float32)
     return tuple(train(processes, splits, *each) for each in chosen)
 
 
@@ -143,7 +144,7 @@ def test_processes_have_the_same_statistics_and_weights(trainings: Any, size: in
 
 
 @pytest.mark.parametrize("size", SIZES)
-@pytest.mark.parametrize("number", [1, 2], ids=["dccc", "spcl"])
+@pytest.mark.parametrize("number", [1, 2, 3], ids=["dccc", "spcl", "dccc_cam"])
 def test_processes_agree_in_single_precision_bit_for_bit(trainings: Any, size: int, number: int) -> None:
     alone = trainings[1][0][number]
     for training in each(trainings, size, number):

@@ -55,7 +55,7 @@ def write_synthetic(
         junk: gallery pictures that cut a test person badly (pid -1): to be left out of the ranking.
         height: of the pictures, in pixels.
         width: likewise.
-        camera_strength: factor on the differences in light and colour between cameras and pictures.
+        camera_strength: factor on the differences between cameras, see `random_camera`, in [0, 5].
         misalignment: factor on shift and scale of the person in the frame.
         occlusion: probability that something stands in front of the person, in [0, 1].
         workers: processes; None takes one a core, 1 draws in this process.
@@ -161,7 +161,8 @@ def _series(
 ) -> Series:
     _check(seed=seed, at_least=0)
     _check(height=height, width=width, at_least=16, at_most=1024)
-    _check(camera_strength=camera_strength, misalignment=misalignment, at_least=0, at_most=2)
+    _check(camera_strength=camera_strength, at_least=0, at_most=5)
+    _check(misalignment=misalignment, at_least=0, at_most=2)
     _check(occlusion=occlusion, at_least=0, at_most=1)
     return Series(seed, stream, Style(height, width, camera_strength, misalignment, occlusion))
 

@@ -1,10 +1,11 @@
 """What a camera does to a picture: viewpoint, light, colour cast, sharpness.
 
-A camera's properties are mild next to the differences between people: where a camera's tint outweighs clothing,
-clusters form by camera. Pictures are (H, W, 3) float32 in 0..1 (sRGB values, not linear light).
+At strength 1 a camera's properties are mild next to the differences between people. Above it cameras tint, blur and
+crop ever more differently, each in a way of its own, and a camera's tint outweighs clothing: clusters form by camera,
+as they do in a data set of many cameras. Pictures are (H, W, 3) float32 in 0..1 (sRGB values, not linear light).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from PIL import Image, ImageFilter
@@ -32,10 +33,11 @@ def random_camera(rng: np.random.Generator, *, strength: float) -> Camera:
 
     Args:
         rng: its state decides.
-        strength: factor on the differences in light and colour between cameras.
+        strength: factor on the differences in light and colour between cameras; above 1, also on those in sharpness
+            and in how closely the person is cropped.
     """
     cast = 1 + strength * np.clip(rng.normal(0, 0.03, 3), -0.06, 0.06)
-    return Camera(
+    camera = Camera(
         turn=float(rng.uniform(-np.pi, np.pi)),
         gain=float(1 + strength * rng.uniform(-0.12, 0.12)),
         gamma=float(1 + strength * rng.uniform(-0.1, 0.1)),
@@ -48,12 +50,17 @@ def random_camera(rng: np.random.Generator, *, strength: float) -> Camera:
         noise=float(rng.uniform(0.008, 0.02)),
         quality=int(rng.integers(70, 93)),
     )
+    if strength <= 1:
+        return camera
+    zoom = (strength - 1) * rng.uniform(-0.07, 0.07)
+    return replace(camera, blur=camera.blur * strength, scale=camera.scale + float(zoom))
 
 
 def expose(picture: np.ndarray, camera: Camera, rng: np.random.Generator, *, strength: float) -> np.ndarray:
     """Develops a drawn picture as `camera` would: light, colour, blur, resolution, noise.
 
-    The light also varies from picture to picture (clouds, shade), about as much as between cameras.
+    The light also varies from picture to picture (clouds, shade): about as much as between cameras of strength 1, and
+    not more where these differ more.
 
     Args:
         picture: (H, W, 3) float32 in 0..1.
@@ -65,6 +72,7 @@ def expose(picture: np.ndarray, camera: Camera, rng: np.random.Generator, *, str
         (H, W, 3) uint8.
     """
     height, width = picture.shape[:2]
+    strength = min(strength, 1.0)
     grey = picture.mean(axis=2, keepdims=True)
     picture = grey + (picture - grey) * np.float32(camera.saturation)
     gain = camera.gain * (1 + strength * rng.uniform(-0.1, 0.1))

@@ -14,6 +14,7 @@ from pipeline.report.figures.contact_sheets import clusters_sheet, confused_pair
 from pipeline.report.figures.drawing import Picture
 from pipeline.report.figures.epoch_bars import time_figure
 from pipeline.report.figures.learning_curves import accuracy_figure, learning_rate_figure, loss_figure
+from pipeline.report.figures.signal_curves import signals_figure
 from pipeline.report.figures.tsne_map import map_figure
 
 # Key -> title, in the order of the page. A section that has nothing to show is left out.
@@ -35,6 +36,7 @@ FIGURES: tuple[Callable[[ReportData], Picture | None], ...] = (
     clusters_figure,
     distances_figure,
     cluster_quality_figure,
+    signals_figure,
     learning_rate_figure,
     time_figure,
     cmc_figure,
