@@ -15,6 +15,18 @@ for _name in ("MLFLOW_DISABLE_TELEMETRY", "DO_NOT_TRACK"):
     os.environ.setdefault(_name, "true")
 
 
+def _hide_unusable_gpus() -> None:
+    """Runs the tests on the CPU where the driver of the GPUs is too old."""
+    from pipeline.common.device import num_gpus  # here: torch reads what is set above when it is imported
+    from pipeline.common.errors import UserError
+
+    try:
+        num_gpus()
+    except UserError:
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""
+
+
+_hide_unusable_gpus()
 TESTS = Path(__file__).parent
 # Folders and files that `make test-fast` leaves out: whole stages, other programs (browser, servers, compilers), ONNX,
 # MLflow and timm, mutated files, a clone of the project, interruption.
