@@ -105,6 +105,42 @@ def test_data_set_without_queries_is_clustered_and_named(copied: Any) -> None:
     assert "no evaluation: the data set has no query images" in copied.here("evaluate")
 
 
+@pytest.mark.parametrize(
+    ("stage", "change", "words"),
+    [
+        (
+            "train",
+            {"method": "dccc_cam"},
+            "clustering.distance is camera_jaccard, but the cameras of the training images",
+        ),
+        (
+            "evaluate",
+            {"evaluate__rerank": "camera_jaccard"},
+            "evaluate.rerank is camera_jaccard, but the cameras of query",
+        ),
+    ],
+)
+def test_cameras_that_are_asked_for_and_not_known(copied: Any, stage: str, change: dict[str, Any], words: str) -> None:
+    place = copied.folder / "data/prepared/catalogue.csv"
+    catalogue = read_catalogue(place)
+    catalogue.loc[:, "camid"] = pd.NA
+    write_catalogue(catalogue, place)
+    copied.set(**change)
+    line = copied.refused(stage)
+    assert words in line and "set it to jaccard" in line
+
+
+def test_weights_by_cameras_that_are_not_known_are_said_to_have_no_effect(copied: Any) -> None:
+    place = copied.folder / "data/prepared/catalogue.csv"
+    catalogue = read_catalogue(place)
+    catalogue.loc[:, "camid"] = pd.NA
+    write_catalogue(catalogue, place)
+    copied.set(loss__camera_weight="batch")
+    said = copied.here("train")
+    assert said.count("the cameras of the training images are not known: loss.camera_weight has no effect") == 1
+    assert not {"camera_entropy", "single_camera"} & set(pd.read_csv(copied.folder / "reports/training.csv"))
+
+
 def _in_order(column: "pd.Series[str]") -> "pd.Series[str]":
     return column.map({"train": "0", "query": "1", "gallery": "2"}) if column.name == "split" else column
 

@@ -40,6 +40,22 @@ def test_method_without_a_teacher_through_all_stages(copied: Any, method: str) -
     assert "holds no teacher" in said
 
 
+def test_camera_aware_method_through_all_stages(copied: Any) -> None:
+    project = copied
+    neighbours = {"clustering__k_intra": 2, "clustering__k_inter": 6}  # of people with a dozen images
+    project.set(method="dccc_cam", clustering__eps=0.6, evaluate__rerank="camera_jaccard", **neighbours)
+    for stage in ("train", "evaluate", "report"):
+        project.here(stage)
+    history = pd.read_csv(project.folder / "reports/training.csv")
+    assert history[["camera_entropy", "single_camera"]].notna().all(axis=None)
+    assert history["ari_last_epoch"].isna().tolist() == [True, False]
+    summary = read_json(project.folder / "reports/summary.json")
+    assert summary["single_camera"] == pytest.approx(history["single_camera"].iloc[-1])
+    assert {"student_reranked", "teacher_reranked"} <= read_json(project.folder / "reports/metrics.json").keys()
+    page = (project.folder / "reports/report.html").read_text(encoding="utf-8")
+    assert "DCCC, camera-aware" in page and "of the clusters hold one camera only" in page
+
+
 def test_method_and_its_parts_have_to_fit(copied: Any) -> None:
     copied.set(method="spcl", memory__update="dynamic")
     assert "memory.update must be hybrid for method spcl, got dynamic" in copied.refused("train")

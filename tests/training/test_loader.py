@@ -90,3 +90,14 @@ def test_first_view_is_the_same_whether_others_are_drawn_beside_it(
 ) -> None:
     one, two = (next(load(crowd.images, batches, small, first_step=3, num_views=number)) for number in (1, 2))
     assert torch.equal(one.views[0], two.views[0]) and len(two.views) == 2
+
+
+def test_loader_brings_the_weights_of_the_images(crowd: Any, small: TrainingSettings, batches: np.ndarray) -> None:
+    plain, weighed = (
+        list(load(crowd.images, batches, small, weigh=weigh)) for weigh in (None, lambda rows: rows.astype(np.float32))
+    )
+    for rows, without, batch in zip(batches, plain, weighed, strict=True):
+        assert without.weights is None
+        assert batch.weights is not None and batch.weights.dtype == torch.float32
+        np.testing.assert_array_equal(batch.weights, rows)
+        assert torch.equal(batch.views[0], without.views[0])
