@@ -4,6 +4,7 @@ import copy
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -34,10 +35,10 @@ def extracted(network: torch.nn.Module, images: np.ndarray, title: str, **option
     return torch.from_numpy((rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32))
 
 
-def on_device(embeddings: torch.Tensor, width: int) -> candidates.Candidates:
+def on_device(embeddings: torch.Tensor, width: int, *, groups: Any = None) -> candidates.Candidates:
     """Likewise."""
-    candidates.on_device(embeddings, width)
-    return candidates.by_tiles(embeddings.cpu().numpy(), width)
+    candidates.on_device(embeddings, width, groups=groups)
+    return candidates.by_tiles(embeddings.cpu().numpy(), width, groups=groups)
 
 
 def make(settings: TrainingSettings) -> Trainer:
