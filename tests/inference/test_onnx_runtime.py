@@ -120,7 +120,7 @@ def test_provider_that_does_not_start_is_refused_and_not_replaced(
 def test_auto_takes_a_gpu_that_both_can_use(
     monkeypatch: pytest.MonkeyPatch, gpu: bool, installed: list[str], chosen: str
 ) -> None:
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: gpu)
+    monkeypatch.setattr(onnx_runtime, "num_gpus", lambda: int(gpu))
     monkeypatch.setattr(
         onnxruntime, "get_available_providers", lambda: [f"{name}ExecutionProvider" for name in installed]
     )
