@@ -12,9 +12,14 @@ ROOT = Path(__file__).parents[2]
 MEETING = """
 import sys
 
+import torch.distributed as dist
+
 from pipeline.training.distributed import join
+from pipeline.training.distributed.joining import PATIENCE
 
 with join() as processes:
+    if processes.size > 1:  # the five minutes of the meeting would be too short for whoever records its run slowly
+        assert dist.distributed_c10d._get_default_store().timeout == PATIENCE
     sys.stdout.write(f"{processes.rank} of {processes.size}\\n")  # one write: both print at once
 """
 LAUNCH = "from pipeline.training.distributed import launch; raise SystemExit(launch('meeting', processes={}))"
