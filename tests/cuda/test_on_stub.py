@@ -51,6 +51,9 @@ def test_training_is_interrupted_resumed_and_scored(stub: dict[str, str], method
     told = [line for line in done.stdout.splitlines() if line.startswith("trained")]
     assert told == [f"trained {method} {precision}" for precision in precisions]
     assert done.stdout.count("going on in epoch") == len(precisions)
+    for precision in precisions:
+        assert done.stdout.count(f"training on Stub, {precision}\n") == 2
+    assert "clustering.neighbours: on a GPU the exact search is the faster one, and is taken\n" in done.stdout
 
 
 def chosen(environment: dict[str, str], call: str = "choose_device()") -> tuple[int, str, str]:

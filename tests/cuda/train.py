@@ -18,6 +18,7 @@ from pipeline.training.distributed import Processes
 from pipeline.training.extraction import extract
 from pipeline.training.interruption import InterruptedTrainingError
 from pipeline.training.session import train_to_end
+from pipeline.training.setup import remarks
 from pipeline.training.trainer import Trainer
 from tests.cuda.on_stub import replace_convolutions
 from tests.training.small import small_settings
@@ -59,6 +60,8 @@ def make(settings: TrainingSettings) -> Trainer:
 def train(settings: TrainingSettings, folder: Path, stop_at: int | None = None) -> list[dict[str, float]]:
     """To the end, or to a step, after which the training is interrupted."""
     made = make(settings)
+    for line in remarks(made, neighbours="approximate"):
+        print(line)
     save = session._Session.save_now_and_then
 
     def save_or_stop(self: session._Session, seconds: float) -> None:
