@@ -23,7 +23,8 @@ from pipeline.common.kernels import compiled, one_thread_products, over_rows, ru
 
 TREES = 16
 LEAF = 512  # images in a leaf, at most
-ROUNDS = 3
+ROUNDS = 8  # at most
+SETTLED = 0.01  # share of the candidates that a round has replaced; below it there is no other round
 JOINED = 46  # neighbours of an image whose neighbours it meets
 OFFERED = 30  # neighbours that such a neighbour shows
 REVERSE = 15  # images whose neighbour it is, that count as its neighbours
@@ -49,7 +50,7 @@ def by_nn_descent(
         width: W, how many, the image itself included, at most N.
         groups: (N,), as in `by_tiles`: images of an image's own group are no candidates. They show the way to others.
         trees: how many; the more, the better the beginning.
-        rounds: of neighbours of neighbours.
+        rounds: of neighbours of neighbours, at most; fewer where nearly all candidates stay.
         threads: None is one for each core.
     """
     num_images = len(embeddings)
@@ -66,6 +67,8 @@ def by_nn_descent(
             _compare_in_leaves(near, leaves, others, apart, threads)
     for _ in range(rounds):
         lists = _descend(near, each, lists, lists, threads)
+        if lists.fresh.mean() < SETTLED:
+            break
     if apart is not None and others is not None:
         lists.fresh[:] = True
         lists = _descend(near, others, lists, apart, threads)
