@@ -22,7 +22,7 @@ from pipeline.model.checkpoint import FORMAT, load_checkpoint, save_checkpoint
 from pipeline.model.saved import save_model
 from pipeline.model.weights import load_weights_
 from tests.fuzz.conftest import outcome
-from tests.fuzz.mutations import NUM_MUTATIONS, mutated, mutated_json
+from tests.fuzz.mutations import mutated, mutated_json, rounds
 from tests.inference.conftest import images_of, network_of, settings_of
 
 Survive = Callable[[Callable[[Path], None], bytes, str], None]
@@ -69,14 +69,14 @@ def test_damaged_model_is_read_or_refused_in_one_line(
 ) -> None:
     rng = np.random.default_rng(1)
     read = embed if reader == "embed" else load(network)
-    for _ in range(NUM_MUTATIONS):
+    for _ in rounds(f"model to {reader}"):
         survive(read, mutated(model_file, rng), "model.safetensors")
 
 
 def test_model_with_odd_settings_is_read_or_refused_in_one_line(survive: Survive, network: Any) -> None:
     rng = np.random.default_rng(2)
     tensors = {f"student.{key}": value for key, value in network.state_dict().items()}
-    for _ in range(NUM_MUTATIONS):
+    for _ in rounds("model with odd settings"):
         text = mutated_json(SETTINGS, rng).encode(errors="replace").decode()
         survive(embed, save(tensors, metadata={"settings": text}), "model.safetensors")
 
@@ -90,7 +90,7 @@ def test_damaged_checkpoint_is_read_or_refused_in_one_line(
     save_checkpoint(tmp_path / "good.pt", checkpoint_of(network, SETTINGS))
     good = (tmp_path / "good.pt").read_bytes()
     readers = (embed, load(network), lambda path: load_checkpoint(path) and None)
-    for _ in range(NUM_MUTATIONS):
+    for _ in rounds(f"checkpoint, sealed {whole}"):
         content = with_digest(mutated(good[HEADER:], rng)) if whole else mutated(good, rng)
         for read in readers:
             survive(read, content, "checkpoint.pt")
@@ -98,7 +98,7 @@ def test_damaged_checkpoint_is_read_or_refused_in_one_line(
 
 def test_checkpoint_with_odd_content_is_read_or_refused_in_one_line(survive: Survive, network: Any) -> None:
     rng = np.random.default_rng(4)
-    for _ in range(NUM_MUTATIONS):
+    for _ in rounds("checkpoint with odd content"):
         try:
             settings = json.loads(mutated_json(SETTINGS, rng))
         except (ValueError, RecursionError):
@@ -117,13 +117,13 @@ def test_damaged_file_of_weights_is_read_or_refused_in_one_line(survive: Survive
     torch.save(network.state_dict(), tmp_path / "good.pth")
     good = (tmp_path / "good.pth").read_bytes()
     read = load(network)
-    for _ in range(NUM_MUTATIONS):
+    for _ in rounds("weights"):
         survive(read, mutated(good, rng), "weights.pth")
 
 
 def test_damaged_onnx_file_is_read_or_refused_in_one_line(survive: Survive, onnx_file: bytes) -> None:
     rng = np.random.default_rng(7)
-    for _ in range(NUM_MUTATIONS):
+    for _ in rounds("ONNX"):
         survive(embed, mutated(onnx_file, rng, head=int(rng.choice([4096, 50_000]))), "model.onnx")
 
 
@@ -131,7 +131,7 @@ def test_onnx_file_with_odd_metadata_is_read_or_refused_in_one_line(survive: Sur
     rng = np.random.default_rng(8)
     model = onnx.load_from_string(onnx_file)
     good = {each.key: each.value for each in model.metadata_props}
-    for _ in range(NUM_MUTATIONS):
+    for _ in rounds("ONNX with odd metadata"):
         key = str(rng.choice(list(good)))
         texts = good | {key: mutated_json(json.loads(good[key]), rng).encode(errors="replace").decode()}
         onnx.helper.set_model_props(model, texts)
@@ -140,7 +140,7 @@ def test_onnx_file_with_odd_metadata_is_read_or_refused_in_one_line(survive: Sur
 
 def test_onnx_file_with_an_odd_graph_is_read_or_refused_in_one_line(survive: Survive, onnx_file: bytes) -> None:
     rng = np.random.default_rng(9)
-    for _ in range(NUM_MUTATIONS):
+    for _ in rounds("ONNX with an odd graph"):
         model = onnx.load_from_string(onnx_file)
         for _ in range(int(rng.integers(1, 3))):
             change_graph(model.graph, rng)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from pipeline.search.shards import open_shards, write_shard
-from tests.fuzz.mutations import NUM_MUTATIONS, mutated
+from tests.fuzz.mutations import mutated, rounds
 
 IMAGES = [(f"{row}.png", f"10 {row}") for row in range(5)]
 EMBEDDINGS = np.arange(20, dtype=np.float32).reshape(5, 4)
@@ -19,7 +19,7 @@ def test_damaged_shard_is_dropped(tmp_path: Path, renamed: bool) -> None:
     rng = np.random.default_rng(1)
     good = write_shard(tmp_path, IMAGES, EMBEDDINGS)
     content = good.path.read_bytes()
-    for _ in range(NUM_MUTATIONS):
+    for _ in rounds(f"kept embeddings, renamed {renamed}"):
         damaged = mutated(content, rng)
         path = tmp_path / f"{hashlib.sha256(damaged).hexdigest()}.npz" if renamed else good.path
         path.write_bytes(damaged)

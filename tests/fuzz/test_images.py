@@ -5,6 +5,7 @@ What comes out is a UserError in one line, or a prepared folder with every file 
 
 import io
 import random
+import shutil
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -22,6 +23,7 @@ from pipeline.datasets.catalogue import digest
 from pipeline.datasets.packed_images import PackedImages
 from pipeline.preparation.prepared_folder import write_prepared_folder
 from pipeline.preparation.readers import image_folder, split_folders
+from tests.fuzz.mutations import rounds
 
 READERS: dict[str, Callable[[Path], pd.DataFrame]] = {
     "folder": lambda folder: image_folder.read(folder, camera=None).catalogue,
@@ -221,38 +223,44 @@ def target(tmp_path: Path) -> Path:
     return tmp_path / "data" / "prepared"
 
 
-@pytest.mark.parametrize("seed", range(80))
 def test_prepare_of_mutated_images_and_strange_names_loses_nothing(
-    tmp_path: Path, target: Path, seed: int, capfd: pytest.CaptureFixture[str]
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    generator = random.Random(seed)
-    source = tmp_path / "raw"
-    names = set()
-    for stem in generator.sample(NAMES, 20):
-        folder = generator.choice(["", "one/", "two, too/", "-3/"])
-        name = f"{folder}{stem}{generator.choice(SUFFIXES)}"
-        (source / name).parent.mkdir(parents=True, exist_ok=True)
-        (source / name).write_bytes(some_file(generator))
-        names.add(name)
-    (source / "whole.png").write_bytes(images()[5])  # so that there is one
-    packed = throw(READERS["folder"], source, target, names | {"whole.png"})
-    assert "whole.png" in packed
-    assert capfd.readouterr() == ("", "")  # no decoder says anything to anybody
-
-
-@pytest.mark.parametrize("seed", range(10))
-def test_prepare_of_mutated_images_in_a_named_layout_loses_nothing(tmp_path: Path, target: Path, seed: int) -> None:
-    generator = random.Random(seed)
-    source = tmp_path / "raw"
-    names = set()
-    for part in ("bounding_box_train", "query", "bounding_box_test"):
-        (source / part).mkdir(parents=True)
-        for number, stem in enumerate([*generator.sample(NAMES[:-5], 6), "whole"]):
-            name = f"{part}/{number:04d}_c1s1_{stem}"[:200] + ".jpg"
-            (source / name).write_bytes(images()[0] if stem == "whole" else some_file(generator))
+    for seed in rounds("images", files=20):
+        generator = random.Random(seed)
+        source, target = tmp_path / f"raw{seed}", tmp_path / f"data{seed}" / "prepared"
+        target.parent.mkdir()
+        names = set()
+        for stem in generator.sample(NAMES, 20):
+            folder = generator.choice(["", "one/", "two, too/", "-3/"])
+            name = f"{folder}{stem}{generator.choice(SUFFIXES)}"
+            (source / name).parent.mkdir(parents=True, exist_ok=True)
+            (source / name).write_bytes(some_file(generator))
             names.add(name)
-    packed = throw(READERS["market1501"], source, target, names)
-    assert len(packed) >= 3
+        (source / "whole.png").write_bytes(images()[5])  # so that there is one
+        packed = throw(READERS["folder"], source, target, names | {"whole.png"})
+        assert "whole.png" in packed
+        assert capfd.readouterr() == ("", "")  # no decoder says anything to anybody
+        shutil.rmtree(source)
+        shutil.rmtree(target.parent)
+
+
+def test_prepare_of_mutated_images_in_a_named_layout_loses_nothing(tmp_path: Path) -> None:
+    for seed in rounds("images in a named layout", files=18):
+        generator = random.Random(seed)
+        source, target = tmp_path / f"raw{seed}", tmp_path / f"data{seed}" / "prepared"
+        target.parent.mkdir()
+        names = set()
+        for part in ("bounding_box_train", "query", "bounding_box_test"):
+            (source / part).mkdir(parents=True)
+            for number, stem in enumerate([*generator.sample(NAMES[:-5], 6), "whole"]):
+                name = f"{part}/{number:04d}_c1s1_{stem}"[:200] + ".jpg"
+                (source / name).write_bytes(images()[0] if stem == "whole" else some_file(generator))
+                names.add(name)
+        packed = throw(READERS["market1501"], source, target, names)
+        assert len(packed) >= 3
+        shutil.rmtree(source)
+        shutil.rmtree(target.parent)
 
 
 @pytest.mark.parametrize("layout", ["folder", "market1501"])
