@@ -46,7 +46,6 @@ SLOW = (
     "model/test_timm_backbones.py",
     "model/test_timm_hub.py",
     "model/test_timm_weights.py",
-    "preparation/test_fuzz.py",
     "report/test_in_browser.py",
     "report/test_study_page.py",
     "training/test_methods.py",
