@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import signal
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +14,11 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 # A test that imports mlflow before pipeline.tracking does must not report to anybody either.
 for _name in ("MLFLOW_DISABLE_TELEMETRY", "DO_NOT_TRACK"):
     os.environ.setdefault(_name, "true")
+
+
+# Behind `nohup` or `&` Ctrl-C is ignored, and so in all that the tests start.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _hide_unusable_gpus() -> None:
