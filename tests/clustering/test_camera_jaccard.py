@@ -127,7 +127,7 @@ def test_search_by_products_on_a_device_finds_the_same():
         assert allowed[i, found.columns[i, : found.counts[i]]].all() and i in found.columns[i]
 
 
-def test_inverted_lists_search_other_cameras_too():
+def test_approximate_search_finds_other_cameras_too():
     features = clustered(3000, width=16)
     how = replace(HOW, cameras=np.random.default_rng(0).integers(0, 4, 3000))
     ranks = camera_neighbours(features, how, method="approximate")
