@@ -1,5 +1,6 @@
 """What a process computes on. The one place that asks whether there is a GPU, and whether it can be used."""
 
+import ctypes
 import warnings
 
 import torch
@@ -21,14 +22,33 @@ def num_gpus() -> int:
         warnings.simplefilter("ignore")  # torch's own: what follows says it in our words
         usable, found = torch.cuda.is_available(), torch.cuda.device_count()  # of the driver; of NVML, which is there
     if found and not usable:
-        version = torch.version.cuda or "?"
-        needed = _DRIVERS.get(version.split(".")[0])
-        raise UserError(
-            f"this machine has {found} NVIDIA GPU{'s' * (found > 1)}, whose driver is too old for this PyTorch "
-            f"(CUDA {version})",
-            f"install NVIDIA's driver {needed or 'for it'} or newer (nvidia-smi shows yours), {_CPU_INSTEAD}",
-        )
+        raise _unusable(found)
     return found
+
+
+def _unusable(found: int) -> UserError:
+    version, cards = torch.version.cuda or "?", f"this machine has {found} NVIDIA GPU{'s' * (found > 1)}"
+    major = version.split(".")[0]
+    if 0 < _driver_cuda() >= 1000 * int(major):
+        return UserError(
+            f"{cards}, which CUDA cannot use, though the driver is new enough for this PyTorch (CUDA {version})",
+            f"see what nvidia-smi says, and whether this process may open /dev/nvidia*, {_CPU_INSTEAD}",
+        )
+    needed = _DRIVERS.get(major)
+    return UserError(
+        f"{cards}, whose driver is too old for this PyTorch (CUDA {version})",
+        f"install NVIDIA's driver {needed or 'for it'} or newer (nvidia-smi shows yours), {_CPU_INSTEAD}",
+    )
+
+
+def _driver_cuda() -> int:
+    """The newest CUDA that the driver runs, 13020 for 13.2; 0 where it does not say."""
+    version = ctypes.c_int(0)
+    try:
+        ctypes.CDLL("libcuda.so.1").cuDriverGetVersion(ctypes.byref(version))
+    except (OSError, AttributeError):
+        return 0
+    return version.value
 
 
 def choose_device(local: int = 0) -> torch.device:

@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from pipeline.clustering import CameraAware
 from pipeline.common.errors import UserError
-from pipeline.config.schema import Distance
+from pipeline.config.schema import Clustering, Distance
 from pipeline.evaluation.query_scores import QueryScores, score_queries
 from pipeline.evaluation.ranking import checked_features, checked_labels, cosine_distances
 from pipeline.evaluation.reranking import reranked_distances
@@ -96,7 +96,8 @@ def _camera_aware(query_cams: ArrayLike | None, gallery_cams: ArrayLike | None) 
     if query_cams is None or gallery_cams is None:
         raise UserError("camera-aware re-ranking needs query_cams and gallery_cams")
     cameras = np.concatenate([np.asarray(query_cams), np.asarray(gallery_cams)]).astype(np.int64)
-    return CameraAware(cameras=cameras, k_intra=5, k_inter=20, k2_intra=2, k2_inter=4)
+    published = ("k_intra", "k_inter", "k2_intra", "k2_inter")
+    return CameraAware(cameras=cameras, **{name: Clustering.model_fields[name].default for name in published})
 
 
 def evaluate_distances(

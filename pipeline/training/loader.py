@@ -88,7 +88,7 @@ def load_batches(
                 waiting = read(number + 1)
             pixels = pixels.to(device, non_blocking=True)
             classes = torch.from_numpy(targets[rows])
-            # Two copies to the device: the pixels, and all numbers of the batch.
+            # Few copies to the device: the pixels, and all whole numbers of the batch.
             numbers = send(torch.cat([classes, drawn.reshape(-1)]), device)
             yield Batch(
                 tuple(

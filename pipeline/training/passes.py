@@ -134,8 +134,8 @@ class RecordedPasses(Passes):
 
     def _record(self, groups: Sequence[torch.Tensor]) -> list[_Recorded]:
         """Raises UserError if the network does what cannot be recorded."""
+        self._warm_up(groups[0])  # what fails here fails without graphs too
         try:
-            self._warm_up(groups[0])
             pool = torch.cuda.graph_pool_handle()
             # All groups go forward before the first goes backward: their graphs share memory in this order.
             recorded = [self._record_forward(group, pool) for group in groups]

@@ -5,6 +5,7 @@ import warnings
 import pytest
 import torch
 
+from pipeline.common import device
 from pipeline.common.device import choose_device, num_gpus
 from pipeline.common.errors import UserError
 
@@ -45,6 +46,16 @@ def test_driver_that_is_too_old_is_one_line_and_no_warning(machine: pytest.Monke
         "this machine has 2 NVIDIA GPUs, whose driver is too old for this PyTorch (CUDA 13.2): install NVIDIA's driver "
         "580 or newer (nvidia-smi shows yours), or set CUDA_VISIBLE_DEVICES= (to nothing) to compute on the CPU"
     )
+
+
+def test_driver_that_is_new_enough_is_not_blamed(machine: pytest.MonkeyPatch) -> None:
+    machine.setattr(torch.cuda, "is_available", lambda: False)
+    machine.setattr(device, "_driver_cuda", lambda: 13020)
+    with pytest.raises(UserError, match="2 NVIDIA GPUs, which CUDA cannot use, though the driver is new enough"):
+        num_gpus()
+    machine.setattr(device, "_driver_cuda", lambda: 12040)
+    with pytest.raises(UserError, match="whose driver is too old"):
+        num_gpus()
 
 
 @pytest.mark.parametrize(

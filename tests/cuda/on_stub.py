@@ -15,7 +15,7 @@ _KEPT: list[torch.library.Library] = []  # what is registered lasts as long as t
 
 @dataclass(frozen=True)
 class Counts:
-    """Of what the host asked the device for.
+    """Of what PyTorch's host code asked the runtime for.
 
     Attributes:
         launches: of kernels, those of convolutions left out.

@@ -59,7 +59,7 @@ def test_training_is_interrupted_resumed_and_scored(stub: dict[str, str], method
 def chosen(environment: dict[str, str], call: str = "choose_device()") -> tuple[int, str, str]:
     code = (
         "from pipeline.common.ending import one_line_errors\n"
-        "from pipeline.common.device import choose_device\n"
+        "from pipeline.common.device import _driver_cuda, choose_device\n"
         "from pipeline.training.distributed import default_processes\n"
         f"with one_line_errors(): print({call})"
     )
@@ -76,6 +76,10 @@ def test_card_that_is_too_old_is_one_line(stub: dict[str, str]) -> None:
     code, _, errors = chosen({**stub, "STUB_CC": "70"})
     assert code == 1 and errors.startswith("error: GPU 0, Stub (sm_70), is none that this PyTorch was built for (sm_75")
     assert errors.count("\n") == 1
+
+
+def test_driver_says_which_cuda_it_runs(old_driver: dict[str, str]) -> None:
+    assert chosen(old_driver, "_driver_cuda()") == (0, "12040\n", "")
 
 
 @pytest.mark.parametrize("call", ["choose_device()", "default_processes(4)"])

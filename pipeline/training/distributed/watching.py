@@ -12,6 +12,8 @@ import threading
 import psutil
 from torch.distributed import Store  # type: ignore[attr-defined]
 
+from pipeline.common.text import first_line
+
 SECONDS_BETWEEN_LOOKS = 0.5
 # So that the message of the process that failed first is there before anything covers it.
 SECONDS_OF_GRACE = 2.0
@@ -51,24 +53,28 @@ class Watch:
             return
 
     def _look(self) -> None:
+        here: dict[int, int] = {}
         try:
-            here = self._on_this_machine()
             while not self._over.wait(SECONDS_BETWEEN_LOOKS):
                 if self._store.check([_FAILED]):
                     break
+                here = here or self._on_this_machine()
                 if any(_is_gone(process) and not self._store.check([f"left {rank}"]) for rank, process in here.items()):
                     self._store.set(_FAILED, "")  # for those on other machines
                     break
-        except Exception:  # the store is gone, and with it the launcher that held it
-            pass
+        except Exception as error:  # the store is gone, and with it the launcher that held it
+            if not self._over.is_set():
+                print(f"this process ends: whoever started the training is gone ({first_line(error)})", file=sys.stderr)
         if not self._over.wait(SECONDS_OF_GRACE):
             sys.stdout.flush()
             sys.stderr.flush()
             os._exit(1)
 
     def _on_this_machine(self) -> dict[int, int]:
-        """Rank -> process of the others on this machine."""
+        """Rank -> process of the others on this machine; empty until all have said where they are."""
         others = [rank for rank in range(self._size) if rank != self._rank]
+        if not self._store.check([f"process {rank}" for rank in others]):  # nothing here may wait for one that is gone
+            return {}
         where = {rank: self._store.get(f"process {rank}").decode().split(" ", 1) for rank in others}
         return {rank: int(process) for rank, (process, node) in where.items() if node == platform.node()}
 
