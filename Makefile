@@ -12,7 +12,13 @@ export UV_PYTHON_DOWNLOADS ?= never
 # Every stage is a process with seconds of imports, and three times as many where Python may not keep its byte code.
 export UV_COMPILE_BYTECODE ?= 1
 
-.PHONY: repro test test-fast check ui table pins
+.PHONY: help repro test test-fast check ui table pins
+help:
+	@echo "make repro      sets everything up (several GB, in this folder), then runs the experiment"
+	@echo "make ui         shows all runs in the browser"
+	@echo "make table      prints a table of all experiments"
+	@echo "make test       runs all tests; make test-fast most of them"
+	@echo "make check      runs what CI checks besides: ruff and mypy"
 repro: $(SETUP)
 	$(UV) run dvc repro
 test: $(SETUP)

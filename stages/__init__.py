@@ -1,6 +1,11 @@
 """The stages of the experiment: one small command each, in the order of dvc.yaml."""
 
 import os
+
+# OpenMP's threads wait for work by spinning; beside other busy programs they would spin in those threads' way that have
+# work. Read when PyTorch is loaded, and inherited by the processes of a training; no result depends on it.
+os.environ.setdefault("GOMP_SPINCOUNT", "10000")
+
 from collections.abc import Callable, Sequence
 from functools import wraps
 from pathlib import Path

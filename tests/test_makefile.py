@@ -16,6 +16,15 @@ COMMANDS = {
 }
 
 
+def test_make_alone_says_what_there_is_and_installs_nothing(tmp_path: Path) -> None:
+    shutil.copy(ROOT / "Makefile", tmp_path)
+    env = {**os.environ, "COLUMNS": "60"}
+    done = subprocess.run(["make"], cwd=tmp_path, env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 0 and done.stderr == ""
+    assert {line.split()[1] for line in done.stdout.splitlines()} == {"repro", "ui", "table", "test", "check"}
+    assert [path.name for path in tmp_path.iterdir()] == ["Makefile"]
+
+
 @pytest.mark.parametrize("target", COMMANDS)
 def test_make_runs_the_uv_of_a_folder_whose_name_has_a_space(tmp_path: Path, target: str) -> None:
     folder = tmp_path / "the project"

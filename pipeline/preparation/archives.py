@@ -17,6 +17,7 @@ from pipeline.common.errors import UserError
 from pipeline.common.files import partial_path, read_json, remove_leftovers, sha256, write_json
 from pipeline.common.text import one_line
 from pipeline.preparation.extraction import Extraction
+from pipeline.preparation.nesting import data_in, unnested
 
 SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
 MAX_RATIO = 100.0  # of unpacked to packed bytes; photographs have 1
@@ -150,11 +151,11 @@ def _unpack(archive: Path, folder: Path, *, max_ratio: float, progress: Report) 
         contents = temporary / "contents"
         contents.mkdir(parents=True)
         extraction.run(contents)
-        top = list(contents.iterdir())
-        if not top:
+        if not any(contents.iterdir()):
             raise UserError(f"{one_line(archive)} is empty")
         folder.parent.mkdir(parents=True, exist_ok=True)
-        (top[0] if len(top) == 1 and top[0].is_dir() else contents).rename(folder)
+        top = data_in(contents)
+        (unnested(top[0]) if len(top) == 1 and top[0].is_dir() else contents).rename(folder)
 
 
 @contextmanager

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.cuda.conftest import run_python
+from tests.training.stuck import MESSAGES, run_stuck
 
 # Of one step of the Market-1501 recipe: 256 images of 256 x 128 in four groups, ResNet-50, student and teacher.
 # Launches are those without CUDA graphs, and without convolutions, which the stub leaves out.
@@ -54,6 +55,14 @@ def test_training_is_interrupted_resumed_and_scored(stub: dict[str, str], method
     for precision in precisions:
         assert done.stdout.count(f"training on Stub, {precision}\n") == 2
     assert "clustering.neighbours: on a GPU the exact search is the faster one, and is taken\n" in done.stdout
+
+
+@pytest.mark.parametrize("way", ["raise", "kill"])
+def test_process_of_another_card_ends_soon_after_one_has_failed(stub: dict[str, str], tmp_path: Path, way: str) -> None:
+    done, seconds = run_stuck(tmp_path, way, {**stub, "STUB_DEVICES": "2", "CUDA_VISIBLE_DEVICES": "0,1"})
+    assert done.returncode == 1 and MESSAGES[way] in done.stderr.splitlines(), done.stderr
+    assert seconds < 15, done.stderr  # SIGTERM is followed by SIGKILL after 30 s
+    assert {"on cuda:0", "on cuda:1"} <= set(done.stdout.splitlines()), done.stdout
 
 
 def chosen(environment: dict[str, str], call: str = "choose_device()") -> tuple[int, str, str]:

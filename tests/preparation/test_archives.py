@@ -143,6 +143,16 @@ def test_unpack_of_the_second_of_two_folders(raw: Path) -> None:
     assert not folders[0].exists()
 
 
+@pytest.mark.parametrize("suffix", [".zip", ".tar.gz"])
+def test_unpack_of_a_folder_in_a_folder_of_the_same_name(raw: Path, suffix: str) -> None:
+    twice = "Market-1501-v15.09.15/market-1501-v15.09.15/"
+    contents = {f"{twice}{name}": data for name, data in CONTENTS.items()} | {"Market-1501-v15.09.15/.DS_Store": b"x"}
+    pack(raw / f"Market-1501-v15.09.15 (1){suffix}", contents)
+    unpack_if_missing(raw, "market1501", [raw / MARKET])
+    assert (raw / MARKET / "query/ü b.jpg").read_bytes() == CONTENTS["query/ü b.jpg"]
+    assert not [path for path in (raw / "market1501").iterdir() if "partial" in path.name]
+
+
 def test_unpack_without_an_archive_does_nothing(raw: Path) -> None:
     pack(raw / "Market-1502.zip", CONTENTS)
     (raw / "Market-1501-v15.09.15.zip").mkdir()

@@ -222,6 +222,10 @@ def test_write_prepared_folder_follows_links_inside_the_source_alone(
         UserError, match=r"2 of 7 .*a symbolic link leads out of the data set's folder, to .*photo\.jpg"
     ):
         write_prepared_folder(catalogue, linked, target, **SIZE)
+    write_prepared_folder(catalogue, linked, target, **SIZE, follow_links=True)
+    with Image.open(outside) as file:
+        expected = file.convert("RGB").resize((16, 24), Image.Resampling.BICUBIC)
+    assert np.array_equal(PackedImages(target).images[1], np.asarray(expected))
 
 
 def test_prepared_files_are_what_they_say(market_folder: Path, catalogue: pd.DataFrame, target: Path) -> None:

@@ -45,6 +45,22 @@ def test_unreadable_images_are_all_listed(new_project: Callable[[], Any], people
     assert not (project.folder / "data/prepared").exists()
 
 
+def test_links_that_lead_out_are_read_when_the_user_says_so(
+    new_project: Callable[[], Any], people: Path, tmp_path: Path
+) -> None:
+    project = new_project()
+    image, *_ = sorted((unlinked(project, people) / "bounding_box_train").iterdir())
+    image.rename(tmp_path / "annexed.jpg")
+    image.symlink_to(tmp_path / "annexed.jpg")
+    line = project.refused("prepare")
+    assert image.name in line and "prepare.follow_links: true reads the links" in line
+    project.set(prepare__follow_links=True)
+    assert "warning" not in project.here("prepare").replace("warning: market1501 holds", "")
+    assert f"bounding_box_train/{image.name}" in set(
+        read_catalogue(project.folder / "data/prepared/catalogue.csv")["path"]
+    )
+
+
 def test_prepare_that_fails_keeps_what_was_there(copied: Any, people: Path) -> None:
     before = (copied.folder / "data/prepared/images.npy").read_bytes()
     train = sorted((unlinked(copied, people) / "bounding_box_train").iterdir())

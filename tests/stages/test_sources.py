@@ -88,6 +88,16 @@ def test_images_taken_out_and_put_back_are_noticed_and_nothing_else_runs(clone: 
     assert ran(clone.run(*repro)) == [] and len(images(clone)) == 6
 
 
+def test_lock_that_a_full_disk_left_broken_is_made_anew_from_what_dvc_kept(clone: Checkout) -> None:
+    clone.run("dvc", "repro", "prepare")
+    lock = clone.folder / "dvc.lock"
+    lock.write_text(lock.read_text(encoding="utf-8")[:200], encoding="utf-8")
+    refused = clone.start(["dvc", "repro", "prepare"])
+    assert refused.returncode != 0 and "dvc.lock" in refused.stderr
+    lock.unlink()  # docs/reliability.md
+    assert ran(clone.run("dvc", "repro", "prepare")) == [] and len(images(clone)) == 6
+
+
 def test_weights_replaced_under_their_name_are_noticed(new_project: Callable[[], Any]) -> None:
     project: Project = new_project()
     project.set(pretrained="kept/weights.pth")

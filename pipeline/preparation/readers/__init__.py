@@ -10,6 +10,7 @@ import pandas as pd
 from pipeline.common.errors import UserError
 from pipeline.datasets.catalogue import SPLITS
 from pipeline.datasets.published_counts import PUBLISHED_IDENTITIES, PUBLISHED_IMAGES
+from pipeline.preparation.nesting import unnested
 from pipeline.preparation.readers import csv_table, image_folder, msmt17, split_folders, vehicleid, vehiclex
 from pipeline.preparation.readers.layout import Reading
 from pipeline.preparation.readers.split_folders import SPLIT_FOLDERS
@@ -83,11 +84,14 @@ def open_dataset(name: str, raw: Path, *, options: ReaderOptions = _DEFAULTS) ->
 def dataset_folder(name: str, raw: Path, *, options: ReaderOptions = _DEFAULTS) -> Path:
     """Returns the folder below `raw` that the data set `name` is read from: of several, the first that is there.
 
+    Of a published data set, it may lie in a folder of the same name, as programs that unpack like to leave it.
+
     Raises:
         UserError: there is no such data set.
     """
     candidates = dataset_folders(name, raw, options=options)
-    return next((folder for folder in candidates if folder.is_dir()), candidates[0])
+    folder = next((folder for folder in candidates if folder.is_dir()), candidates[0])
+    return folder if name in OWN_IMAGES else unnested(folder)
 
 
 def dataset_folders(name: str, raw: Path, *, options: ReaderOptions = _DEFAULTS) -> list[Path]:

@@ -97,6 +97,7 @@ def test_image_tree_refuses_links_to_folders_outside(tmp_path: Path) -> None:
     (tmp_path / "root" / "out").symlink_to("../elsewhere", target_is_directory=True)
     with pytest.raises(UserError, match=r"root/out leads to .*elsewhere: images must be inside .*root \(copy them\)"):
         image_tree(tmp_path / "root")
+    assert image_tree(tmp_path / "root", follow_links=True).images == ("b.jpg", "out/a.jpg")
 
 
 def test_image_tree_leaves_links_to_files_to_whoever_reads_them(tmp_path: Path) -> None:

@@ -112,6 +112,20 @@ def test_dataset_folder_of_own_images_is_named_by_the_options(tmp_path: Path, na
     assert dataset_folder(name, tmp_path, options=ReaderOptions(folder="birds")) == tmp_path / "birds"
 
 
+def test_dataset_folder_may_lie_in_one_of_the_same_name(tmp_path: Path) -> None:
+    outer = tmp_path / "market1501/Market-1501-v15.09.15"
+    inner = outer / "market-1501-v15.09.15/Market-1501-v15.09.15"
+    (inner / "query").mkdir(parents=True)
+    (inner / "bounding_box_train").mkdir()
+    (outer / "Thumbs.db").touch()
+    (outer / "__MACOSX").mkdir()
+    assert dataset_folder("market1501", tmp_path) == inner
+    (outer / "notes").mkdir()  # then it is not clear which is meant, and the message names the outer one
+    assert dataset_folder("market1501", tmp_path) == outer
+    (tmp_path / "mine/mine").mkdir(parents=True)
+    assert dataset_folder("folder", tmp_path) == tmp_path / "mine"
+
+
 def test_open_dataset_warns_of_other_counts_than_published(replicas: dict[str, tuple[Path, Replica]]) -> None:
     raw, replica = replicas["market1501"]
     (warning,) = open_dataset("market1501", raw, options=replica.options).warnings
