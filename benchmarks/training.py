@@ -143,15 +143,16 @@ class Measured:
 
 def measure(trainer: Trainer, images: np.ndarray, cameras: np.ndarray, pids: np.ndarray) -> Measured:
     """Trains to the end as the stage does; scores as many queries and gallery images as Market-1501 has."""
-    measured = Measured()
+    measured, order = Measured(), np.random.default_rng(2).permutation(len(images))
+    halves = [np.resize(order, round(share * len(images))) for share in (QUERIES, GALLERY)]
+    test = [(images[rows], pids[rows], cameras[rows]) for rows in halves]
 
     def score() -> dict[str, float]:
         began = time.perf_counter()
         for network in filter(None, (trainer.student, trainer.teacher)):
             parts = []
-            for share in (QUERIES, GALLERY):
-                rows = np.resize(np.random.default_rng(2).permutation(len(images)), round(share * len(images)))
-                parts += [trainer.embed(network, images[rows], "evaluation").numpy(), pids[rows], cameras[rows]]
+            for pixels, *known in test:
+                parts += [trainer.embed(network, pixels, "evaluation").numpy(), *known]
             evaluate(*parts, ranks=(1, 5, 10))
         measured.evaluation = time.perf_counter() - began
         return {}

@@ -240,6 +240,12 @@ def _check_together(settings: Settings, path: Path) -> None:
         raise UserError(f"{path}: sampler.batch must be a multiple of sampler.instances, got {batch} and {instances}")
     if batch % group:
         raise UserError(f"{path}: sampler.batch must be a multiple of model.bn_group, got {batch} and {group}")
+    optimizer = settings.optimizer
+    if optimizer.schedule == "milestones" and optimizer.milestones[-1] >= settings.epochs:
+        raise UserError(
+            f"{path}: optimizer.milestones must lie before the end of the training, which has epochs "
+            f"{settings.epochs}, got {optimizer.milestones[-1]}"
+        )
     processes = settings.train.processes
     if isinstance(processes, int):
         check_processes(settings, processes, path)

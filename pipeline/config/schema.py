@@ -4,6 +4,7 @@ A range is checked here and nowhere else: what receives a value further inside m
 """
 
 from collections.abc import Iterable
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -16,7 +17,8 @@ Pooling = Literal["avg", "gem", "max", "avg+max"]
 EpsSchedule = Literal["expo", "linear", "step", "log", "fix"]
 Neighbours = Literal["exact", "approximate"]
 ClusterUpdate = Literal["dynamic", "hard", "mean", "instance"]  # of a memory with one row per cluster
-LearningRateSchedule = Literal["constant", "step", "cosine"]
+LearningRateSchedule = Literal["constant", "step", "milestones", "cosine"]
+OptimizerName = Literal["adam", "adamw", "sgd"]
 Distance = Literal["jaccard", "camera_jaccard"]
 CameraWeight = Literal["none", "batch", "cluster"]
 
@@ -117,12 +119,22 @@ class Loss(Section):
     camera_weight_after: int = Field(default=5, ge=0)
 
 
+def _rising(epochs: list[int]) -> list[int]:
+    if not epochs or epochs[0] < 1 or any(later <= earlier for earlier, later in pairwise(epochs)):
+        raise ValueError("epochs from 1 on that rise, such as [20, 40]")
+    return epochs
+
+
 class Optimizer(Section):
+    name: OptimizerName = "adam"
     lr: float = Field(gt=0, le=100)
     weight_decay: float = Field(ge=0, le=100)
+    momentum: float = Field(default=0.9, ge=0, lt=1)
     schedule: LearningRateSchedule
     step_epochs: int = Field(ge=1)
+    milestones: Annotated[list[int], AfterValidator(_rising)] = [20, 40]
     warmup_epochs: int = Field(ge=0)
+    warmup_start: float = Field(default=0.1, gt=0, le=1)
 
 
 class Teacher(Section):

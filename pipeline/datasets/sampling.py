@@ -92,7 +92,8 @@ def require_clusters(labels: np.ndarray, *, batch: int, instances: int) -> None:
     if num_clusters < needed:
         raise UserError(
             f"{num_clusters} clusters are too few: a batch needs {needed} (sampler.batch {batch} / sampler.instances "
-            f"{instances}): lower sampler.batch, raise sampler.instances, or change clustering.eps"
+            f"{instances}): lower sampler.batch, raise sampler.instances, or change clustering.eps "
+            "(python -m stages.suggest shows what each eps finds)"
         )
 
 

@@ -196,12 +196,12 @@ class Method(ABC):
             k2=how.k2,
             neighbours=how.neighbours,
             reliability=reliability,
-            camera_aware=self._camera_aware(epoch),
+            camera_aware=self.camera_aware(epoch),
             seed=derive_seed(self.settings.seed, "recall", epoch),
             timed=timed,
         )
 
-    def _camera_aware(self, epoch: int) -> CameraAware | None:
+    def camera_aware(self, epoch: int) -> CameraAware | None:
         """How `epoch` clusters by the camera-aware distance, None where the distance is the plain one."""
         how = self.settings.clustering
         if how.distance == "jaccard":

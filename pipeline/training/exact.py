@@ -21,6 +21,7 @@ from pipeline.model import commit_statistics_, group_size
 from pipeline.model.embedding import layout_on
 from pipeline.training.distributed import Processes
 from pipeline.training.half_weights import HalfWeights
+from pipeline.training.optimizers import new_optimizer
 from pipeline.training.passes import FlatGradient, Passes, RecordedPasses
 
 
@@ -30,7 +31,7 @@ class Exact:
     Args:
         student: (b, 3, H, W) -> (b, D), L2-normalised; on the device of `processes`.
         teacher: a copy of the student, or None for a method that has none; its parameters get no gradient.
-        optimizer: settings of Adam.
+        optimizer: which one, and its settings.
         precision: name of the networks' precision, see `Precision`.
         compiled: whether torch.compile makes the forward passes.
         recorded: whether the passes are CUDA graphs where they can be: on a GPU, and not compiled.
@@ -53,7 +54,7 @@ class Exact:
         for network in networks[1:]:
             network.requires_grad_(False)
         self._trainable = [p for p in student.parameters() if p.requires_grad]
-        self._optimizer = torch.optim.Adam(self._trainable, lr=optimizer.lr, weight_decay=optimizer.weight_decay)
+        self._optimizer = new_optimizer(self._trainable, optimizer)
         self.precision = Precision(precision, processes.device)
         self._scaler = self.precision.scaler()
         self._layout = layout_on(processes.device)

@@ -15,7 +15,7 @@ class EpochResult:
     Attributes:
         epoch: from 0.
         eps: DBSCAN's radius in this epoch.
-        learning_rate: Adam's in this epoch.
+        learning_rate: the optimizer's in this epoch.
         num_clusters: K.
         num_outliers: images that are in no cluster.
         loss, loss_hard, loss_soft: means over the steps of the total, L_c and L_ss.

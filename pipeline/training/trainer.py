@@ -270,6 +270,8 @@ class Trainer:
             schedule=optimizer.schedule,
             epochs=self.settings.epochs,
             step_epochs=optimizer.step_epochs,
+            milestones=optimizer.milestones,
+            warmup_start=optimizer.warmup_start,
         )
 
     def state_dict(self) -> dict[str, Any]:

@@ -125,6 +125,7 @@ def test_settings_of_before_the_cameras_are_those_without_them(tmp_path: Path) -
         "clustering": distance,
         "synthetic": ("camera_strength",),
         "loss": ("camera_weight", "camera_weight_after"),
+        "optimizer": ("name", "momentum", "milestones", "warmup_start"),
     }
     for section, keys in later.items():
         for key in keys:
@@ -132,7 +133,7 @@ def test_settings_of_before_the_cameras_are_those_without_them(tmp_path: Path) -
     with (tmp_path / "params.yaml").open("w") as file:
         yaml.dump(values, file)
     settings, now = read_settings(tmp_path / "params.yaml"), read_settings(ROOT / "params.yaml")
-    assert (settings.loss, settings.synthetic) == (now.loss, now.synthetic)
+    assert (settings.loss, settings.synthetic, settings.optimizer) == (now.loss, now.synthetic, now.optimizer)
     neighbours = {"k_intra": 5, "k_inter": 20}  # not in use
     assert settings.clustering == now.clustering.model_copy(update=neighbours)
     assert settings.clustering.distance == "jaccard" and settings.loss.camera_weight == "none"
@@ -199,6 +200,18 @@ def test_settings_written_beside_a_result_read_back(tmp_path: Path) -> None:
         (
             {"dataset": "market"},
             r"dataset must be one of those below `recipes` \(synthetic, market1501, .*\), got 'market'",
+        ),
+        ({"optimizer__name": "lion"}, "optimizer.name must be 'adam', 'adamw' or 'sgd', got 'lion'"),
+        ({"optimizer__momentum": 1.0}, "optimizer.momentum must be less than 1, got 1.0"),
+        (
+            {"optimizer__milestones": [9, 5]},
+            r"optimizer.milestones must be epochs from 1 on that rise, such as \[20, 40",
+        ),
+        ({"optimizer__milestones": []}, "optimizer.milestones must be epochs from 1 on that rise"),
+        ({"optimizer__milestones": ["soon"]}, "optimizer.milestones.0 must be a valid integer, got 'soon'"),
+        (
+            {"optimizer__schedule": "milestones", "epochs": 40},
+            "optimizer.milestones must lie before the end of the training, which has epochs 40, got 40",
         ),
         ({"sampler__batch": 66}, "sampler.batch must be a multiple of sampler.instances, got 66 and"),
         ({"model__bn_group": 60}, "sampler.batch must be a multiple of model.bn_group, got 64 and 60"),

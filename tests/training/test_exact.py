@@ -3,6 +3,8 @@
 import copy
 import os
 import shutil
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -107,12 +109,20 @@ def losses_of(
     return learner, [learner.learn(*each, step=step) for step, each in enumerate(batches(dtype))]
 
 
-@pytest.mark.parametrize("bn_group", [8, 16])
-def test_step_is_that_of_the_method(small: TrainingSettings, bn_group: int) -> None:
-    """Against the step as one writes it: one pass of the whole batch, `backward`, and Adam on what it leaves."""
+OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
+    "adam": torch.optim.Adam,
+    "adamw": torch.optim.AdamW,
+    "sgd": partial(torch.optim.SGD, momentum=0.9),
+}
+
+
+@pytest.mark.parametrize(("bn_group", "name"), [(8, "adam"), (16, "adam"), (8, "adamw"), (8, "sgd")])
+def test_step_is_that_of_the_method(small: TrainingSettings, bn_group: int, name: str) -> None:
+    """Against the step as one writes it: one pass of the whole batch, `backward`, the optimizer."""
+    small = change(small, optimizer__name=name)
     learner, found = losses_of(small, torch.float64, bn_group)
     student, teacher = networks(torch.float64, bn_group)
-    adam = torch.optim.Adam(student.parameters(), lr=small.optimizer.lr, weight_decay=small.optimizer.weight_decay)
+    optimizer = OPTIMIZERS[name](student.parameters(), lr=small.optimizer.lr, weight_decay=small.optimizer.weight_decay)
     rows = memory(small, torch.float64)
     for step, (views, labels) in enumerate(batches(torch.float64)):
         embeddings = student(views[0])
@@ -125,9 +135,9 @@ def test_step_is_that_of_the_method(small: TrainingSettings, bn_group: int) -> N
             smoothing=small.loss.smoothing,
             weight=small.loss.weight,
         )
-        adam.zero_grad()
+        optimizer.zero_grad()
         losses[0].backward()
-        adam.step()
+        optimizer.step()
         decay = teacher_decay(step, decay=small.teacher.decay)
         with torch.no_grad():
             for old, new in zip(teacher.parameters(), student.parameters(), strict=True):

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from pipeline.training.learning_rate import learning_rate_at
 
@@ -28,6 +29,19 @@ def test_learning_rate_steps() -> None:
     np.testing.assert_allclose(found, [0.1, 0.55, 1, 0.1, 0.1, 0.1, 0.01, 0.01, 0.01])
 
 
+def test_milestones_and_warm_up_are_those_of_pytorch() -> None:
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=3.5e-4)
+    warmup = torch.optim.lr_scheduler.LinearLR(optimizer, start_factor=0.01, total_iters=3)
+    steps = torch.optim.lr_scheduler.MultiStepLR(optimizer, milestones=[4, 7])
+    options: dict[str, Any] = {"warmup_epochs": 3, "schedule": "milestones", "milestones": [4, 7], "warmup_start": 0.01}
+    for epoch in range(10):
+        expected = optimizer.param_groups[0]["lr"]
+        assert learning_rate_at(epoch, start=3.5e-4, epochs=10, **options) == pytest.approx(expected, rel=1e-12)
+        optimizer.step()
+        warmup.step()
+        steps.step()
+
+
 def test_learning_rate_cosine_falls_from_start_towards_zero() -> None:
     options: dict[str, Any] = {"start": 2.0, "warmup_epochs": 2, "schedule": "cosine", "epochs": 10}
     found = [learning_rate_at(epoch, **options) for epoch in range(10)]
@@ -38,5 +52,5 @@ def test_learning_rate_cosine_falls_from_start_towards_zero() -> None:
 
 
 def test_learning_rate_refuses_unknown_schedule() -> None:
-    with pytest.raises(ValueError, match="schedule must be one of constant, step, cosine, got 'poly'"):
+    with pytest.raises(ValueError, match="schedule must be one of constant, step, milestones, cosine, got 'poly'"):
         learning_rate_at(0, start=1, warmup_epochs=0, schedule="poly", epochs=1)

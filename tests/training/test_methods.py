@@ -28,6 +28,7 @@ BATCH: dict[str, Any] = {"loss__camera_weight": "batch"}
 SPCL: dict[str, Any] = {"method": "spcl", "clustering__eps": 0.5}
 CAMERAS: dict[str, Any] = {"clustering__distance": "camera_jaccard", "clustering__k_inter": 8, **BATCH}
 CLUSTER: dict[str, Any] = {**SPCL, "loss__camera_weight": "cluster", "loss__camera_weight_after": 1}
+SGD: dict[str, Any] = {"optimizer__name": "sgd", "optimizer__schedule": "milestones", "optimizer__milestones": [1]}
 
 
 def network(dtype: torch.dtype) -> nn.Module:
@@ -169,8 +170,8 @@ def test_spcl_trains_where_all_are_outliers(crowd: Any, small: TrainingSettings)
 
 @pytest.mark.parametrize(
     "method",
-    [{}, CLUSTER_CONTRAST, SPCL, CAMERAS, CLUSTER],
-    ids=["dccc", "cluster_contrast", "spcl", "dccc_cameras", "spcl_cluster"],
+    [{}, CLUSTER_CONTRAST, SPCL, CAMERAS, CLUSTER, {"optimizer__name": "adamw"}, SGD],
+    ids=["dccc", "cluster_contrast", "spcl", "dccc_cameras", "spcl_cluster", "adamw", "sgd"],
 )
 @pytest.mark.parametrize("stop_after", [1, 3, 4])
 def test_method_goes_on_bit_for_bit_from_any_step(

@@ -1,0 +1,55 @@
+"""`python -m stages.suggest` through its command line."""
+
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from pipeline.clustering.eps_choice import EPS
+from tests.stages.conftest import Project
+
+
+def test_suggest_shows_the_clusters_of_every_eps_and_writes_them(finished: Project, tmp_path: Any) -> None:
+    told = finished.here("suggest", "--k1", "10", "--k1", "6", "--output", str(tmp_path / "out"))
+    table = pd.read_csv(tmp_path / "out/suggestion.csv")
+    assert len(table) == 2 * len(EPS) and list(table.columns[:5]) == ["k1", "eps", "clusters", "outliers", "largest"]
+    assert (tmp_path / "out/suggestion.png").read_bytes().startswith(b"\x89PNG")
+    assert "single-camera clusters" in told and ("begin with clustering.eps=" in told or "no eps finds" in told)
+
+
+def test_suggest_takes_a_trained_network_and_the_settings_distance(copied: Any) -> None:
+    copied.set(method="dccc_cam")
+    told = copied.here("suggest", "--model", "data/model/model.safetensors")
+    assert " k1 " not in told and "written to reports: suggestion.csv, suggestion.png" in told
+    table = pd.read_csv(copied.folder / "reports/suggestion.csv")
+    assert set(table["k1"]) == {0}
+
+
+def test_suggestion_is_that_of_the_first_epochs_clusters(copied: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The starting weights are those that the training starts from, random ones too."""
+    first = pd.read_csv(copied.folder / "reports/training.csv").iloc[0]
+    monkeypatch.setattr("stages.suggest.EPS", (first["eps"],))
+    copied.here("suggest")
+    table = pd.read_csv(copied.folder / "reports/suggestion.csv")
+    assert table["clusters"].tolist() == [first["num_clusters"]]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--k1", "0"), "--k1 must be at least 1, got 0"),
+        (("--k1", "5000"), "k1 must be below the number of images"),
+        (("--model", "nowhere.safetensors"), "nowhere.safetensors"),
+    ],
+)
+def test_suggest_refuses_in_one_line(finished: Project, arguments: tuple[str, ...], words: str) -> None:
+    assert words in finished.refused("suggest", *arguments)
+
+
+def test_suggest_without_prepared_images_says_what_to_run(new_project: Any) -> None:
+    assert "run the prepare stage first" in new_project().refused("suggest")
+
+
+def test_suggest_is_a_command(finished: Project) -> None:
+    done = finished.run("suggest", "--help")
+    assert done.returncode == 0 and "--k1" in done.stdout
