@@ -38,6 +38,9 @@ def suggest(
     widths = k1 or [settings.clustering.k1]
     if min(widths) < 1:
         raise UserError(f"--k1 must be at least 1, got {min(widths)}")
+    if output.exists() and not output.is_dir():
+        raise UserError(f"--output {output} is a file, name a folder")
+    paths.require_own_place(output / "suggestion.csv")
     data = open_training_images(paths.PREPARED)
     aware = METHODS[settings.method](training, data.camids).camera_aware(0)
     if aware is None and min(widths) >= len(data.images):

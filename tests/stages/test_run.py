@@ -29,6 +29,14 @@ def test_second_ctrl_c_does_not_disturb_the_end() -> None:
     assert (done.returncode, done.stderr) == (130, b"interrupted\n")
 
 
+@pytest.mark.parametrize(("users", "expected"), [({}, b"10000\n"), ({"GOMP_SPINCOUNT": "7"}, b"7\n")])
+def test_threads_that_wait_leave_the_processor_to_others_unless_the_user_says_otherwise(
+    users: dict[str, str], expected: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("GOMP_SPINCOUNT", raising=False)
+    assert stage("print(os.environ['GOMP_SPINCOUNT'])", **users).stdout == expected
+
+
 @pytest.mark.parametrize("module", ["import stages", "from pipeline.common import errors; import stages"])
 def test_ctrl_c_in_the_imports_of_a_stage_is_no_traceback(module: str) -> None:
     code = f"import os, signal; {module}; os.kill(os.getpid(), signal.SIGINT)"

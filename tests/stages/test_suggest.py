@@ -40,6 +40,8 @@ def test_suggestion_is_that_of_the_first_epochs_clusters(copied: Any, monkeypatc
         (("--k1", "0"), "--k1 must be at least 1, got 0"),
         (("--k1", "5000"), "k1 must be below the number of images"),
         (("--model", "nowhere.safetensors"), "nowhere.safetensors"),
+        (("--output", "params.yaml"), "--output params.yaml is a file, name a folder"),
+        (("--output", "data/model"), "belongs to the results of the stages"),
     ],
 )
 def test_suggest_refuses_in_one_line(finished: Project, arguments: tuple[str, ...], words: str) -> None:
