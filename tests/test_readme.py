@@ -93,7 +93,7 @@ def test_readme_example_table_is_one_that_is_read(tmp_path: Path) -> None:
 
 
 def test_readme_own_images_without_labels_then_with_cameras_then_with_a_table(clone: Clone) -> None:
-    plain, _spaces, _umlaut, cameras, table = commands(own_images())
+    plain, place, suggest, _spaces, _umlaut, cameras, table = commands(own_images())
     num_images = len(list((clone.folder / "data/raw/mine").rglob("*.jpg")))
 
     told = clone.run(plain)
@@ -106,6 +106,10 @@ def test_readme_own_images_without_labels_then_with_cameras_then_with_a_table(cl
     with Image.open(clone.folder / "reports/figures/cluster_sheet.png") as sheet:
         assert np.asarray(sheet.convert("L")).std() > 20
     assert not pd.read_csv(clone.folder / "data/prepared/catalogue.csv")["camid"].notna().any()
+
+    clone.run(place)
+    assert "begin with clustering.eps=" in clone.run(suggest)
+    assert (clone.folder / "reports/suggestion.png").is_file()
 
     # One epoch of two steps from here on, to save time: settings stack from run to run.
     clone.run([*cameras, "-S", "epochs=1", "-S", "train.iters=2", "prepare"])
