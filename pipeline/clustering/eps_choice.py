@@ -7,7 +7,7 @@ signals of `signals.py`.
 N: images.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import pandas as pd
@@ -83,18 +83,17 @@ def _distances(
     k2: int,
     neighbours: str,
     camera_aware: CameraAware | None,
-) -> list[tuple[int, sp.csr_array]]:
+) -> Iterator[tuple[int, sp.csr_array]]:
+    """Each k1 with its distances up to `limit`, one after the other: they are the largest thing in memory."""
     if camera_aware is not None:
-        distance = camera_jaccard_distance(embeddings, camera_aware, max_distance=limit, method=neighbours)
-        return [(0, distance)]
+        yield 0, camera_jaccard_distance(embeddings, camera_aware, max_distance=limit, method=neighbours)
+        return
     usable = [width for width in sorted(set(k1)) if width < len(embeddings)]
     if not usable:
         raise ValueError(f"k1 must be below the number of images, {len(embeddings)}, got {sorted(set(k1))}")
     ranks = nearest_neighbours(embeddings, usable[-1], method=neighbours)
-    return [
-        (width, jaccard_distance(embeddings, k1=width, k2=min(k2, width), max_distance=limit, neighbours=ranks))
-        for width in usable
-    ]
+    for width in usable:
+        yield width, jaccard_distance(embeddings, k1=width, k2=min(k2, width), max_distance=limit, neighbours=ranks)
 
 
 def suggested(table: pd.DataFrame, *, k1: int) -> pd.Series | None:

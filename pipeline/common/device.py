@@ -29,7 +29,7 @@ def num_gpus() -> int:
 def _unusable(found: int) -> UserError:
     version, cards = torch.version.cuda or "?", f"this machine has {found} NVIDIA GPU{'s' * (found > 1)}"
     major = version.split(".")[0]
-    if 0 < _driver_cuda() >= 1000 * int(major):
+    if major.isdigit() and _driver_cuda() >= 1000 * int(major):
         return UserError(
             f"{cards}, which CUDA cannot use, though the driver is new enough for this PyTorch (CUDA {version})",
             f"see what nvidia-smi says, and whether this process may open /dev/nvidia*, {_CPU_INSTEAD}",
