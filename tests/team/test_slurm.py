@@ -60,7 +60,7 @@ def install(folder: Path) -> None:
     programs.mkdir(parents=True)
     (programs / "dvc").write_text(
         f'#!/bin/sh\nif [ "$*" = repro ]; then echo "dvc repro" >>"$SLURM_STATE/calls"; exit 0; fi\n'
-        f'exec {PROGRAMS}/dvc "$@"\n'
+        f'exec "{PROGRAMS}/dvc" "$@"\n'
     )
     (programs / "dvc").chmod(0o755)
     (programs / "activate").write_text(f'export PATH="{programs}:{PROGRAMS}:$PATH"\n')
