@@ -1,5 +1,4 @@
-# Sets everything up, then runs: `make repro` the experiment, `make test` the tests (`make test-fast` most of them, in
-# minutes), `make check` what CI checks besides, `make table` all experiments.
+# `make` alone lists the targets; each sets everything up first.
 # uv does the work. Where it is missing, it is put into .tools/ with its cache; nothing outside this folder is touched.
 UV_VERSION := 0.13.9
 ifeq ($(shell command -v uv),)

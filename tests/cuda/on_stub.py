@@ -1,4 +1,4 @@
-"""For processes on the stub: what cuDNN would do to a convolution, in shapes; and the counts of what was issued."""
+"""For processes on the stub: convolutions that are right in shape alone, and how many calls reached the runtime."""
 
 import ctypes
 import os
@@ -15,7 +15,7 @@ _KEPT: list[torch.library.Library] = []  # what is registered lasts as long as t
 
 @dataclass(frozen=True)
 class Counts:
-    """Of what PyTorch's host code asked the runtime for.
+    """How often PyTorch called the runtime, by kind.
 
     Attributes:
         launches: of kernels, those of convolutions left out.
