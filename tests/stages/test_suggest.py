@@ -4,6 +4,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
+import torch
 
 from pipeline.clustering.eps_choice import EPS
 from tests.stages.conftest import Project
@@ -23,15 +24,22 @@ def test_suggest_takes_a_trained_network_and_the_settings_distance(copied: Any) 
     assert " k1 " not in told and "written to reports: suggestion.csv, suggestion.png" in told
     table = pd.read_csv(copied.folder / "reports/suggestion.csv")
     assert set(table["k1"]) == {0}
+    # As in the first epoch, which has its own numbers of neighbours.
+    copied.set(clustering__k2_first=1)
+    copied.here("suggest", "--model", "data/model/model.safetensors", "--output", "other")
+    assert not table.equals(pd.read_csv(copied.folder / "other/suggestion.csv"))
 
 
 def test_suggestion_is_that_of_the_first_epochs_clusters(copied: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """The starting weights are those that the training starts from, random ones too."""
     first = pd.read_csv(copied.folder / "reports/training.csv").iloc[0]
     monkeypatch.setattr("stages.suggest.EPS", (first["eps"],))
+    torch.manual_seed(999)  # of nothing that this command draws
     copied.here("suggest")
-    table = pd.read_csv(copied.folder / "reports/suggestion.csv")
-    assert table["clusters"].tolist() == [first["num_clusters"]]
+    (row,) = pd.read_csv(copied.folder / "reports/suggestion.csv").to_dict("records")
+    assert row["clusters"] == first["num_clusters"]
+    for signal in ("camera_entropy", "single_camera"):
+        assert row[signal] == pytest.approx(first[signal], abs=1e-12)
 
 
 @pytest.mark.parametrize(

@@ -67,6 +67,26 @@ def test_trainer_trains_both_networks_and_counts(crowd: Any, small: TrainingSett
         assert set(result.seconds) == {"extract", "neighbours", "jaccard", "dbscan", "train"}
 
 
+@pytest.mark.parametrize(
+    ("schedule", "expected"),
+    [
+        (
+            {"schedule": "milestones", "milestones": [2, 3], "warmup_epochs": 1, "warmup_start": 0.25},
+            [0.25, 1, 0.1, 0.01],
+        ),
+        ({"schedule": "step", "step_epochs": 3}, [1, 1, 1, 0.1]),
+    ],
+)
+def test_every_epoch_has_the_learning_rate_of_the_settings(
+    crowd: Any, small: TrainingSettings, schedule: dict[str, Any], expected: list[float]
+) -> None:
+    changes = {f"optimizer__{key}": value for key, value in schedule.items()}
+    trainer = make(crowd, change(small, epochs=4, train__iters=1, optimizer__lr=2.0**-10, **changes))
+    for result, share in zip(trainer.run(), expected, strict=True):
+        assert result.learning_rate == pytest.approx(2.0**-10 * share)
+        assert [group["lr"] for group in trainer._exact._optimizer.param_groups] == [result.learning_rate]
+
+
 def test_trainer_parts_the_people_and_finds_them(crowd: Any, small: TrainingSettings) -> None:
     from sklearn.metrics import adjusted_rand_score
 
