@@ -12,9 +12,9 @@ from pipeline.common.contents import contents
 from pipeline.common.errors import UserError
 from pipeline.common.files import read_json
 from pipeline.common.progress import Progress
+from pipeline.preparation.placing import place, reader_options
 from pipeline.preparation.prepared_folder import BAD_IMAGES, LEAKED_IMAGES, write_prepared_folder
 from pipeline.preparation.readers import open_dataset
-from stages.sources import place, reader_options
 
 SECTIONS = ("dataset", "image", "synthetic", "own", "vehicleid", "prepare")
 
@@ -23,9 +23,9 @@ def prepare() -> None:
     """Decodes and resizes every image once.
 
     Reads params.yaml (dataset, image, synthetic, own, vehicleid, prepare) and the data set's folder below data/raw/.
-    Writes data/prepared/: images.npy, catalogue.csv, summary.json, settings.yaml and, where there are any,
-    bad_images.csv (unreadable, left out) and leaked_images.csv (in both halves). Where it has to stop because of
-    unreadable images, it lists them in data/bad_images.csv.
+    Writes data/prepared/: images.npy, catalogue.csv, summary.json, settings.yaml and, where there are any, names.json
+    (of identities and cameras), bad_images.csv (unreadable, left out) and leaked_images.csv (in both halves). Where it
+    has to stop because of unreadable images, it lists them in data/bad_images.csv.
     """
     settings = stages.settings()
     place(settings)
@@ -41,6 +41,7 @@ def prepare() -> None:
             paths.PREPARED,
             height=settings.image.height,
             width=settings.image.width,
+            names=source.names,
             skip_bad=settings.prepare.skip_bad,
             follow_links=settings.prepare.follow_links,
             list_if_refused=paths.checkout() / paths.BAD_IMAGES,

@@ -38,7 +38,7 @@ _FLAGS = (
     "--disable-extensions",
     "--disable-dev-shm-usage",
     "--hide-scrollbars",
-    "--host-resolver-rules=MAP * ~NOTFOUND",
+    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
     "--remote-debugging-pipe",
 )
 _LOOK = """(() => {
@@ -87,6 +87,72 @@ class Page:
         assert (self.overflow, self.beyond) == (0, [])
 
 
+class Tab:
+    """A page that a person works with: its address may be one of this machine's."""
+
+    def __init__(self, browser: "Browser", target: str, session: str) -> None:
+        self._browser, self._target, self._session = browser, target, session
+
+    def evaluate(self, expression: str) -> Any:
+        """The value of a JavaScript expression, awaited where it is a promise."""
+        answer = self._browser._call(
+            "Runtime.evaluate", self._session, expression=expression, returnByValue=True, awaitPromise=True
+        )
+        assert "exceptionDetails" not in answer, f"{expression}: {answer['exceptionDetails']}"
+        return answer["result"].get("value")
+
+    def wait_for(self, expression: str, *, seconds: float = 60) -> Any:
+        """The value of an expression as soon as it is true."""
+        end = time.monotonic() + seconds
+        while not (value := self.evaluate(expression)):
+            assert time.monotonic() < end, f"never: {expression}; the page: {self.text[:2000]}"
+            time.sleep(0.05)
+        return value
+
+    @property
+    def text(self) -> str:
+        """What a person reads on the page."""
+        return str(self.evaluate("document.body ? document.body.innerText : ''"))
+
+    @property
+    def messages(self) -> list[str]:
+        """Errors, warnings and violations so far, of all tabs."""
+        return _messages(self._browser._events)
+
+    @property
+    def requests(self) -> list[str]:
+        """Addresses on other machines that were asked for so far, by all tabs."""
+        return [url for url in _requests(self._browser._events, "") if not url.startswith("http://127.0.0.1:")]
+
+    def key(self, key: str, **more: Any) -> None:
+        """A key is pressed and let go."""
+        text = {"text": key} if len(key) == 1 else {"text": "\r"} if key == "Enter" else {}
+        codes = {"Enter": 13, "Escape": 27, "Tab": 9, " ": 32}
+        code = codes.get(key, ord(key.upper()) if len(key) == 1 else 0)
+        for kind in ("keyDown", "keyUp"):
+            self._browser._call(
+                "Input.dispatchKeyEvent",
+                self._session,
+                type=kind,
+                key=key,
+                windowsVirtualKeyCode=code,
+                **(text if kind == "keyDown" else {}),
+                **more,
+            )
+
+    def look(self) -> Page:
+        """What there is to see, as `Browser.open` tells it, without messages and requests."""
+        return Page(**self.evaluate(_LOOK))
+
+    def picture(self, path: Path) -> None:
+        """Takes a screenshot (PNG) of all of the page."""
+        shot = self._browser._call("Page.captureScreenshot", self._session, captureBeyondViewport=True)
+        Path(path).write_bytes(base64.b64decode(shot["data"]))
+
+    def close(self) -> None:
+        self._browser._call("Target.closeTarget", targetId=self._target)
+
+
 class Browser:
     """A headless Chromium with an empty profile, as a context; the test is skipped where there is none."""
 
@@ -128,6 +194,23 @@ class Browser:
     def open(self, path: Path, *, width: int = 1200, height: int = 900, picture: Path | None = None) -> Page:
         """Opens a file in a window of that size, and looks at it; `picture` takes a screenshot (PNG) of all of it."""
         address = Path(path).resolve().as_uri()
+        target, session = self._opened(address, width=width, height=height)
+        ready = "Promise.all([...document.images].map(i => i.decode().catch(() => 0))).then(() => 0)"
+        self._call("Runtime.evaluate", session, expression=ready, awaitPromise=True)
+        look = self._call("Runtime.evaluate", session, expression=_LOOK, returnByValue=True)["result"]["value"]
+        if picture is not None:
+            shot = self._call("Page.captureScreenshot", session, captureBeyondViewport=True)
+            Path(picture).write_bytes(base64.b64decode(shot["data"]))
+        page = Page(messages=_messages(self._events), requests=_requests(self._events, address), **look)
+        self._call("Target.closeTarget", targetId=target)
+        return page
+
+    def visit(self, address: str, *, width: int = 1200, height: int = 900, dark: bool = False) -> Tab:
+        """Opens an address of this machine in a tab that stays, to work with."""
+        return Tab(self, *self._opened(address, width=width, height=height, dark=dark))
+
+    def _opened(self, address: str, *, width: int, height: int, dark: bool = False) -> tuple[str, str]:
+        """A new target and its session, loaded."""
         target = self._call("Target.createTarget", url="about:blank")["targetId"]
         session = self._call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
         for domain in ("Page", "Runtime", "Log", "Network"):
@@ -140,19 +223,14 @@ class Browser:
             deviceScaleFactor=1,
             mobile=width < 700,
         )
+        if dark:
+            features = [{"name": "prefers-color-scheme", "value": "dark"}]
+            self._call("Emulation.setEmulatedMedia", session, features=features)
         self._events.clear()
         failed = self._call("Page.navigate", session, url=address).get("errorText")
-        assert not failed, f"{path}: {failed}"
+        assert not failed, f"{address}: {failed}"
         self._wait(lambda: any(event["method"] == "Page.loadEventFired" for event in self._events))
-        ready = "Promise.all([...document.images].map(i => i.decode().catch(() => 0))).then(() => 0)"
-        self._call("Runtime.evaluate", session, expression=ready, awaitPromise=True)
-        look = self._call("Runtime.evaluate", session, expression=_LOOK, returnByValue=True)["result"]["value"]
-        if picture is not None:
-            shot = self._call("Page.captureScreenshot", session, captureBeyondViewport=True)
-            Path(picture).write_bytes(base64.b64decode(shot["data"]))
-        page = Page(messages=_messages(self._events), requests=_requests(self._events, address), **look)
-        self._call("Target.closeTarget", targetId=target)
-        return page
+        return target, session
 
     def _call(self, method: str, session: str | None = None, **params: Any) -> dict[str, Any]:
         self._number += 1

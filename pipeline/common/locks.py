@@ -9,12 +9,13 @@ from pipeline.common.errors import UserError
 
 
 @contextmanager
-def locked(path: Path, *, taken: str | None = None) -> Iterator[None]:
+def locked(path: Path, *, taken: str | None = None, waiting: str | None = None) -> Iterator[None]:
     """Holds the lock file `path`, which stays there, for as long as the block lasts.
 
     Args:
         path: of the lock file; its folder is made where it is missing.
         taken: what to tell the user where another process holds it; None = wait until it is free.
+        waiting: what to print before that.
 
     Raises:
         UserError: `taken`.
@@ -22,8 +23,11 @@ def locked(path: Path, *, taken: str | None = None) -> Iterator[None]:
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a") as file:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX if taken is None else fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            assert taken is not None
-            raise UserError(taken) from error
+            if taken is not None:
+                raise UserError(taken) from error
+            if waiting is not None:
+                print(waiting, flush=True)
+            fcntl.flock(file, fcntl.LOCK_EX)
         yield

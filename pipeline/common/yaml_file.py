@@ -30,9 +30,22 @@ def read_mapping(path: Path, *, if_missing: str) -> dict[str, Any]:
     Raises:
         UserError: it is missing, or not valid, or something else than keys and values.
     """
+    try:
+        return parse_mapping(path.read_text(encoding="utf-8"), path)
+    except FileNotFoundError as error:
+        raise UserError(f"{path} is missing: {if_missing}") from error
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} is not valid YAML: {error}") from error
+
+
+def parse_mapping(text: str, path: Path) -> dict[str, Any]:
+    """The keys and values of the text of the YAML file `path`.
+
+    Raises:
+        UserError: it is not valid, or something else than keys and values.
+    """
     yaml = YAML(typ="safe", pure=True)
     try:
-        text = path.read_text(encoding="utf-8")
         if len(text) > MOST_BYTES:
             raise UserError(f"{path} has {len(text):,} characters: no settings are that long")
         if max(accumulate(_BRACKETS.get(each, 0) for each in text), default=0) > MOST_NESTED:
@@ -41,8 +54,6 @@ def read_mapping(path: Path, *, if_missing: str) -> dict[str, Any]:
         if aliases > MOST_ALIASES:
             raise UserError(f"{path} has {aliases} aliases (*name): write the values out, {MOST_ALIASES} are allowed")
         values = yaml.load(text)
-    except FileNotFoundError as error:
-        raise UserError(f"{path} is missing: {if_missing}") from error
     except RecursionError as error:
         raise UserError(f"{path} is not valid: it is nested too deeply") from error
     except UserError:

@@ -97,7 +97,7 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     recipes, dataset = values.pop("recipes", None), values.get("dataset")
     if not isinstance(recipes, dict):
         raise UserError(f"{path}: there is no section `recipes`")
-    bases = {recipe[EXTENDS] for recipe in recipes.values() if isinstance(recipe, dict) and EXTENDS in recipe}
+    bases = [recipe[EXTENDS] for recipe in recipes.values() if isinstance(recipe, dict) and EXTENDS in recipe]
     known = [key for key in recipes if key not in bases]
     if not isinstance(dataset, str) or dataset not in known:
         listed = ", ".join(map(str, known))

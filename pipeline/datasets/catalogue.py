@@ -92,7 +92,8 @@ def validate(catalogue: pd.DataFrame, *, source: str = "catalogue") -> pd.DataFr
         UserError: a column, a type, a value or the order is wrong; the message names the row (1 = first image).
     """
     if tuple(catalogue.columns) != COLUMNS:
-        raise UserError(f"{source}: columns must be {', '.join(COLUMNS)}, got {', '.join(map(str, catalogue.columns))}")
+        found = ", ".join(map(one_line, catalogue.columns))
+        raise UserError(f"{source}: columns must be {', '.join(COLUMNS)}, got {found}")
     for name in ("pid", "camid"):
         if catalogue[name].dtype != "Int64":
             raise UserError(f"{source}: column {name} must be whole numbers (Int64), got {catalogue[name].dtype}")

@@ -74,6 +74,19 @@ def unpack_if_missing(
     return None
 
 
+def archive_suffix(path: Path) -> str | None:
+    """The one of `SUFFIXES` that a name ends in, in any case."""
+    return next((suffix for suffix in SUFFIXES if path.name.lower().endswith(suffix)), None)
+
+
+def other_archives(raw: Path, name: str, folders: Sequence[Path]) -> list[Path]:
+    """The archives where one of the data set `name` would lie that are called like neither it nor its folders."""
+    places = dict.fromkeys((raw, raw / name, *(folder.parent for folder in folders)))
+    files = (path for place in places if place.is_dir() for path in sorted(place.iterdir()) if path.is_file())
+    named = _archives(raw, name, folders)
+    return [path for path in files if archive_suffix(path) and path not in named]
+
+
 def _archives(raw: Path, name: str, folders: Sequence[Path]) -> dict[Path, Path]:
     """Archive -> the folder that it becomes. A name that fits one of the folders counts before the data set's."""
     found: dict[Path, Path] = {}
@@ -88,7 +101,7 @@ def _archives(raw: Path, name: str, folders: Sequence[Path]) -> dict[Path, Path]
 
 
 def _is_archive_of(path: Path, name: str) -> bool:
-    suffix = next((suffix for suffix in SUFFIXES if path.name.lower().endswith(suffix)), None)
+    suffix = archive_suffix(path)
     if suffix is None or not path.is_file():
         return False
     return _plain(path.name[: -len(suffix)]) == _plain(name)

@@ -1,8 +1,8 @@
 """Packs a data set: every image decoded and resized once, in one memory-mapped file with the catalogue beside it.
 
 `pipeline.datasets.packed_images` says what a prepared folder holds; it depends on the images alone. Beside that it has
-`bad_images.csv` (path, reason) if images could not be read and were left out, and `leaked_images.csv` (train, test) if
-test images are training images too.
+`bad_images.csv` (path, reason) if images could not be read and were left out, `leaked_images.csv` (train, test) if test
+images are training images too, and `names.json` if identities or cameras came with names.
 """
 
 from collections.abc import Callable
@@ -17,6 +17,7 @@ from pipeline.common.files import replacing, write_json
 from pipeline.common.text import csv_cell, one_line
 from pipeline.datasets.catalogue import SPLITS, combine_digest, validate, write_catalogue
 from pipeline.datasets.images import LINK_OUT
+from pipeline.datasets.names import Names
 from pipeline.datasets.packed_images import CATALOGUE, IMAGES, SUMMARY
 from pipeline.datasets.packing import leave_out, pack_images
 from pipeline.preparation.leakage import leaked_images
@@ -24,6 +25,7 @@ from pipeline.preparation.readers.layout import FOLLOW_LINKS
 
 BAD_IMAGES, LEAKED_IMAGES = "bad_images.csv", "leaked_images.csv"
 _NUM_NAMES_SHOWN = 10
+_NO_NAMES = Names()
 
 
 def write_prepared_folder(
@@ -33,6 +35,7 @@ def write_prepared_folder(
     *,
     height: int,
     width: int,
+    names: Names = _NO_NAMES,
     skip_bad: bool = False,
     follow_links: bool = False,
     list_if_refused: Path | None = None,
@@ -52,6 +55,7 @@ def write_prepared_folder(
         target: the folder to write.
         height: H of the packed images.
         width: W of the packed images.
+        names: of identities and cameras, kept beside the catalogue.
         skip_bad: leave images that cannot be read out of the catalogue, instead of stopping.
         follow_links: read images that links place outside `source`, too.
         list_if_refused: where to list the unreadable images if they stop it (None: beside `target`); removed if not.
@@ -69,14 +73,14 @@ def write_prepared_folder(
     """
     validate(catalogue)
     source, target = Path(source).resolve(), Path(target)
-    names = list(catalogue["path"])
-    require_room(target.parent, len(names) * height * width * 3, "the packed images")
+    files = list(catalogue["path"])
+    require_room(target.parent, len(files) * height * width * 3, "the packed images")
     with told_if_full(target.parent, "the packed images"), replacing(target) as temporary:
         temporary.mkdir()
         images = temporary / IMAGES
         hashes, bad = pack_images(
             source,
-            names,
+            files,
             images,
             height=height,
             width=width,
@@ -95,6 +99,7 @@ def write_prepared_folder(
         leaked = leaked_images(catalogue, hashes, source)
         _write_table(leaked, temporary / LEAKED_IMAGES)
         write_catalogue(catalogue, temporary / CATALOGUE)
+        names.write(temporary)
         summary = {
             **_summary(catalogue, height, width, combine_digest(catalogue, hashes)),
             "skipped": len(bad),

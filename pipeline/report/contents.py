@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
+from pipeline.datasets.names import Names
 from pipeline.evaluation.metrics import MAIN
 
 Kind = Literal["result", "best-of-run", "baseline", "published"]
@@ -60,8 +61,8 @@ class RankedImage:
 
     image: np.ndarray
     verdict: Verdict
-    pid: int | None = None
-    camid: int | None = None
+    pid: int | str | None = None
+    camid: int | str | None = None
     similarity: float | None = None
 
     def __post_init__(self) -> None:
@@ -78,8 +79,8 @@ class RankedList:
 
     query_image: np.ndarray
     entries: tuple[RankedImage, ...]
-    query_pid: int | None = None
-    query_camid: int | None = None
+    query_pid: int | str | None = None
+    query_camid: int | str | None = None
     average_precision: float | None = None
     group: str = ""
 
@@ -106,13 +107,13 @@ class ConfusedPair:
     """Two identities that the network confuses.
 
     Attributes:
-        identity, other: The two identities.
+        identity, other: The two identities, by name where they have one.
         count: How often an image of one was ranked above a correct match of the other.
         examples: (image of `identity`, image of `other`, their cosine); images are (H, W, 3) uint8.
     """
 
-    identity: int
-    other: int
+    identity: int | str
+    other: int | str
     count: int
     examples: tuple[tuple[np.ndarray, np.ndarray, float], ...]
 
@@ -170,6 +171,7 @@ class ReportData:
         num_queries, num_valid_queries: All queries, and those with a valid match (the others are left out).
         uses_cameras: Whether the evaluation removed the query's own camera.
         notes: Sentences to print under the results.
+        names: Of identities and cameras, for the figures; the parts above hold them already.
         provenance: Where this run comes from: seed, digest of the data, duration, MLflow run, ...
     """
 
@@ -191,6 +193,7 @@ class ReportData:
     num_valid_queries: int = 0
     uses_cameras: bool = True
     notes: tuple[str, ...] = ()
+    names: Names = field(default_factory=Names)
     provenance: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

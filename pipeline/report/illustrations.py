@@ -4,19 +4,22 @@ All functions read only the rows of `images` that are shown, so a memory map wil
 N: images in the catalogue, H x W: size of an image.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from pipeline.datasets.names import Names
 from pipeline.report.contents import ClusterSample, ConfusedPair, EmbeddingMap, RankedImage, RankedList
 
 MAP_THUMBNAIL = 0.062  # width of an image on the map, which is 2 wide
 _MAP_IMAGES = 160
+_NO_NAMES = Names()
 
 
 def illustrate_ranked_lists(
-    table: pd.DataFrame, *, catalogue: pd.DataFrame, images: np.ndarray
+    table: pd.DataFrame, *, catalogue: pd.DataFrame, images: np.ndarray, names: Names = _NO_NAMES
 ) -> tuple[RankedList, ...]:
     """Adds images, identities and cameras to the ranked lists.
 
@@ -24,6 +27,7 @@ def illustrate_ranked_lists(
         table: As `pipeline.evaluation.ranked_lists.rank_queries` returns it, or read back from its CSV file.
         catalogue: One row per image in the order of `images`, columns `pid`, `camid`, `split`.
         images: (N, H, W, 3) uint8.
+        names: Of identities and cameras, shown in place of their numbers.
     """
     rows = _rows_by_split(catalogue)
     pids, camids = list(catalogue["pid"]), list(catalogue["camid"])
@@ -38,8 +42,8 @@ def illustrate_ranked_lists(
                 RankedImage(
                     image=np.array(images[row]),
                     verdict=place["verdict"],
-                    pid=_known(pids[row]),
-                    camid=_known(camids[row]),
+                    pid=_known(pids[row], names.identity),
+                    camid=_known(camids[row], names.camera),
                     similarity=float(place["similarity"]),
                 )
             )
@@ -47,8 +51,8 @@ def illustrate_ranked_lists(
             RankedList(
                 query_image=np.array(images[query]),
                 entries=tuple(entries),
-                query_pid=_known(pids[query]),
-                query_camid=_known(camids[query]),
+                query_pid=_known(pids[query], names.identity),
+                query_camid=_known(camids[query], names.camera),
                 average_precision=float(first["average_precision"]),
                 group=str(first["group"]),
             )
@@ -57,7 +61,7 @@ def illustrate_ranked_lists(
 
 
 def illustrate_confused_pairs(
-    table: pd.DataFrame, *, catalogue: pd.DataFrame, images: np.ndarray
+    table: pd.DataFrame, *, catalogue: pd.DataFrame, images: np.ndarray, names: Names = _NO_NAMES
 ) -> tuple[ConfusedPair, ...]:
     """Adds the images to the most confused identities.
 
@@ -65,6 +69,7 @@ def illustrate_confused_pairs(
         table: As `pipeline.evaluation.diagnostics` makes `confused_pairs`, or read back from its CSV file.
         catalogue: One row per image in the order of `images`, columns `pid`, `split`.
         images: (N, H, W, 3) uint8.
+        names: Of identities and cameras, shown in place of their numbers.
     """
     rows = _rows_by_split(catalogue)
     pids = catalogue["pid"].tolist()
@@ -76,7 +81,8 @@ def illustrate_confused_pairs(
             shown = [int(rows[split][int(example[split])]) for split in ("query", "gallery")]
             first, second = sorted(shown, key=lambda row: pids[row] != identity)
             examples.append((np.array(images[first]), np.array(images[second]), float(example["similarity"])))
-        pairs.append(ConfusedPair(identity, other, int(found["count"].iloc[0]), tuple(examples)))
+        shown_names = names.identity(identity), names.identity(other)
+        pairs.append(ConfusedPair(*shown_names, int(found["count"].iloc[0]), tuple(examples)))
     return tuple(pairs)
 
 
@@ -151,5 +157,5 @@ def _evenly_spread(number: int, most: int) -> np.ndarray:
     return np.linspace(0, number - 1, most).round().astype(np.int64)
 
 
-def _known(value: Any) -> int | None:
-    return None if pd.isna(value) else int(value)
+def _known(value: Any, name: Callable[[int], int | str]) -> int | str | None:
+    return None if pd.isna(value) else name(int(value))

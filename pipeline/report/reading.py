@@ -6,6 +6,7 @@ from typing import Any
 import pandas as pd
 
 from pipeline.common.files import read_json, result_of_a_stage
+from pipeline.datasets.names import read_names
 from pipeline.datasets.packed_images import PackedImages
 from pipeline.model.saved import MODEL_FILE, model_settings
 from pipeline.report.contents import ReportData, SplitSummary
@@ -37,6 +38,7 @@ def read_report(*, prepared: Path, pretrained: Path, model: Path, evaluation: Pa
     tables = {path.stem: _read_table(path) for path in sorted(evaluation.glob("*.csv"))}
     splits = summarise_splits(packed.catalogue)
     images: dict[str, Any] = {"catalogue": packed.catalogue, "images": packed.images}
+    names = read_names(prepared)
     queries = metrics.get("queries", {"all": 0, "valid": 0})
     return ReportData(
         title=run["name"],
@@ -48,15 +50,16 @@ def read_report(*, prepared: Path, pretrained: Path, model: Path, evaluation: Pa
         history=history,
         results=result_rows(metrics) + published_rows(settings["dataset"], splits),
         cmc=cmc_curves(_read_table(reports / "cmc.csv")),
-        ranked_lists=illustrate_ranked_lists(tables["ranked_lists"], **images),
+        ranked_lists=illustrate_ranked_lists(tables["ranked_lists"], **images, names=names),
         tables=tables,
-        confused=illustrate_confused_pairs(tables["confused_pairs"], **images),
+        confused=illustrate_confused_pairs(tables["confused_pairs"], **images, names=names),
         embedding=illustrate_map(tables["map"], **images),
         clusters=sample_clusters(_read_table(reports / "clusters.csv"), images=packed.split("train").images),
         num_queries=int(queries["all"]),
         num_valid_queries=int(queries["valid"]),
         uses_cameras=protocol["uses_cameras"],
         notes=(f"Not evaluated: {protocol['not_evaluated']}.",) if protocol["not_evaluated"] else (),
+        names=names,
         provenance={
             "Seed": str(settings["seed"]),
             "Data": read_json(prepared / "summary.json")["digest"][:16],

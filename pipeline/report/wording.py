@@ -192,7 +192,7 @@ def entry_alt(entry: RankedImage, rank: int) -> str:
     return ", ".join(parts)
 
 
-def _whose(pid: int | None, camid: int | None) -> list[str]:
+def _whose(pid: int | str | None, camid: int | str | None) -> list[str]:
     identity = "distractor image" if pid == 0 else None if pid is None else f"identity {pid}"
     return [text for text in (identity, None if camid is None else f"camera {camid}") if text]
 

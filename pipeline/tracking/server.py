@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.common.credentials import masked
 from pipeline.common.errors import UserError
+from pipeline.common.kept_signals import kept_signals
 from pipeline.common.locks import locked
 from pipeline.tracking.address import VARIABLE, Address, literal_folder, tracking_address
 
@@ -40,12 +41,15 @@ def open_client(checkout: Path) -> "MlflowClient":
     for chatty in ("alembic", "mlflow.store.db.utils"):  # the database's first creation, step by step
         logging.getLogger(chatty).setLevel(logging.WARNING)
     address = tracking_address(checkout)
-    from mlflow import MlflowClient
+    with kept_signals():
+        from mlflow import MlflowClient
 
     for handler in logging.getLogger("mlflow").handlers:
         handler.addFilter(_mask)
-    lock = nullcontext() if address.file is None else locked(address.file.with_name(f"{address.file.name}.lock"))
-    with answering(address.uri), lock, _without_litter(address):
+    file = address.file
+    alone = nullcontext() if file is None else locked(file.with_name(f"{file.name}.lock"))
+    kept = nullcontext() if file is None else kept_signals()  # a server may take minutes not to answer
+    with answering(address.uri), alone, kept, _without_litter(address):
         try:
             client = MlflowClient(tracking_uri=address.uri)
             client.search_experiments(max_results=1)

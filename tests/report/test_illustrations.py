@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from pipeline.datasets.names import Names
 from pipeline.report.illustrations import (
     illustrate_confused_pairs,
     illustrate_map,
@@ -162,3 +163,14 @@ def test_map_takes_the_pictures_of_the_splits() -> None:
     clusters = illustrate_map(map_table(["train"], [-1]), catalogue=MAP_CATALOGUE, images=MAP_IMAGES)
     assert clusters is not None and clusters.groups == "cluster" and clusters.alone.tolist() == [True]
     assert illustrate_map(map_table([], []), catalogue=MAP_CATALOGUE, images=MAP_IMAGES) is None
+
+
+def test_illustrations_call_identities_and_cameras_by_their_names(catalogue, images):
+    names = Names({2: "anna"}, {4: "gate"})
+    right = illustrate_ranked_lists(TABLE, catalogue=catalogue, images=images, names=names)[0].entries[0]
+    assert (right.pid, right.camid) == ("anna", "gate")
+    pairs = pd.DataFrame(
+        [(2, 3, 5, 0, 1, 0.5)], columns=["identity", "other", "count", "query", "gallery", "similarity"]
+    )
+    pair = illustrate_confused_pairs(pairs, catalogue=catalogue, images=images, names=names)[0]
+    assert (pair.identity, pair.other) == ("anna", 3)

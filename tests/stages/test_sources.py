@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import pytest
 from PIL import Image
 
 from pipeline.common.files import read_json
+from pipeline.common.locks import locked
 from tests.common.test_parent_process import gone
 from tests.params_file import change_params
 from tests.stages.conftest import ROOT, SMALL, Project
@@ -143,6 +145,19 @@ def test_tables_of_another_data_set_do_not_survive_a_switch(clone: Checkout) -> 
     change_params(clone.folder / "params.yaml", {"own.folder": "mine"})
     assert ran(clone.run("dvc", "repro", "prepare")) == []
     assert len(images(clone)) == 5 and pd.read_csv(table)["path"].tolist() == ["5.png"]
+
+
+def test_run_waits_for_another_one_that_unpacks_the_same_data_set(new_project: Callable[[], Any]) -> None:
+    project: Project = new_project()
+    command, environment = [sys.executable, "-u", "-m", "stages.sources"], {**os.environ, "PYTHONPATH": str(ROOT)}
+    with ExitStack() as held:
+        held.enter_context(locked(project.folder / ".scratch/place.lock"))
+        with subprocess.Popen(command, cwd=project.folder, env=environment, stdout=subprocess.PIPE, text=True) as other:
+            assert other.stdout is not None
+            assert other.stdout.readline() == "another run is getting the data set ready: waiting for it\n"
+            held.close()
+            assert other.wait(60) == 0
+    assert (project.folder / "data/dataset.json").is_file()
 
 
 def test_images_that_change_while_they_are_packed_stop_the_run(

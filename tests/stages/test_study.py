@@ -219,6 +219,23 @@ def test_study_interrupted_leaves_nothing_behind_and_keeps_older_experiments(pro
     assert not {"toy-baseline-1", "toy-baseline-2"} & set(names)
 
 
+def test_study_that_is_killed_leaves_no_process_and_goes_on(project: Project) -> None:
+    (project.folder / "trained.txt").unlink(missing_ok=True)
+    process = project.start("toy.yaml", "--only", "baseline", "--seeds", "1", TOY_SECONDS="600")
+    end = time.monotonic() + 300
+    while not (project.folder / "trained.txt").exists() and time.monotonic() < end:
+        time.sleep(0.1)
+    assert project.trained() == ["toy-baseline-1"]
+    process.kill()
+    process.communicate(timeout=60)
+    while project.processes() and time.monotonic() < end:
+        time.sleep(0.5)
+    assert project.processes() == []
+    told = project.study("toy.yaml", "--only", "baseline", "--seeds", "1")
+    assert "1 experiments, 0 of them exist already" in told and "[1/1] baseline, seed 1: student mAP" in told
+    assert project.trained() == ["toy-baseline-1"] and project.processes() == []
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

@@ -1,15 +1,18 @@
 """One reader per layout; `open_dataset` finds a data set below the folder of raw data and reads its catalogue."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
 import pandas as pd
 
 from pipeline.common.errors import UserError
+from pipeline.common.text import one_line, some
 from pipeline.datasets.catalogue import SPLITS
+from pipeline.datasets.names import Names
 from pipeline.datasets.published_counts import PUBLISHED_IDENTITIES, PUBLISHED_IMAGES
+from pipeline.preparation.archives import archive_suffix, other_archives
 from pipeline.preparation.nesting import unnested
 from pipeline.preparation.readers import csv_table, image_folder, msmt17, split_folders, vehicleid, vehiclex
 from pipeline.preparation.readers.layout import Reading
@@ -60,12 +63,14 @@ class Source:
         catalogue: one row per image.
         warnings: one line each, of what may be a mistake.
         notes: one line each, of what was decided and the user should know.
+        names: of identities and cameras that are not numbers as they came.
     """
 
     folder: Path
     catalogue: pd.DataFrame
     warnings: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    names: Names = field(default_factory=Names)
 
 
 def open_dataset(name: str, raw: Path, *, options: ReaderOptions = _DEFAULTS) -> Source:
@@ -75,10 +80,12 @@ def open_dataset(name: str, raw: Path, *, options: ReaderOptions = _DEFAULTS) ->
         UserError: there is no such data set, or its reader does not find what it expects, and says where.
     """
     folder = dataset_folder(name, raw, options=options)
+    if name not in OWN_IMAGES and not folder.is_dir():
+        _require_no_other_archive(name, folder, raw, options)
     reading = _readers(options)[name](folder)
     warning = count_warning(name, reading.catalogue, test_size=options.test_size)
     warnings = ((warning,) if warning else ()) + reading.warnings
-    return Source(folder, reading.catalogue, warnings, reading.notes)
+    return Source(folder, reading.catalogue, warnings, reading.notes, reading.names)
 
 
 def dataset_folder(name: str, raw: Path, *, options: ReaderOptions = _DEFAULTS) -> Path:
@@ -128,6 +135,16 @@ def count_warning(name: str, catalogue: pd.DataFrame, *, test_size: int = _DEFAU
         return None
     here, there = (", ".join(f"{count:,} {split}" for split, count in counts.items()) for counts in (found, published))
     return f"{name} holds {here} {what}; published: {there}. A subset is fine, a truncated download is not."
+
+
+def _require_no_other_archive(name: str, folder: Path, raw: Path, options: ReaderOptions) -> None:
+    """Raises UserError if there are archives of names that say nothing: one of them may be the data set."""
+    others = other_archives(Path(raw), name, dataset_folders(name, raw, options=options))
+    if others:
+        raise UserError(
+            f"{folder} is missing, and no archive is called like it: if one of {some(map(one_line, others))} holds "
+            f"{folder.name}, call it {folder.name}{archive_suffix(others[0])}"
+        )
 
 
 def _published_identities(name: str, test_size: int) -> dict[str, int]:

@@ -31,6 +31,7 @@ from pathlib import Path
 from pipeline.common.errors import UserError
 from pipeline.common.text import one_line, some
 from pipeline.datasets.catalogue import PATH_RULE, SPLITS, from_rows, is_image_path
+from pipeline.datasets.names import Names
 from pipeline.preparation.readers.labels import number_labels, whole_number
 from pipeline.preparation.readers.layout import Reading
 
@@ -67,8 +68,8 @@ def read(folder: Path, *, table: str) -> Reading:
     if not kept:
         raise UserError(f"{source} names no images" + (", only junk (pid -1)" if junk else ""))
     _check_known_together(source, kept)
-    pids, pid_note = _numbers(source, kept, "pid", "identities")
-    camids, camid_note = _numbers(source, kept, "camid", "cameras")
+    pids, identities, pid_note = _numbers(source, kept, "pid", "identities")
+    camids, cameras, camid_note = _numbers(source, kept, "camid", "cameras")
     rows = [(line.path, pids[line.pid], camids[line.camid], line.split) for line in kept]
     left_out = ", ".join(f"{junk[split]:,} {split}" for split in SPLITS if split in junk)
     junk_notes = [f"left out as junk (pid -1): {left_out}"] if junk else []
@@ -76,7 +77,8 @@ def read(folder: Path, *, table: str) -> Reading:
     unknown = [one_line(name) or "one without a name" for name in header if name not in REQUIRED + OPTIONAL]
     unused = [f"these columns are not used: {some(unknown)}"] if unknown else []
     warnings = tuple(f"{source}: {warning}" for warning in (*unused, *_distractor_queries(kept)))
-    return Reading(from_rows(rows), warnings, tuple(note for note in (*notes, pid_note, camid_note) if note))
+    notes += [note for note in (pid_note, camid_note) if note]
+    return Reading(from_rows(rows), warnings, tuple(notes), Names(identities, cameras))
 
 
 def _read_records(source: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
@@ -211,8 +213,10 @@ def _check_known_together(source: Path, lines: list[_Line]) -> None:
                 )
 
 
-def _numbers(source: Path, lines: list[_Line], column: str, what: str) -> tuple[dict[str, int | None], str | None]:
-    """The number of each label of a column, and a note if they are not their own; the empty label has none."""
+def _numbers(
+    source: Path, lines: list[_Line], column: str, what: str
+) -> tuple[dict[str, int | None], dict[int, str], str | None]:
+    """See `Numbering`; the empty label has no number."""
     for line in lines:
         number = whole_number(getattr(line, column))
         if number is not None and number < 0:
@@ -220,8 +224,8 @@ def _numbers(source: Path, lines: list[_Line], column: str, what: str) -> tuple[
             raise UserError(f"{source}: line {line.number}: {column} must be {least}, got {number}")
     labels = {getattr(line, column) for line in lines} - {""}
     reserved = {label for label in labels if column == "pid" and _is(label, DISTRACTOR)}
-    numbers, note = number_labels(labels - reserved, what=what)
-    return {"": None, **numbers, **dict.fromkeys(reserved, 0)}, note
+    numbers, names, note = number_labels(labels - reserved, what=what)
+    return {"": None, **numbers, **dict.fromkeys(reserved, 0)}, names, note
 
 
 def _is(label: str, number: str) -> bool:

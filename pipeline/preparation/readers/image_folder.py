@@ -11,6 +11,7 @@ from pipeline.common.errors import UserError
 from pipeline.common.text import one_line, some
 from pipeline.datasets.catalogue import from_rows
 from pipeline.datasets.image_tree import IMAGE_SUFFIXES, image_tree
+from pipeline.datasets.names import Names
 from pipeline.preparation.readers.labels import number_labels
 from pipeline.preparation.readers.layout import FOLLOW_LINKS, Reading
 
@@ -39,13 +40,14 @@ def read(folder: Path, *, camera: str | None, follow_links: bool = False) -> Rea
         shown = some(map(one_line, tree.others))
         warnings.append(f"{folder}: {len(tree.others)} left out, not being images ({suffixes}): {shown}")
     cameras: list[int | None] = [None] * len(tree.images)
+    names: dict[int, str] = {}
     if camera is not None:
-        names = _camera_names(tree.images, camera)
-        numbers, note = number_labels(names, what="cameras")
-        cameras = [numbers[name] for name in names]
+        labels = _camera_names(tree.images, camera)
+        numbers, names, note = number_labels(labels, what="cameras")
+        cameras = [numbers[label] for label in labels]
         notes += [note] if note else []
     rows = ((path, None, camid, "train") for path, camid in zip(tree.images, cameras, strict=True))
-    return Reading(from_rows(rows), tuple(warnings), tuple(notes))
+    return Reading(from_rows(rows), tuple(warnings), tuple(notes), Names(cameras=names))
 
 
 def _camera_names(paths: tuple[str, ...], camera: str) -> list[str]:

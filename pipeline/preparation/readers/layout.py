@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import cast
 
@@ -12,6 +12,7 @@ from pipeline.common.errors import UserError
 from pipeline.common.text import one_line, some
 from pipeline.datasets.catalogue import Row, Split
 from pipeline.datasets.image_tree import is_ignored
+from pipeline.datasets.names import Names
 
 FOLLOW_LINKS = "prepare.follow_links: true"  # what lets links lead out of the data set's folder
 
@@ -24,11 +25,13 @@ class Reading:
         catalogue: one row per image.
         warnings: one line each, of what may be a mistake.
         notes: one line each, of what was decided and the user should know.
+        names: of identities and cameras that are not numbers as they came.
     """
 
     catalogue: pd.DataFrame
     warnings: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    names: Names = field(default_factory=Names)
 
 
 def require(folder: Path, parts: tuple[str, ...], *, name: str) -> None:

@@ -6,12 +6,14 @@ C: cameras.
 import numpy as np
 import pandas as pd
 
+from pipeline.common.text import shortened
 from pipeline.report.contents import ReportData
 from pipeline.report.figures.drawing import INK, Picture, Table, canvas, png_bytes
 from pipeline.report.wording import DASH, percent
 
 MOST_CAMERAS = 24  # up to which names and numbers are legible in the width of the page
 _MOST_IN_COLUMN = 12  # ... in one of two columns
+_LONGEST_LEVEL = 3  # characters of a name that stands level below its column
 
 
 def camera_figure(data: ReportData) -> Picture | None:
@@ -24,10 +26,14 @@ def camera_figure(data: ReportData) -> Picture | None:
     if len(cameras) > MOST_CAMERAS:
         shown = most_frequent(pairs)
         matrix = matrix.loc[matrix.index.isin(shown), matrix.columns.isin(shown)]
+    matrix.index, matrix.columns = (axis.map(data.names.camera) for axis in (matrix.index, matrix.columns))
     png = _draw(matrix)
     rows, columns = matrix.shape
     ordered = pairs.sort_values("rank1", kind="stable")
-    low, high = ordered.iloc[0], ordered.iloc[-1]
+    low, high = (
+        (data.names.camera(int(row["query_camera"])), data.names.camera(int(row["gallery_camera"])), row["rank1"])
+        for _, row in ordered.iloc[[0, -1]].iterrows()
+    )
     selection = (
         f" Shown are the {MOST_CAMERAS} of {len(cameras)} cameras with the most queries; all pairs are in"
         " data/evaluation/camera_pairs.csv."
@@ -36,9 +42,9 @@ def camera_figure(data: ReportData) -> Picture | None:
     )
     return Picture(
         name="camera_pairs",
-        alt=f"Rank-1 of {rows} query cameras on {columns} gallery cameras. Lowest: camera {low['query_camera']:.0f}"
-        f" finds in camera {low['gallery_camera']:.0f} {percent(low['rank1'], unit=True)}; highest: camera"
-        f" {high['query_camera']:.0f} in camera {high['gallery_camera']:.0f} {percent(high['rank1'], unit=True)}.",
+        alt=f"Rank-1 of {rows} query cameras on {columns} gallery cameras. Lowest: camera {low[0]} finds in"
+        f" camera {low[1]} {percent(low[2], unit=True)}; highest: camera {high[0]} in camera {high[1]}"
+        f" {percent(high[2], unit=True)}.",
         caption="Each cell: the queries of one camera rank the images of another camera alone. A dash: no query has a"
         " correct match there, as for a camera with itself, whose images of the query's identity are removed."
         + selection,
@@ -76,8 +82,11 @@ def _draw(matrix: pd.DataFrame) -> bytes:
         ax = axes[0]
         shades = ax.imshow(values, cmap="Blues", vmin=0, vmax=100, aspect="equal")
         ax.grid(visible=False)
-        ax.set_xticks(range(columns), [str(camera) for camera in matrix.columns])
-        ax.set_yticks(range(rows), [str(camera) for camera in matrix.index])
+        names = [[shortened(str(camera)) for camera in axis] for axis in (matrix.columns, matrix.index)]
+        ax.set_xticks(range(columns), names[0])
+        ax.set_yticks(range(rows), names[1])
+        if max(map(len, names[0])) > _LONGEST_LEVEL:
+            ax.tick_params(axis="x", rotation=90)
         ax.set(xlabel="gallery: camera", ylabel="query: camera")
         ax.set_title("Rank-1 by cameras, %")
         ax.tick_params(length=0)

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from pipeline.common.errors import UserError
 from pipeline.datasets.catalogue import validate
+from pipeline.datasets.names import Names
 from pipeline.preparation.readers import csv_table
 from pipeline.preparation.readers.layout import Reading
 
@@ -110,6 +111,7 @@ def test_csv_names_of_training_and_test_are_numbered_together(tmp_path: Path) ->
     reading = read(tmp_path, text)
     assert [row[1] for row in rows(reading)] == [3, 1, 1, 2, 0]  # a distractor stays one
     assert reading.notes == ("3 identities were numbered in sorted order: 1 = 10, 2 = 9, 3 = zoe",)
+    assert reading.names == Names(identities={1: "10", 2: "9", 3: "zoe"})
 
 
 def test_csv_leaves_out_junk_with_a_note(tmp_path: Path) -> None:

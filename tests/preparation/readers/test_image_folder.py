@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from pipeline.common.errors import UserError
 from pipeline.datasets.image_tree import IMAGE_SUFFIXES, image_tree
+from pipeline.datasets.names import Names
 from pipeline.preparation.readers import image_folder
 
 
@@ -155,6 +156,7 @@ def test_camera_names_are_numbered_in_sorted_order_with_a_note(tmp_path: Path) -
         "west/1.jpg": 4,
     }
     assert reading.notes == ("4 cameras were numbered in sorted order: 1 = 10, 2 = 9, 3 = north gate, 4 = west",)
+    assert reading.names == Names(cameras={1: "10", 2: "9", 3: "north gate", 4: "west"})
 
 
 def test_camera_names_of_many_digits_are_names(tmp_path: Path) -> None:

@@ -21,28 +21,28 @@ def test_whole_number_is_not_found_in_names(label: str) -> None:
 
 
 def test_number_labels_keeps_whole_numbers() -> None:
-    assert number_labels(["12", "0012", "3.0"], what="cameras") == ({"12": 12, "0012": 12, "3.0": 3}, None)
+    assert number_labels(["12", "0012", "3.0"], what="cameras") == ({"12": 12, "0012": 12, "3.0": 3}, {}, None)
 
 
 def test_number_labels_of_nothing() -> None:
-    assert number_labels([], what="cameras") == ({}, None)
+    assert number_labels([], what="cameras") == ({}, {}, None)
 
 
 def test_number_labels_numbers_all_where_one_is_a_name() -> None:
-    numbers, note = number_labels(["b", "10", "9", "b"], what="cameras")
-    assert numbers == {"10": 1, "9": 2, "b": 3}
+    numbers, names, note = number_labels(["b", "10", "9", "b", "010"], what="cameras")
+    assert numbers == {"010": 1, "10": 1, "9": 2, "b": 3} and names == {1: "10", 2: "9", 3: "b"}
     assert note == "3 cameras were numbered in sorted order: 1 = 10, 2 = 9, 3 = b"
 
 
 def test_number_labels_note_is_one_line_of_the_first_names() -> None:
-    _, note = number_labels([f"{i:03d}\n" for i in range(60)], what="identities")
+    _, _, note = number_labels([f"{i:03d}\n" for i in range(60)], what="identities")
     assert note is not None and note.startswith("60 identities were numbered") and "\n" not in note
     assert note.endswith(r"50 = '049\n', ...")
 
 
 @given(st.lists(st.text(max_size=3)))
 def test_number_labels_follow_order_and_distinguish_names(labels: list[str]) -> None:
-    numbers, note = number_labels(labels, what="cameras")
+    numbers, _, note = number_labels(labels, what="cameras")
     assert set(numbers) == set(labels)
     if note is not None:
         assert [numbers[label] for label in sorted(set(labels))] == list(range(1, len(set(labels)) + 1))

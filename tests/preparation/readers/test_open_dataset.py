@@ -174,3 +174,14 @@ def test_own_images_lie_below_the_folder_of_raw_data(tmp_path: Path) -> None:
     assert dataset_folder("folder", tmp_path, options=inside) == tmp_path / "mine"
     with pytest.raises(UserError, match=r"own\.folder must lie below .*, got /data/crops: move it there, or link it"):
         dataset_folder("folder", tmp_path, options=ReaderOptions(folder="/data/crops"))
+
+
+def test_an_archive_of_another_name_is_named_where_the_data_set_is_missing(tmp_path: Path) -> None:
+    (tmp_path / "msmt17").mkdir()
+    for name in ("msmt17/download.tar.gz", "archive.zip", "notes.txt"):
+        (tmp_path / name).touch()
+    with pytest.raises(UserError, match=r"MSMT17_V1 is missing, and no archive is called like it") as error:
+        open_dataset("msmt17", tmp_path)
+    assert str(error.value).endswith(
+        f"if one of {tmp_path}/archive.zip, {tmp_path}/msmt17/download.tar.gz holds MSMT17_V1, call it MSMT17_V1.zip"
+    )

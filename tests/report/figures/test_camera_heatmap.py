@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from pipeline.datasets.names import Names
 from pipeline.report.figures.camera_heatmap import MOST_CAMERAS, camera_figure, camera_matrix
 from tests.report.minimal import minimal_report
 
@@ -62,3 +63,11 @@ def test_camera_figure_of_many_cameras_shows_those_with_the_most_queries_and_say
     assert "7" in names and "0" not in names
     few = drawn(all_pairs(MOST_CAMERAS))
     assert few is not None and "with the most queries" not in few.caption
+
+
+def test_camera_figure_calls_the_cameras_by_their_names() -> None:
+    names = Names(cameras={1: "north gate beside the old river", 2: "yard"})
+    picture = camera_figure(minimal_report(tables={"camera_pairs": PAIRS}, names=names))
+    assert picture is not None and picture.table is not None
+    assert picture.table.headings == ("camera", "north gate beside the old river", "yard", "10")
+    assert "camera north gate beside the old river finds in camera yard 25.0%" in picture.alt

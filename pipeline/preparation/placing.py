@@ -1,0 +1,47 @@
+"""Gets the data set of the settings ready below the folder of raw data: generated, unpacked, or as it lies there."""
+
+from contextlib import ExitStack
+
+from pipeline.common import paths
+from pipeline.common.locks import locked
+from pipeline.common.progress import Progress
+from pipeline.config.schema import SourceSettings
+from pipeline.preparation.archives import unpack_if_missing
+from pipeline.preparation.readers import ReaderOptions, dataset_folders
+from pipeline.preparation.synthetic_dataset import ensure_synthetic
+
+
+def reader_options(settings: SourceSettings) -> ReaderOptions:
+    """The settings that decide how the data set is read."""
+    return ReaderOptions(
+        folder=settings.own.folder,
+        table=settings.own.table,
+        camera=None if settings.own.camera == "none" else settings.own.camera,
+        test_size=settings.vehicleid.test_size,
+        follow_links=settings.prepare.follow_links,
+    )
+
+
+def place(settings: SourceSettings) -> None:
+    """Generates or unpacks the data set, where that can be done and has not been; one process at a time does it."""
+    with locked(paths.scratch() / "place.lock", waiting="another run is getting the data set ready: waiting for it"):
+        _place(settings)
+
+
+def _place(settings: SourceSettings) -> None:
+    folders = dataset_folders(settings.dataset, paths.raw(), options=reader_options(settings))
+    if settings.dataset == "synthetic":
+        with Progress("generating images", unit="image") as progress:
+            ensure_synthetic(folders[0], **settings.synthetic.model_dump(), progress=progress.reach)
+        return
+    with ExitStack() as stack:
+        shown: list[Progress] = []  # a bar appears with the first byte: mostly there is nothing to unpack
+
+        def reach(done: int, total: int) -> None:
+            if not shown:
+                shown.append(stack.enter_context(Progress("unpacking", total, unit="byte")))
+            shown[0].reach(done, total)
+
+        archive = unpack_if_missing(paths.raw(), settings.dataset, folders, progress=reach)
+    if archive is not None:
+        print(f"unpacked {archive.name}")
