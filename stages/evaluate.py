@@ -14,7 +14,7 @@ from pipeline.datasets.packed_images import PackedImages
 from pipeline.evaluation.candidates import compare, table_of
 from pipeline.evaluation.results import evaluate_training
 from pipeline.evaluation.test_set import TestSet
-from pipeline.inference.embedder import open_embedder
+from pipeline.inference.embedder import Embedder
 from pipeline.model.checkpoint import delete_recorded
 from pipeline.model.saved import MODEL_FILE, load_model
 from pipeline.model.starting_weights import starting_weights
@@ -48,7 +48,7 @@ def evaluate(
 def _score_one(model: Path, *, role: str | None, output: Path | None, provider: str) -> None:
     if output is not None:
         paths.require_own_place(output)
-    embedder = open_embedder(model, role=role, provider=provider)
+    embedder = Embedder(model, role=role, provider=provider)
     test, by, only = TestSet(PackedImages(paths.PREPARED)), stages.settings().evaluate.reranking, embedder.role
     scored = compare(test, {only: embedder.embed}, rerank=(only,) if by else (), by=by or "jaccard").metrics
     if output is not None:

@@ -10,7 +10,7 @@ import stages
 from pipeline.common import paths
 from pipeline.common.errors import UserError
 from pipeline.common.text import one_line
-from pipeline.inference.embedder import open_embedder
+from pipeline.inference.embedder import Embedder
 from pipeline.model.saved import MODEL_FILE
 from pipeline.search.gallery import open_gallery
 from pipeline.search.queries import open_queries, search_gallery
@@ -30,20 +30,21 @@ def search(
 ) -> None:
     """Ranks the crops of a folder by how much they look like each query; needs no camera and no labels.
 
-    Reads the queries, the gallery and the model, which carries its settings. Prints the lists. Writes search.csv
-    (query, rank, path, similarity), the contact sheets search.png, search-2.png, ..., and, where images were left out,
+    Reads the queries, the gallery and the model, which carries its settings and the thresholds by which a crop shows
+    the same individual, another one, or is unsure. Prints the lists. Writes search.csv (query, rank, path, similarity,
+    verdict), the contact sheets search.png, search-2.png, ..., and, where images were left out,
     bad_images.csv. The embeddings of the gallery are kept in .scratch/search/. A query's own file is not in its list.
     """
     if top < 1:
         raise UserError(f"--top must be at least 1, got {top}")
     _require_place(output, gallery)
-    embedder = open_embedder(model, role=role)
+    embedder = Embedder(model, role=role)
     asked = open_queries(queries, embedder, skip_bad=skip_bad)
     crops = open_gallery(gallery, embedder, paths.scratch() / "search", skip_bad=skip_bad)
     for warning in asked.warnings + crops.warnings:
         print(f"warning: {warning}", file=sys.stderr)
     print(f"{one_line(gallery)}: {len(crops.names):,} images, {crops.embedded:,} of them embedded now\n")
-    lists = search_gallery(asked, crops, top=top)
+    lists = search_gallery(asked, crops, top=top, thresholds=embedder.thresholds)
     print(lists_text(lists) + "\n")
     height, width = embedder.size
     bad = [*asked.bad, *((str(gallery / name), reason) for name, reason in crops.bad)]

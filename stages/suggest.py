@@ -12,7 +12,7 @@ from pipeline.common.errors import UserError
 from pipeline.common.progress import Progress
 from pipeline.common.seeding import seed_everything
 from pipeline.datasets.packed_images import open_training_images
-from pipeline.inference.embedder import open_embedder
+from pipeline.inference.embedder import Embedder
 from pipeline.methods import METHODS
 from pipeline.model.embedding import embed_shown
 from pipeline.model.saved import build_of
@@ -46,7 +46,7 @@ def suggest(
     if aware is None and min(widths) >= len(data.images):
         raise UserError(f"k1 must be below the number of images, {len(data.images)}: name a smaller one with --k1")
     if model is not None:
-        found = open_embedder(model).embed(data.images, "embedding")
+        found = Embedder(model).embed(data.images, "embedding")
     else:
         seed_everything(settings.seed, deterministic=True)
         network = build_of(settings.as_dict(), weights=starting_weights(paths.PRETRAINED)[0])

@@ -15,6 +15,7 @@ from pipeline.model.starting_weights import starting_weights
 from pipeline.tracking import tracked
 from pipeline.tracking.inputs import log_dataset
 from pipeline.training import distributed
+from pipeline.training.calibration import thresholds_of
 from pipeline.training.fingerprint import fingerprint, held, other_training
 from pipeline.training.interruption import Interruption
 from pipeline.training.outputs import facts_of, labels_of, write_outputs
@@ -66,4 +67,5 @@ def train_in_process(settings: Settings, processes: distributed.Processes) -> No
             record=run.log_epoch,
             say=typer.echo,
         )
-        write_outputs(trainer, rows, folder=folder, run_id=run.id, name=name)
+        thresholds = thresholds_of(trainer, say=typer.echo)
+        write_outputs(trainer, rows, thresholds=thresholds, folder=folder, run_id=run.id, name=name)

@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 
-from pipeline.common.text import one_line
+from pipeline.common.text import first_line, one_line
 
 FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "TIFF")  # by Pillow's names
 
@@ -74,13 +74,33 @@ def read_image(path: Path, *, height: int, width: int) -> np.ndarray:
         try:
             _require_contents(path)
             with Image.open(path, formats=FORMATS) as image:
-                _load(image)
-                upright = _turned(_rgb(image), _orientation(image))
-            return np.ascontiguousarray(upright.resize((width, height), Image.Resampling.BICUBIC))
+                return _resized(image, height=height, width=width)
         except UnreadableImageError:
             raise
         except Exception as error:  # a broken file can make Pillow raise nearly anything
             raise UnreadableImageError(_reason(error, path)) from error
+
+
+def resized_image(image: Image.Image, *, height: int, width: int) -> np.ndarray:
+    """As `read_image`, for an image that is open or was made in memory.
+
+    Raises:
+        UnreadableImageError: it cannot be decoded.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            return _resized(image, height=height, width=width)
+        except UnreadableImageError:
+            raise
+        except Exception as error:
+            raise UnreadableImageError(f"damaged: {first_line(error)}") from error
+
+
+def _resized(image: Image.Image, *, height: int, width: int) -> np.ndarray:
+    _load(image)
+    upright = _turned(_rgb(image), _orientation(image))
+    return np.ascontiguousarray(upright.resize((width, height), Image.Resampling.BICUBIC))
 
 
 def locate(source: Path, name: str, real_folders: dict[str, str] | None = None, *, follow_links: bool = False) -> Path:

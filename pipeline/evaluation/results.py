@@ -21,8 +21,11 @@ from pipeline.evaluation.candidates import Comparison, best_of_run, compare, sum
 from pipeline.evaluation.diagnostics.tables import diagnose, diagnose_clusters
 from pipeline.evaluation.metrics import MAIN
 from pipeline.evaluation.test_set import Embed, TestSet, why_not_scored
+from pipeline.evaluation.verification import Verification
 from pipeline.methods import restored_method
 from pipeline.model.embedding import embed_shown
+from pipeline.model.saved import MODEL_FILE
+from pipeline.model.thresholds import Thresholds
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,6 +40,7 @@ class Results:
         not_evaluated: why there are no scores; None where there are.
         uses_cameras: whether the protocol takes images of the query's own camera out.
         epochs: of the training.
+        thresholds: of the student, None where its model carries none.
     """
 
     metrics: dict[str, dict[str, float]]
@@ -46,6 +50,7 @@ class Results:
     not_evaluated: str | None
     uses_cameras: bool
     epochs: int
+    thresholds: Thresholds | None = None
 
     @property
     def summary(self) -> dict[str, float]:
@@ -72,8 +77,20 @@ class Results:
         said = [f"{clustered:,} of {found['images']:,} training images in {found['clusters']:,} clusters"]
         if self.not_evaluated is None:
             student, untrained = (self.metrics[name][MAIN.key] for name in ("student", "untrained"))
-            return [f"student {MAIN.heading} {student:.1%}, untrained {untrained:.1%}", *said]
-        return [f"no evaluation: {self.not_evaluated}", *said]
+            said = [f"student {MAIN.heading} {student:.1%}, untrained {untrained:.1%}", *said]
+        else:
+            said = [f"no evaluation: {self.not_evaluated}", *said]
+        return [*said, *filter(None, [self._same_or_different()])]
+
+    def _same_or_different(self) -> str | None:
+        if self.thresholds is None:
+            return None
+        text = (
+            f"two images count as one individual from a cosine of {self.thresholds.same:.3f} on: expected for "
+            f"{self.thresholds.same_rate:.2%} of the pairs of two"
+        )
+        told = self.metrics.get("verification", {})
+        return text if "true_fpr" not in told else f"{text}, true for {told['true_fpr']:.2%} of those in the test set"
 
 
 def evaluate_training(
@@ -101,7 +118,8 @@ def evaluate_training(
     features = embed_shown(student, train.images, "training images")
     labels = restored_method(settings, train.camids).cluster(features, epoch=settings["epochs"] - 1).labels
     clusters = cluster_table(labels, train.paths)
-    found, uses_cameras = Comparison.empty(), False
+    found, uses_cameras, told = Comparison.empty(), False, {}
+    thresholds = Thresholds.of(settings, "student", Path(MODEL_FILE))
     if reason := why_not_scored(packed):
         tables = diagnose_clusters(features, clusters["cluster"].to_numpy())
     else:
@@ -111,18 +129,33 @@ def evaluate_training(
         others = baselines(settings, weights=weights)
         found = compare(test, networks | others, rerank=networks if rerank else (), by=rerank or "jaccard")
         assert found.features is not None
-        tables = diagnose(test, *found.features)
+        pairs = test.verify(*found.features)
+        told = _worth(pairs, thresholds)
+        tables = diagnose(test, *found.features) | {"roc": pairs.roc(), "verification": pd.DataFrame([told])}
     # Every run has the curve of a teacher, an empty one where it has no teacher: the curves of two runs compare.
     cmc = found.cmc if reason or teacher is not None else found.cmc.assign(teacher=math.nan)
     return Results(
-        metrics=found.metrics | best_of_run(history) | {"clustering": _counts(clusters) | _signals(history)},
+        metrics=found.metrics
+        | best_of_run(history)
+        | ({"verification": told} if told else {})
+        | {"clustering": _counts(clusters) | _signals(history)},
         cmc=cmc,
         clusters=clusters,
         tables=tables | {"ranked_lists": found.ranked_lists},
         not_evaluated=reason,
         uses_cameras=uses_cameras,
+        thresholds=thresholds,
         epochs=settings["epochs"],
     )
+
+
+def _worth(pairs: Verification, thresholds: Thresholds | None) -> dict[str, float]:
+    """The scores over pairs, and what the model states of its threshold beside what is true."""
+    if thresholds is None:
+        return pairs.metrics()
+    tpr, fpr = pairs.rates(thresholds.same)
+    own = {"threshold": thresholds.same, "stated_fpr": thresholds.same_rate, "true_fpr": fpr, "true_tpr": tpr}
+    return pairs.metrics() | own
 
 
 def _networks(student: nn.Module, teacher: nn.Module | None) -> dict[str, Embed]:

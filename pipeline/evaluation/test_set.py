@@ -12,6 +12,7 @@ from pipeline.datasets.packed_images import LabelledImages, PackedImages
 from pipeline.evaluation.metrics import cmc_ranks
 from pipeline.evaluation.protocol import RetrievalScores, evaluate
 from pipeline.evaluation.ranked_lists import rank_queries
+from pipeline.evaluation.verification import Verification, verify
 
 Embed = Callable[[np.ndarray, str], torch.Tensor | np.ndarray]
 Own = tuple[np.ndarray | None, np.ndarray | None]
@@ -100,6 +101,12 @@ class TestSet:
         own_query, own_gallery = self.own
         sides = (query_features, query.pids, own_query, gallery_features, gallery.pids, own_gallery)
         return evaluate(*sides, ranks=cmc_ranks(), rerank=rerank)
+
+    def verify(self, query_features: np.ndarray, gallery_features: np.ndarray) -> Verification:
+        """What thresholds on the cosine are worth, over the pairs that survive the protocol."""
+        query, gallery = self.query, self.gallery
+        assert query.pids is not None and gallery.pids is not None
+        return verify(query_features, query.pids, self.own[0], gallery_features, gallery.pids, self.own[1])
 
 
 def _files(query: LabelledImages, gallery: LabelledImages) -> Own:

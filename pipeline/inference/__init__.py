@@ -1,1 +1,18 @@
-"""Taking a trained network elsewhere: as ONNX, and as what MLflow serves."""
+"""Using a trained network elsewhere: in a program of one's own, as ONNX, and as what MLflow serves.
+
+from pipeline.inference import Embedder, Gallery
+"""
+
+import importlib
+from typing import Any
+
+from pipeline.inference.embedder import Embedder, Judgement
+
+__all__ = ["Embedder", "Gallery", "Judgement"]
+
+
+def __getattr__(name: str) -> Any:
+    """`Gallery`, when it is asked for: what MLflow serves comes without a library to search with."""
+    if name == "Gallery":
+        return importlib.import_module("pipeline.inference.gallery").Gallery
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

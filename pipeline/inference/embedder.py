@@ -1,46 +1,80 @@
 """A trained network in a file, opened to turn images into embeddings with the settings that it carries.
 
+    embedder = Embedder("data/model/model.safetensors")
+    embedder(["north/1.jpg", "south/7.jpg"])             # (2, D) float32, rows of length 1
+    embedder.same("north/1.jpg", "south/7.jpg").verdict  # "same", "unsure" or "different"
+
 N: images · D: width of the embedding · H, W: pixels.
 """
 
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
-from torch import nn
 
 from pipeline.common.errors import UserError
 from pipeline.common.files import sha256
 from pipeline.inference.onnx_runtime import OnnxNetwork
+from pipeline.inference.pictures import AT_ONCE, Picture, as_pictures, decoded
 from pipeline.inference.trained import SUFFIXES as TRAINED
 from pipeline.inference.trained import load_trained
 from pipeline.model.embedding import embed_shown
 from pipeline.model.saved import ROLES
+from pipeline.model.thresholds import Thresholds, Verdict
 
-__all__ = ["ROLES", "SUFFIXES", "Embedder", "open_embedder"]
+__all__ = ["ROLES", "SUFFIXES", "Embedder", "Judgement"]
 
 EXPORTED = ".onnx"
 SUFFIXES = (*TRAINED, EXPORTED)
 
 
-@dataclass(frozen=True)
+class Judgement(NamedTuple):
+    """Whether two images show one individual."""
+
+    verdict: Verdict
+    cosine: float  # of their embeddings, in [-1, 1]
+
+
 class Embedder:
-    """What `open_embedder` returns.
+    """A model of the train stage (.safetensors), a checkpoint of a training (.pt) or an exported model (.onnx).
 
     Attributes:
         path: of the file.
         role: which of its networks.
         settings: that made it, nested as in params.yaml.
         digest: SHA-256 of the file.
-        network: in eval mode, on the CPU; or the exported one in ONNX Runtime.
+        network: in eval mode; or the exported one in ONNX Runtime.
+
+    Args:
+        path: of the file.
+        role: one of `ROLES`; None = the student, or the one network of an exported model.
+        provider: where an exported model runs, see `OnnxNetwork`.
+
+    Raises:
+        UserError: unknown role or kind of file; no such file, or no model of this project; an exported model is of the
+            other role; or the provider cannot be used.
     """
 
-    path: Path
-    role: str
-    settings: dict[str, Any]
-    digest: str
-    network: nn.Module | OnnxNetwork
+    def __init__(self, path: str | Path, *, role: str | None = None, provider: str = "auto") -> None:
+        self.path = path = Path(path)
+        if role is not None and role not in ROLES:
+            raise UserError(f"the network must be one of {', '.join(ROLES)}, got {role!r}")
+        if path.suffix not in SUFFIXES:
+            raise UserError(f"a model must end in one of {', '.join(SUFFIXES)}, got {path}")
+        self.role = role or ROLES[0]
+        self.settings: dict[str, Any]
+        if path.suffix == EXPORTED:
+            self.network: Any = OnnxNetwork(path, provider=provider)
+            metadata = self.network.metadata
+            if role not in (None, metadata.role):
+                raise UserError(f"{path} holds the {metadata.role} alone, not the {role}")
+            self.role, self.settings = metadata.role, metadata.settings
+        elif provider != "auto":
+            raise UserError(f"a provider is for an exported model (.onnx), and {path} is none")
+        else:
+            self.network, self.settings = load_trained(path, role=self.role)
+        self.digest = sha256(path)
 
     @property
     def size(self) -> tuple[int, int]:
@@ -50,11 +84,49 @@ class Embedder:
     @property
     def num_features(self) -> int:
         """D."""
-        width = self.network.num_features
-        assert isinstance(width, int)
-        return width
+        return int(self.network.num_features)
 
-    def embed(self, images: np.ndarray, title: str) -> np.ndarray:
+    @property
+    def thresholds(self) -> Thresholds | None:
+        """From which cosine on two images show one individual; None in a model that carries none.
+
+        Raises:
+            UserError: the file's thresholds are damaged.
+        """
+        return Thresholds.of(self.settings, self.role, self.path)
+
+    def __call__(self, images: Picture | Sequence[Picture] | np.ndarray) -> np.ndarray:
+        """Embeddings (N, D), float32, rows of length 1; one row for a single image.
+
+        Images are decoded, turned upright and resized as `prepare` does it; memory holds a few of them at a time.
+
+        Args:
+            images: paths, PIL images or arrays (h, w, 3) of uint8, of any size; or an array (N, h, w, 3).
+
+        Raises:
+            UserError: an image cannot be read, or is no image; the message names it.
+        """
+        pictures = as_pictures(images)
+        found = np.zeros((len(pictures), self.num_features), np.float32)
+        for start in range(0, len(pictures), AT_ONCE):
+            part = decoded(pictures[start : start + AT_ONCE], size=self.size, first=start)
+            found[start : start + len(part)] = self.embed(part, "embedding", shown=False)
+        return found
+
+    def same(self, first: Picture, second: Picture) -> Judgement:
+        """Whether two images show one individual, by the thresholds that the model carries.
+
+        Raises:
+            UserError: it carries none, or see `__call__`.
+        """
+        thresholds = self.thresholds
+        if thresholds is None:
+            raise UserError(f"{self.path} carries no thresholds: train it again, they are set at the end of a training")
+        one, other = self([first, second]).astype(np.float64)
+        cosine = float(one @ other)
+        return Judgement(thresholds.verdict(cosine), cosine)
+
+    def embed(self, images: np.ndarray, title: str, *, shown: bool = True) -> np.ndarray:
         """L2-normalized embeddings (N, D), float32, of images (N, H, W, 3), uint8, of `size`; shows progress.
 
         Raises:
@@ -68,33 +140,5 @@ class Embedder:
                 "`dvc repro prepare`"
             )
         if isinstance(self.network, OnnxNetwork):
-            return self.network.embed_shown(images, title)
-        return embed_shown(self.network, images, title)
-
-
-def open_embedder(path: Path, *, role: str | None = None, provider: str = "auto") -> Embedder:
-    """Opens a model of the train stage (.safetensors), a checkpoint of a training (.pt) or an exported model (.onnx).
-
-    Args:
-        path: of the file.
-        role: one of `ROLES`; None = the student, or the one network of an exported model.
-        provider: where an exported model runs, see `OnnxNetwork`.
-
-    Raises:
-        UserError: unknown role or kind of file; no such file, or no model of this project; an exported model is of the
-            other role; or the provider cannot be used.
-    """
-    if role is not None and role not in ROLES:
-        raise UserError(f"the network must be one of {', '.join(ROLES)}, got {role!r}")
-    if path.suffix not in SUFFIXES:
-        raise UserError(f"a model must end in one of {', '.join(SUFFIXES)}, got {path}")
-    if path.suffix == EXPORTED:
-        exported = OnnxNetwork(path, provider=provider)
-        if role not in (None, exported.metadata.role):
-            raise UserError(f"{path} holds the {exported.metadata.role} alone, not the {role}")
-        return Embedder(path, exported.metadata.role, exported.metadata.settings, sha256(path), exported)
-    if provider != "auto":
-        raise UserError(f"a provider is for an exported model (.onnx), and {path} is none")
-    role = role or ROLES[0]
-    network, settings = load_trained(path, role=role)
-    return Embedder(path, role, settings, sha256(path), network)
+            return self.network.embed_shown(images, title, shown=shown)
+        return embed_shown(self.network, images, title, shown=shown)

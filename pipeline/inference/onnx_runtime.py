@@ -102,9 +102,9 @@ class OnnxNetwork:
                 advance(len(chunk))
         return embeddings
 
-    def embed_shown(self, images: np.ndarray, title: str) -> np.ndarray:
+    def embed_shown(self, images: np.ndarray, title: str, *, shown: bool = True) -> np.ndarray:
         """`embed` with a progress bar."""
-        with Progress(title, len(images), unit="image") as progress:
+        with Progress(title, len(images), unit="image", shown=shown) as progress:
             return self.embed(images, advance=progress.advance)
 
 

@@ -101,9 +101,9 @@ def _read_ahead(images: np.ndarray, starts: range, *, pinned: bool) -> Generator
             yield pixels
 
 
-def embed_shown(network: nn.Module, images: np.ndarray, title: str) -> np.ndarray:
-    """`embed` in this process alone, in float32, on a GPU if there is one, with a progress bar."""
+def embed_shown(network: nn.Module, images: np.ndarray, title: str, *, shown: bool = True) -> np.ndarray:
+    """`embed` in this process alone, in float32, on a GPU if there is one, with a progress bar unless not `shown`."""
     device = choose_device()
     exact = Precision("fp32", device)
-    with Progress(title, len(images), unit="image") as progress, exact.forward():
+    with Progress(title, len(images), unit="image", shown=shown) as progress, exact.forward():
         return embed(network.to(device), images, device=device, advance=progress.advance).numpy()

@@ -17,8 +17,9 @@ from pipeline.datasets.image_tree import image_tree
 from pipeline.datasets.images import UnreadableImageError, read_image
 from pipeline.evaluation.ranking import checked_features
 from pipeline.inference.embedder import Embedder
+from pipeline.inference.ranking import rank_gallery
+from pipeline.model.thresholds import Thresholds, Verdict
 from pipeline.search.gallery import Gallery
-from pipeline.search.ranking import rank_gallery
 
 _AT_ONCE = 1024  # decoded images in memory
 _NUM_SHOWN = 5
@@ -48,11 +49,19 @@ class Queries:
 
 @dataclass(frozen=True)
 class Hit:
-    """One place of a list: path relative to the gallery, the file, and the cosine with the query."""
+    """One place of a list.
+
+    Attributes:
+        path: relative to the gallery.
+        place: the file.
+        similarity: its cosine with the query.
+        verdict: whether it shows the query's individual; None where the model carries no thresholds.
+    """
 
     path: str
     place: str
     similarity: float
+    verdict: Verdict | None = None
 
 
 @dataclass(frozen=True)
@@ -70,6 +79,11 @@ class Found:
     place: str
     own: tuple[str, ...]
     hits: tuple[Hit, ...]
+
+    @property
+    def is_stranger(self) -> bool:
+        """Whether even the first hit shows another individual: the query's is not in the gallery."""
+        return bool(self.hits) and self.hits[0].verdict == "different"
 
 
 def open_queries(paths: Sequence[Path], embedder: Embedder, *, skip_bad: bool = False) -> Queries:
@@ -109,8 +123,15 @@ def open_queries(paths: Sequence[Path], embedder: Embedder, *, skip_bad: bool = 
     return Queries(tuple(kept), places, np.concatenate(parts), tuple(bad))
 
 
-def search_gallery(queries: Queries, gallery: Gallery, *, top: int) -> list[Found]:
+def search_gallery(
+    queries: Queries, gallery: Gallery, *, top: int, thresholds: Thresholds | None = None
+) -> list[Found]:
     """The `top` images of the gallery that are most like each query; its own file is left out.
+
+    Args:
+        queries, gallery: embedded by the same model.
+        top: places of a list.
+        thresholds: of that model, for the verdicts.
 
     Raises:
         UserError: see `rank_gallery` and `Gallery.parts`.
@@ -124,7 +145,12 @@ def search_gallery(queries: Queries, gallery: Gallery, *, top: int) -> list[Foun
     lists = []
     for number, (indices, similarities) in enumerate(zip(*ranking, strict=True)):
         hits = (
-            Hit(gallery.names[index], gallery.places[index], float(similarity))
+            Hit(
+                gallery.names[index],
+                gallery.places[index],
+                float(similarity),
+                None if thresholds is None else thresholds.verdict(float(similarity)),
+            )
             for index, similarity in zip(indices, similarities, strict=True)
             if index >= 0
         )

@@ -26,6 +26,7 @@ LISTS = 12  # of a sheet, one below the other
 PLACES = 20  # of a list on a sheet
 SHEETS = 10
 SHOWN = SHEETS * LISTS  # queries; the table of hits has all of them
+NOT_THERE = "not in the gallery"
 _ROOM = 4  # places that a sheet is wide at least, for the queries' names
 _PIXELS = 160  # width of a picture before it is drawn: twice of what is left of it
 
@@ -33,7 +34,7 @@ _PIXELS = 160  # width of a picture before it is drawn: twice of what is left of
 def write_search(
     lists: Sequence[Found], folder: Path, *, height: int, width: int, bad: Sequence[tuple[str, str]] = ()
 ) -> list[str]:
-    """Writes search.csv (query, rank from 1, path, similarity), the contact sheets and, if any, bad_images.csv.
+    """Writes search.csv (query, rank from 1, path, similarity, verdict), contact sheets and, if any, bad_images.csv.
 
     Each file is written in one step, when all are made. What an earlier search wrote and this one did not is removed.
 
@@ -55,11 +56,11 @@ def write_search(
             files[f"{sheet.name}.png"] = sheet.png
             progress.advance()
     hits = [
-        (csv_cell(found.query), rank, csv_cell(hit.path), hit.similarity)
+        (csv_cell(found.query), rank, csv_cell(hit.path), hit.similarity, hit.verdict or "")
         for found in lists
         for rank, hit in enumerate(found.hits, start=1)
     ]
-    tables = {"search.csv": pd.DataFrame(hits, columns=["query", "rank", "path", "similarity"])}
+    tables = {"search.csv": pd.DataFrame(hits, columns=["query", "rank", "path", "similarity", "verdict"])}
     if bad:
         tables["bad_images.csv"] = pd.DataFrame(
             [(csv_cell(name), reason) for name, reason in bad], columns=["path", "reason"]
@@ -88,9 +89,13 @@ def _list_text(found: Found) -> str:
     lines = [f"{one_line(found.query)}{left_out}"]
     if not found.hits:
         return f"{lines[0]}\n  there is no other image in the gallery"
-    lines.append("  rank  similarity  path")
+    if found.is_stranger:
+        lines[0] += f": {NOT_THERE}"
+    told = found.hits[0].verdict is not None
+    lines.append("  rank  similarity  " + ("verdict    " if told else "") + "path")
     lines += [
-        f"  {rank:4}  {hit.similarity:10.4f}  {one_line(hit.path)}" for rank, hit in enumerate(found.hits, start=1)
+        f"  {rank:4}  {hit.similarity:10.4f}  {f'{hit.verdict:9}  ' if told else ''}{one_line(hit.path)}"
+        for rank, hit in enumerate(found.hits, start=1)
     ]
     return "\n".join(lines)
 
@@ -131,15 +136,17 @@ def _sheet(name: str, rows: Sequence[tuple[Found, np.ndarray, list[np.ndarray]]]
         ax.set_axis_off()
         for row, (found, query, images) in enumerate(rows):
             top = 0.42 + row * row_height
-            ax.text(0.05, top - 0.12, shortened(one_line(found.query), round(9 * width)), fontsize=7.5)
+            title = shortened(one_line(found.query), round(9 * width)) + (f": {NOT_THERE}" if found.is_stranger else "")
+            ax.text(0.05, top - 0.12, title, fontsize=7.5)
             draw_image(ax, query, left=0.05, top=top, aspect=aspect)
             ax.add_patch(Rectangle((0.05, top), 1, aspect, fill=False, edgecolor=INK, linewidth=2))
-            ax.text(0.55, top + aspect + 0.22, "query", fontsize=7.5, ha="center", weight="bold")
+            ax.text(0.55, top + aspect + 0.06, "query", fontsize=6.5, ha="center", va="top", weight="bold")
             for place, image in enumerate(images):
                 left = 0.45 + 1.14 * (place + 1)
                 draw_image(ax, image, left=left, top=top, aspect=aspect)
-                label = f"{place + 1} · {found.hits[place].similarity:.3f}"
-                ax.text(left + 0.5, top + aspect + 0.22, label, fontsize=7.5, ha="center")
+                hit = found.hits[place]
+                label = f"{place + 1} · {hit.similarity:.3f}" + (f"\n{hit.verdict}" if hit.verdict else "")
+                ax.text(left + 0.5, top + aspect + 0.06, label, fontsize=6.5, ha="center", va="top")
         png = png_bytes(figure, dpi=128)  # in all its colours: they are what the user compares
     alt = f"{count(len(rows), 'query')} with up to {count(places, 'image')} of the gallery, the most similar first."
     return Picture(name=name, alt=alt, caption="At the left the query; below each image its rank and cosine.", png=png)

@@ -12,6 +12,7 @@ from pipeline.common.files import replacing, write_json
 from pipeline.config.schema import TrainingSettings
 from pipeline.model.checkpoint import FINISHED, delete_checkpoints
 from pipeline.model.saved import BEST_FILE, MODEL_FILE, save_model
+from pipeline.model.thresholds import KEY, Thresholds
 from pipeline.training.trainer import Trainer
 
 
@@ -36,13 +37,20 @@ def labels_of(settings: TrainingSettings, *, data: str, weights: str | None) -> 
 
 
 def write_outputs(
-    trainer: Trainer, rows: Sequence[Mapping[str, float]], *, folder: Path, run_id: str | None, name: str
+    trainer: Trainer,
+    rows: Sequence[Mapping[str, float]],
+    *,
+    thresholds: Mapping[str, Thresholds],
+    folder: Path,
+    run_id: str | None,
+    name: str,
 ) -> None:
     """Writes data/model/ and reports/training.csv in the first process; see the stage `train`.
 
     Args:
         trainer: at its end.
         rows: one per epoch.
+        thresholds: of each network.
         folder: of the checkpoints, which stay until DVC has recorded the outputs (`delete_recorded`): a command that
             is killed in between finds the finished training again. With the best networks, where any were evaluated.
         run_id: of the MLflow run.
@@ -51,6 +59,7 @@ def write_outputs(
     if not trainer.processes.first:
         return
     settings = {**trainer.settings.as_dict(), "kept": trainer.method.kept()}
+    settings[KEY] = {role: each.as_settings() for role, each in thresholds.items()}
     save_model(paths.MODEL / MODEL_FILE, trainer.student, trainer.teacher, settings=settings)
     if (folder / BEST_FILE).is_file():
         with replacing(paths.MODEL / BEST_FILE) as temporary:

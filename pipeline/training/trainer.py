@@ -74,7 +74,7 @@ class Trainer:
         self.method = METHODS[settings.method](settings, cameras)
         self.processes = processes or Processes()
         self._interruption = interruption or Interruption()
-        self._images, self._cameras = images, cameras
+        self._images, self.cameras = images, cameras
         self._shown = shown and self.processes.first
         self._exact = Exact(
             student,
@@ -126,7 +126,7 @@ class Trainer:
     @property
     def why_unweighted(self) -> str | None:
         """Why the weights of images by cameras are all 1, in a sentence; None where they are not, or not asked for."""
-        if self._cameras is not None or self.settings.loss.camera_weight == "none":
+        if self.cameras is not None or self.settings.loss.camera_weight == "none":
             return None
         return "the cameras of the training images are not known: loss.camera_weight has no effect"
 
@@ -150,6 +150,10 @@ class Trainer:
         precision = precision or self._exact.precision.of_extraction
         return extract(network, images, title, processes=self.processes, precision=precision, shown=self._shown)
 
+    def embed_training_images(self, network: nn.Module, title: str) -> torch.Tensor:
+        """`embed` of the images to train on."""
+        return self.embed(network, self._images, title)
+
     def _begin(self) -> EpochState:
         """Pseudo labels, memory, targets and batches of the next epoch, the same in all processes."""
         sampler, epoch = self.settings.sampler, self.next_epoch
@@ -158,7 +162,7 @@ class Trainer:
         def features() -> torch.Tensor:
             title = f"epoch {epoch + 1}/{self.settings.epochs}, embeddings"
             with _timed(seconds, "extract"):
-                return self.embed(self.student, self._images, title)
+                return self.embed_training_images(self.student, title)
 
         start = self.method.begin(
             features,
@@ -169,11 +173,11 @@ class Trainer:
         )
         batches = epoch_batches(
             start.labels,
-            self._cameras,
+            self.cameras,
             batch=sampler.batch,
             instances=sampler.instances,
             iters=self.settings.train.iters,
-            camera_aware=sampler.camera_aware and self._cameras is not None,
+            camera_aware=sampler.camera_aware and self.cameras is not None,
             seed=derive_seed(self.settings.seed, "sampler"),
             epoch=epoch,
             outliers=self.method.draws_outliers,
@@ -221,14 +225,14 @@ class Trainer:
         """Rows (B,) of images -> their weights in the loss; None where all weigh the same."""
         loss = self.settings.loss
         waits = loss.camera_weight == "cluster" and self.next_epoch < loss.camera_weight_after
-        return image_weights("none" if waits else loss.camera_weight, targets, self._cameras)
+        return image_weights("none" if waits else loss.camera_weight, targets, self.cameras)
 
     def _end(self, state: EpochState, on_epoch: Callable[[EpochResult], None]) -> EpochResult:
         self._settle(state)
         labels, memory = state.start.labels, state.start.memory
         networks = {"student": self.student, "teacher": self.teacher, "memory": memory}
         self._exact.require_agreement(networks, when=f"after epoch {self.next_epoch + 1}")
-        signals: dict[str, Any] = cluster_signals(labels, cameras=self._cameras, before=self._labels_before)
+        signals: dict[str, Any] = cluster_signals(labels, cameras=self.cameras, before=self._labels_before)
         loss, hard, soft = (state.total / len(state.batches)).tolist()
         result = EpochResult(
             epoch=self.next_epoch,

@@ -9,6 +9,7 @@ import pytest
 
 from pipeline.evaluation.metrics import METRICS
 from pipeline.evaluation.results import Results
+from pipeline.model.thresholds import Thresholds
 
 SCORES = dict.fromkeys(METRICS, 0.5)
 
@@ -56,6 +57,12 @@ def test_results_are_written_whole(tmp_path: Path) -> None:
 def test_results_are_told_in_two_sentences() -> None:
     clusters = "1,200 of 1,500 training images in 12 clusters"
     assert results().sentences() == ["student mAP 50.0%, untrained 7.1%", clusters]
+    thresholds = Thresholds(same=0.5, unsure=0.4, same_rate=1e-3, unsure_rate=1e-2, same_recall=0.3)
+    line = "two images count as one individual from a cosine of 0.500 on: expected for 0.10% of the pairs of two"
+    assert results(thresholds=thresholds).sentences()[-1] == line
+    metrics = results().metrics | {"verification": {"true_fpr": 0.002}}
+    told = results(thresholds=thresholds, metrics=metrics).sentences()
+    assert told[-1] == f"{line}, true for 0.20% of those in the test set" and len(told) == 3
     reason = "the data set has no query images"
     assert results(not_evaluated=reason).sentences() == [f"no evaluation: {reason}", clusters]
 

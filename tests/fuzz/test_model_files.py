@@ -15,7 +15,7 @@ import torch
 from safetensors.torch import save
 from torchvision.models.resnet import BasicBlock
 
-from pipeline.inference.embedder import open_embedder
+from pipeline.inference.embedder import Embedder
 from pipeline.inference.onnx_export import export_onnx
 from pipeline.model.backbones import BACKBONES, Backbone
 from pipeline.model.checkpoint import FORMAT, load_checkpoint, save_checkpoint
@@ -40,7 +40,7 @@ def network() -> Iterator[Any]:
 
 def embed(path: Path) -> None:
     """Opens a file and embeds images with what is in it."""
-    embedder = open_embedder(path)
+    embedder = Embedder(path)
     assert embedder.embed(IMAGES, "").shape == (len(IMAGES), embedder.num_features)
 
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from pipeline.common.errors import UserError
-from pipeline.inference.embedder import ROLES, open_embedder
+from pipeline.inference.embedder import ROLES, Embedder
 from pipeline.inference.onnx_export import export_onnx
 from pipeline.model import build
 from pipeline.model.checkpoint import save_checkpoint
@@ -30,7 +30,7 @@ def test_embedder_embeds_as_the_network_that_was_saved(tmp_path: Path, role: str
     path = tmp_path / "model.safetensors"
     save_model(path, *networks.values(), settings=SETTINGS)
     images = np.random.default_rng(1).integers(0, 256, (5, 32, 16, 3), dtype=np.uint8)
-    opened = open_embedder(path, role=role)
+    opened = Embedder(path, role=role)
     expected = embed(networks[role], images, device=torch.device("cpu")).numpy()
     np.testing.assert_array_equal(opened.embed(images, "crops"), expected)
     assert opened.size == (32, 16) and opened.role == role and opened.settings == SETTINGS
@@ -40,12 +40,12 @@ def test_embedder_embeds_as_the_network_that_was_saved(tmp_path: Path, role: str
 
 def test_embedder_of_an_unknown_role_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="the network must be one of student, teacher, got 'best'"):
-        open_embedder(tmp_path / "model.safetensors", role="best")
+        Embedder(tmp_path / "model.safetensors", role="best")
 
 
 def test_embedder_needs_a_model(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"model.safetensors is missing: run `dvc repro train` first"):
-        open_embedder(tmp_path / "model.safetensors")
+        Embedder(tmp_path / "model.safetensors")
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +64,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 def test_embedders_of_all_kinds_of_files_agree(files: dict[str, Path]) -> None:
     images = np.random.default_rng(1).integers(0, 256, (5, 32, 16, 3), dtype=np.uint8)
-    opened = {suffix: open_embedder(path, role="teacher") for suffix, path in files.items()}
+    opened = {suffix: Embedder(path, role="teacher") for suffix, path in files.items()}
     expected = opened[".safetensors"].embed(images, "crops")
     np.testing.assert_array_equal(opened[".pt"].embed(images, "crops"), expected)
     np.testing.assert_allclose(opened[".onnx"].embed(images, "crops"), expected, atol=1e-5)
@@ -74,26 +74,26 @@ def test_embedders_of_all_kinds_of_files_agree(files: dict[str, Path]) -> None:
 
 
 def test_embedder_is_the_student_unless_the_file_holds_another_alone(files: dict[str, Path]) -> None:
-    assert {suffix: open_embedder(path).role for suffix, path in files.items()} == {
+    assert {suffix: Embedder(path).role for suffix, path in files.items()} == {
         ".safetensors": "student",
         ".pt": "student",
         ".onnx": "teacher",
     }
     with pytest.raises(UserError, match=r"model\.onnx holds the teacher alone, not the student"):
-        open_embedder(files[".onnx"], role="student")
+        Embedder(files[".onnx"], role="student")
 
 
 def test_embedder_refuses_images_of_another_size(files: dict[str, Path]) -> None:
     for path in files.values():
         with pytest.raises(UserError, match=r"was trained on images of 32 x 16 .* these are of 64 x 32: set image\."):
-            open_embedder(path).embed(np.zeros((2, 64, 32, 3), np.uint8), "crops")
+            Embedder(path).embed(np.zeros((2, 64, 32, 3), np.uint8), "crops")
 
 
 def test_embedder_of_an_unknown_kind_of_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"a model must end in one of .safetensors, .pt, .onnx, got .*m\.bin"):
-        open_embedder(tmp_path / "m.bin")
+        Embedder(tmp_path / "m.bin")
 
 
 def test_embedder_of_pytorch_takes_no_provider(files: dict[str, Path]) -> None:
     with pytest.raises(UserError, match=r"a provider is for an exported model \(.onnx\), and .*checkpoint.pt is none"):
-        open_embedder(files[".pt"], provider="cpu")
+        Embedder(files[".pt"], provider="cpu")

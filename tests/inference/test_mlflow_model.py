@@ -9,8 +9,8 @@ from PIL import Image
 
 from pipeline.common.errors import UserError
 from pipeline.datasets.images import read_image
-from pipeline.inference import mlflow_model
-from pipeline.inference.embedder import open_embedder
+from pipeline.inference import embedder, mlflow_model
+from pipeline.inference.embedder import Embedder
 from pipeline.model.saved import save_model
 from tests.inference.conftest import FEATURES, HEIGHT, WIDTH, images_of, network_of, settings_of
 
@@ -35,8 +35,8 @@ def test_predict_embeds_the_images_of_a_table(
     model: Path, table: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     images = np.stack([read_image(Path(path), height=HEIGHT, width=WIDTH) for path in table["path"]])
-    expected = open_embedder(model).embed(images, "images")
-    monkeypatch.setattr(mlflow_model, "CHUNK", 2)
+    expected = Embedder(model).embed(images, "images")
+    monkeypatch.setattr(embedder, "AT_ONCE", 2)
     found = mlflow_model._load_pyfunc(str(model)).predict(table)
     assert found.dtype == np.float32
     np.testing.assert_allclose(found, expected, atol=1e-6)

@@ -120,8 +120,8 @@ def test_written_table_has_every_hit(crops, tmp_path, monkeypatch):
     lists = [found(crops), found(crops, query="blue", hits=["red"])]
     assert write_search(lists, tmp_path / "new/out", **SIZE) == ["search.csv", "search.png"]
     table = pd.read_csv(tmp_path / "new/out/search.csv")
-    assert table.columns.tolist() == ["query", "rank", "path", "similarity"]
-    assert table.to_numpy().tolist() == [
+    assert table.columns.tolist() == ["query", "rank", "path", "similarity", "verdict"]
+    assert table.drop(columns="verdict").to_numpy().tolist() == [
         ["people/red.png", 1, "green.png", 0.9],
         ["people/red.png", 2, "blue.png", 0.8],
         ["people/blue.png", 1, "red.png", 0.9],
@@ -144,3 +144,22 @@ def test_image_that_has_gone_stops_before_anything_is_written(crops, tmp_path):
     with pytest.raises(UserError, match=r"blue.png cannot be read any more: no such file \(search again\)"):
         write_search([found(crops)], tmp_path / "out", **SIZE)
     assert not (tmp_path / "out").exists()
+
+
+def test_verdicts_stand_beside_the_hits(crops, tmp_path):
+    hits = Hit("green.png", crops["green"], 0.9, "same"), Hit("blue.png", crops["blue"], 0.9, "unsure")
+    known = Found("red.png", crops["red"], (), hits)
+    stranger = Found("new.png", crops["red"], (), (Hit("green.png", crops["green"], 0.1, "different"),))
+    assert not known.is_stranger and stranger.is_stranger
+    assert lists_text([known, stranger]) == (
+        "red.png\n"
+        "  rank  similarity  verdict    path\n"
+        "     1      0.9000  same       green.png\n"
+        "     2      0.9000  unsure     blue.png\n"
+        "\n"
+        "new.png: not in the gallery\n"
+        "  rank  similarity  verdict    path\n"
+        "     1      0.1000  different  green.png"
+    )
+    write_search([known, stranger], tmp_path, **SIZE)
+    assert pd.read_csv(tmp_path / "search.csv")["verdict"].tolist() == ["same", "unsure", "different"]

@@ -13,9 +13,10 @@ import torch
 from PIL import Image
 
 from pipeline.datasets.images import read_image
-from pipeline.inference.embedder import open_embedder
+from pipeline.inference.embedder import Embedder
 from pipeline.model import build
 from pipeline.model.saved import save_model
+from pipeline.model.thresholds import KEY, Thresholds
 
 MODEL = "data/model/model.safetensors"
 SETTINGS: dict[str, Any] = {
@@ -49,7 +50,7 @@ def naive(project: Any, query: Path, role: str) -> list[str]:
     crops = project.folder / "crops"
     names = sorted(path.relative_to(crops).as_posix() for path in crops.rglob("*.jpg"))
     images = [read_image(path, height=32, width=16) for path in (query, *(crops / name for name in names))]
-    features = open_embedder(project.folder / MODEL, role=role).embed(np.stack(images), "").astype(np.float64)
+    features = Embedder(project.folder / MODEL, role=role).embed(np.stack(images), "").astype(np.float64)
     similarity = (features[1:] @ features[0]).astype(np.float32)
     return [names[index] for index in np.argsort(-similarity, kind="stable")]
 
@@ -78,6 +79,20 @@ def test_second_search_embeds_only_what_is_new(project: Any) -> None:
     assert "41 images, 1 of them embedded now" in project.here("search", "query.jpg", "--gallery", "crops")
     assert table(project)["path"].tolist()[:2] == ["another.jpg", "south/07.jpg"]
     assert [path.name for path in (project.folder / ".scratch").iterdir()] == ["search"]
+
+
+def test_search_says_what_is_the_same_and_what_is_not_there(project: Any) -> None:
+    thresholds = Thresholds(same=0.99999, unsure=0.9999, same_rate=1e-3, unsure_rate=1e-2, same_recall=0.5)
+    settings = SETTINGS | {KEY: {"student": thresholds.as_settings()}}
+    torch.manual_seed(1)
+    save_model(project.folder / MODEL, build("resnet10_w32", **SETTINGS["model"]), None, settings=settings)
+    told = project.here("search", "query.jpg", "crops/north/00.jpg", "--gallery", "crops", "--top", "2")
+    assert "     1      1.0000  same       south/07.jpg" in told
+    verdicts = table(project).set_index("rank")["verdict"]
+    assert verdicts[1].iloc[0] == "same"
+    expected = [thresholds.verdict(each) for each in table(project)["similarity"]]
+    assert sum(a == b for a, b in zip(expected, table(project)["verdict"], strict=True)) >= 3  # six decimals are kept
+    assert ("not in the gallery" in told) == (verdicts[1].iloc[1] == "different")
 
 
 def test_search_leaves_the_query_itself_out(project: Any) -> None:

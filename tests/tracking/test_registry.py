@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 
 from pipeline.common.files import sha256
-from pipeline.inference.embedder import open_embedder
+from pipeline.inference.embedder import Embedder
 from pipeline.model import build
 from pipeline.model.saved import save_model
 from pipeline.tracking import Run, registry, start_run
@@ -47,7 +47,7 @@ def checkout(tmp_path: Path, mlflow_database: Path, monkeypatch: pytest.MonkeyPa
     pixels = np.random.default_rng(1).integers(0, 256, (3, 32, 16, 3), dtype=np.uint8)
     for index, image in enumerate(pixels):
         Image.fromarray(image).save(tmp_path / f"{index}.png")
-    np.save(tmp_path / "expected.npy", open_embedder(tmp_path / "model.safetensors").embed(pixels, "images"))
+    np.save(tmp_path / "expected.npy", Embedder(tmp_path / "model.safetensors").embed(pixels, "images"))
     return tmp_path
 
 

@@ -16,6 +16,7 @@ from pipeline.report.figures.epoch_bars import time_figure
 from pipeline.report.figures.learning_curves import accuracy_figure, learning_rate_figure, loss_figure
 from pipeline.report.figures.signal_curves import signals_figure
 from pipeline.report.figures.tsne_map import map_figure
+from pipeline.report.figures.verification_curve import verification_figure
 
 # Key -> title, in the order of the page. A section that has nothing to show is left out.
 SECTIONS: dict[str, str] = {
@@ -40,6 +41,7 @@ FIGURES: tuple[Callable[[ReportData], Picture | None], ...] = (
     learning_rate_figure,
     time_figure,
     cmc_figure,
+    verification_figure,
     camera_figure,
     ranked_lists_sheet,
     confused_pairs_sheet,

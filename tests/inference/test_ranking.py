@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.common.errors import UserError
-from pipeline.search import ranking
-from pipeline.search.ranking import rank_gallery
+from pipeline.inference import ranking
+from pipeline.inference.ranking import rank_gallery
 
 
 def unit(rows):
