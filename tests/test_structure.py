@@ -23,6 +23,7 @@ ROOMS = (
     "inference",
     "report",
     "search",
+    "discovery",
     "study",
     "tracking",
 )

@@ -96,7 +96,7 @@ def _distances(
         yield width, jaccard_distance(embeddings, k1=width, k2=min(k2, width), max_distance=limit, neighbours=ranks)
 
 
-def suggested(table: pd.DataFrame, *, k1: int) -> pd.Series | None:
+def suggested(table: pd.DataFrame, *, k1: int, largest: float = LARGEST) -> pd.Series | None:
     """The clustering to begin with: of those with this k1, the one with the most clusters, none of them too large.
 
     Of equally many clusters, the one with fewer outliers.
@@ -104,13 +104,14 @@ def suggested(table: pd.DataFrame, *, k1: int) -> pd.Series | None:
     Args:
         table: as from `clusterings`.
         k1: as asked for; where the table has none with it, its largest.
+        largest: share of the images that a cluster may hold.
 
     Returns:
-        A row of the table, or None: no eps finds two clusters of which none holds more than `LARGEST` of the images.
+        A row of the table, or None: no eps finds two clusters of which none holds more than `largest` of the images.
     """
     widths = table["k1"].unique()
     chosen = table[table["k1"] == (k1 if k1 in widths else widths.max())]
-    chosen = chosen[(chosen["clusters"] >= 2) & (chosen["largest"] <= LARGEST)]
+    chosen = chosen[(chosen["clusters"] >= 2) & (chosen["largest"] <= largest)]
     if chosen.empty:
         return None
     return chosen.sort_values(["clusters", "outliers"], ascending=[False, True], kind="stable").iloc[0]

@@ -9,9 +9,10 @@ N: images · D: width of the embedding · H, W: pixels.
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import numpy as np
+from torch import nn
 
 from pipeline.common.errors import UserError
 from pipeline.common.files import sha256
@@ -75,6 +76,14 @@ class Embedder:
         else:
             self.network, self.settings = load_trained(path, role=self.role)
         self.digest = sha256(path)
+
+    @classmethod
+    def of(cls, network: nn.Module, settings: dict[str, Any], *, path: Path, digest: str) -> Self:
+        """A network that is in memory; see the attributes."""
+        embedder = cls.__new__(cls)
+        embedder.path, embedder.role, embedder.settings = path, ROLES[0], settings
+        embedder.network, embedder.digest = network, digest
+        return embedder
 
     @property
     def size(self) -> tuple[int, int]:

@@ -35,12 +35,7 @@ def place_starting_weights(
     Raises:
         UserError: unknown backbone, a file that is missing or cannot be read, or weights that cannot be fetched.
     """
-    if is_timm(backbone):
-        timm_config(backbone)  # stops where there is none
-    elif backbone not in BACKBONES:
-        known = f"{', '.join(BACKBONES)} or {PREFIX}<name>"
-        raise UserError(f"backbone must be one of {known}, got {backbone!r} (params.yaml)")
-    file = _source_file(source, backbone, downloads, checkout, mirror)
+    file = weights_file(source, backbone=backbone, downloads=downloads, checkout=checkout, mirror=mirror)
     description: dict[str, Any] = {"source": source, "backbone": backbone, "file": None, "name": None, "sha256": None}
     with replacing(folder) as temporary:
         temporary.mkdir(parents=True)
@@ -65,7 +60,18 @@ def starting_weights(folder: Path) -> tuple[Path | None, dict[str, Any]]:
     return (folder / description["file"] if description["file"] else None), description
 
 
-def _source_file(source: str, backbone: str, downloads: Path, checkout: Path, mirror: str | None) -> Path | None:
+def weights_file(
+    source: str, *, backbone: str, downloads: Path, checkout: Path, mirror: str | None = None
+) -> Path | None:
+    """The file of weights that `source` stands for, fetched where it has to be; None for random ones.
+
+    The arguments and errors are those of `place_starting_weights`.
+    """
+    if is_timm(backbone):
+        timm_config(backbone)  # stops where there is none
+    elif backbone not in BACKBONES:
+        known = f"{', '.join(BACKBONES)} or {PREFIX}<name>"
+        raise UserError(f"backbone must be one of {known}, got {backbone!r} (params.yaml)")
     if source == "none":
         return None
     if source == "imagenet":

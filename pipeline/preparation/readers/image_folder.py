@@ -5,7 +5,11 @@ paths, as `(cam\\d+)/` does in cam2/night/0017.png.
 """
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
 
 from pipeline.common.errors import UserError
 from pipeline.common.text import one_line, some
@@ -50,16 +54,32 @@ def read(folder: Path, *, camera: str | None, follow_links: bool = False) -> Rea
     return Reading(from_rows(rows), tuple(warnings), tuple(notes), Names(cameras=names))
 
 
-def _camera_names(paths: tuple[str, ...], camera: str) -> list[str]:
+def cameras_of(paths: Sequence[str], camera: str, *, setting: str) -> NDArray[np.int64]:
+    """The numbers of the cameras that a regular expression finds in paths, (N,).
+
+    Args:
+        paths: N of them.
+        camera: see `read`.
+        setting: what to call the expression in a message.
+
+    Raises:
+        UserError: the expression is wrong or does not fit every path.
+    """
+    labels = _camera_names(paths, camera, setting=setting)
+    numbers = number_labels(labels, what="cameras").numbers
+    return np.array([numbers[label] for label in labels], np.int64)
+
+
+def _camera_names(paths: Sequence[str], camera: str, *, setting: str = "own.camera") -> list[str]:
     try:
         pattern = re.compile(camera)
     except (re.error, OverflowError, RecursionError) as error:
-        raise UserError(f"own.camera is not a regular expression: {error}, got {camera!r}") from error
+        raise UserError(f"{setting} is not a regular expression: {error}, got {camera!r}") from error
     found = [pattern.search(path) for path in paths]
     names = [match[min(pattern.groups, 1)] if match else None for match in found]
     lost = [path for path, name in zip(paths, names, strict=True) if not name]
     if lost:
         raise UserError(
-            f"own.camera ({camera!r}) finds no camera in {len(lost)} of {len(paths)} paths: {some(map(one_line, lost))}"
+            f"{setting} ({camera!r}) finds no camera in {len(lost)} of {len(paths)} paths: {some(map(one_line, lost))}"
         )
     return [name for name in names if name]

@@ -1,0 +1,71 @@
+"""Who is in a folder of crops, by a network that is there: no training. No stage of dvc.yaml."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+import stages
+from pipeline.common import paths
+from pipeline.common.errors import UserError
+from pipeline.discovery.individuals import How, find_individuals
+from pipeline.inference.embedder import Embedder
+from pipeline.inference.published import open_published
+from pipeline.model.saved import MODEL_FILE
+from pipeline.preparation.readers.image_folder import cameras_of
+from pipeline.report.suggestion import suggestion_text
+from pipeline.search.gallery import open_gallery
+
+
+def discover(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Crops, at any depth.")],
+    model: Annotated[Path | None, typer.Option(help="Trained or exported; default: that of the last run.")] = None,
+    role: Annotated[str | None, typer.Option(help="Of the model: student (default) or teacher.")] = None,
+    backbone: Annotated[str | None, typer.Option(help="Without a model: resnet50, ..., timm/<name>.<tag>.")] = None,
+    pretrained: Annotated[str, typer.Option(help="Of the backbone: imagenet, none, or a file.")] = "imagenet",
+    size: Annotated[tuple[int, int], typer.Option(help="Of the backbone's images: height and width.")] = (256, 128),
+    eps: Annotated[float | None, typer.Option(help="DBSCAN's radius; default: suggested by the images.")] = None,
+    k1: Annotated[int, typer.Option(help="Neighbours of the k-reciprocal sets.")] = 20,
+    k2: Annotated[int, typer.Option(help="Neighbours averaged in the local expansion.")] = 6,
+    min_samples: Annotated[int, typer.Option(help="Images that make a cluster, at least.")] = 4,
+    neighbours: Annotated[str, typer.Option(help="exact, or approximate for more than 200,000 images.")] = "exact",
+    camera: Annotated[str | None, typer.Option(help="Regular expression that finds the camera in a path.")] = None,
+    output: Annotated[Path, typer.Option(help="Folder for what is written.")] = paths.REPORTS / "discover",
+    skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Leave images out that cannot be read.")] = False,
+) -> None:
+    """Clusters a folder of crops; run again when it has grown, and known individuals keep their numbers.
+
+    Reads the crops and a network. Prints what each eps finds, and what has changed since last time. Writes clusters.csv
+    (path, cluster; -1: none), a contact sheet per individual, suggestion.csv and .png, and individuals.json, which
+    remembers the numbers. The embeddings are kept in .scratch/search/.
+    """
+    if model is not None and backbone is not None:
+        raise UserError("--model and --backbone each name a network: give one of them")
+    if eps is not None and not 0 < eps < 1:
+        raise UserError(f"--eps must be above 0 and below 1, got {eps}")
+    for name, value in (("--k1", k1), ("--k2", k2), ("--min-samples", min_samples)):
+        if value < 1:
+            raise UserError(f"{name} must be at least 1, got {value}")
+    if neighbours not in ("exact", "approximate"):
+        raise UserError(f"--neighbours must be exact or approximate, got {neighbours!r}")
+    paths.require_own_place(output)
+    if output.resolve().is_relative_to(folder.resolve()):
+        raise UserError(f"--output {output} lies in {folder} and would be found next time: name another folder")
+    if backbone is None:
+        embedder = Embedder(model or paths.MODEL / MODEL_FILE, role=role)
+    else:
+        embedder = open_published(backbone, pretrained, size=size, downloads=paths.raw() / "weights")
+    gallery = open_gallery(folder, embedder, paths.scratch() / "search", skip_bad=skip_bad)
+    for warning in gallery.warnings:
+        print(f"warning: {warning}", file=sys.stderr)
+    cameras = None if camera is None else cameras_of(gallery.names, camera, setting="--camera")
+    how = How(eps, k1, k2, min_samples, neighbours)
+    found = find_individuals(gallery, how, folder=output, cameras=cameras)
+    print(suggestion_text(found.table, k1=found.k1, settings={"clustering": {"distance": "jaccard"}}))
+    print(*found.sentences(), sep="\n")
+    print(f"written to {output}: {', '.join(found.write(output))}")
+
+
+if __name__ == "__main__":
+    stages.run(discover)
