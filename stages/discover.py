@@ -14,7 +14,7 @@ from pipeline.inference.embedder import Embedder
 from pipeline.inference.published import open_published
 from pipeline.model.saved import MODEL_FILE
 from pipeline.preparation.readers.image_folder import cameras_of
-from pipeline.report.suggestion import suggestion_text
+from pipeline.report.suggestion import clusterings_text
 from pipeline.search.gallery import open_gallery
 
 
@@ -62,8 +62,7 @@ def discover(
     cameras = None if camera is None else cameras_of(gallery.names, camera, setting="--camera")
     how = How(eps, k1, k2, min_samples, neighbours)
     found = find_individuals(gallery, how, folder=output, cameras=cameras)
-    print(suggestion_text(found.table, k1=found.k1, settings={"clustering": {"distance": "jaccard"}}))
-    print(*found.sentences(), sep="\n")
+    print(clusterings_text(found.table, k1=found.k1), *found.sentences(), sep="\n")
     print(f"written to {output}: {', '.join(found.write(output))}")
 
 

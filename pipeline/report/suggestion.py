@@ -22,6 +22,16 @@ def suggestion_text(table: pd.DataFrame, *, k1: int, settings: Mapping[str, Any]
         k1: of the settings.
         settings: nested as in params.yaml.
     """
+    return f"{clusterings_text(table, k1=k1)}\n\n{_advice(suggested(table, k1=k1), k1, settings)}"
+
+
+def clusterings_text(table: pd.DataFrame, *, k1: int) -> str:
+    """The table for the terminal, with a mark at the clustering that is suggested.
+
+    Args:
+        table: as from `eps_choice.clusterings`.
+        k1: of the settings.
+    """
     row = suggested(table, k1=k1)
     chosen = "" if row is None else f"{row['k1']:.0f} {row['eps']:g}"
     shown = pd.DataFrame({"eps": table["eps"].map("{:g}".format), "clusters": table["clusters"].astype(str)})
@@ -32,7 +42,7 @@ def suggestion_text(table: pd.DataFrame, *, k1: int, settings: Mapping[str, Any]
             shown[title] = table[column].map(lambda share: "-" if pd.isna(share) else f"{100 * share:.0f}%")
     marks = [f"{k:.0f} {eps:g}" == chosen for k, eps in zip(table["k1"], table["eps"], strict=True)]
     shown[""] = ["<- suggested" if mark else "" for mark in marks]
-    return f"{shown.to_string(index=False)}\n\n{_advice(row, k1, settings)}"
+    return str(shown.to_string(index=False))
 
 
 def _advice(row: pd.Series | None, k1: int, settings: Mapping[str, Any]) -> str:
