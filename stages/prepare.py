@@ -1,6 +1,5 @@
 """Images as they came -> one packed array and a catalogue."""
 
-import os
 import shutil
 import sys
 from pathlib import Path
@@ -8,11 +7,9 @@ from typing import Any
 
 import stages
 from pipeline.common import paths
-from pipeline.common.contents import contents
-from pipeline.common.errors import UserError
-from pipeline.common.files import read_json
 from pipeline.common.progress import Progress
-from pipeline.preparation.placing import place, reader_options
+from pipeline.preparation.links import consistent_links
+from pipeline.preparation.placing import place, reader_options, require_as_recorded
 from pipeline.preparation.prepared_folder import BAD_IMAGES, LEAKED_IMAGES, write_prepared_folder
 from pipeline.preparation.readers import open_dataset
 
@@ -34,6 +31,8 @@ def prepare() -> None:
         print(f"warning: {warning}", file=sys.stderr)
     for note in source.notes:
         print(note)
+    train = list(source.catalogue["path"][source.catalogue["split"] == "train"])
+    links = consistent_links(train, source.links, table=paths.checkout() / paths.CONTRADICTIONS)
     with Progress("packing images", total=len(source.catalogue), unit="image") as progress:
         summary = write_prepared_folder(
             source.catalogue,
@@ -42,23 +41,15 @@ def prepare() -> None:
             height=settings.image.height,
             width=settings.image.width,
             names=source.names,
+            links=links,
             skip_bad=settings.prepare.skip_bad,
             follow_links=settings.prepare.follow_links,
             list_if_refused=paths.checkout() / paths.BAD_IMAGES,
-            check=lambda: _require_as_recorded(source.folder),
+            check=lambda: require_as_recorded(source.folder),
             progress=progress.advance,
         )
     settings.write(paths.PREPARED / "settings.yaml", SECTIONS)
     _report(settings.dataset, summary)
-
-
-def _require_as_recorded(folder: Path) -> None:
-    """Under DVC: raises UserError if the images are no longer those whose digest DVC keeps beside the result."""
-    if "DVC_ROOT" not in os.environ or not paths.DATASET_STATE.is_file():
-        return
-    found = contents(folder, memory=paths.scratch() / "contents")
-    if found is None or found.digest != read_json(paths.DATASET_STATE).get("digest", found.digest):
-        raise UserError(f"{folder} was changed while its images were being packed: start the run again")
 
 
 def _report(dataset: str, summary: dict[str, Any]) -> None:
@@ -68,6 +59,9 @@ def _report(dataset: str, summary: dict[str, Any]) -> None:
     ):
         if count:
             print(f"warning: {count:,} {what}: {_lasting(paths.PREPARED / name)}")
+    if "links" in summary:
+        links = summary["links"]
+        print(f"links: the training images are {links['units']:,} units, and {links['apart']:,} pairs of these are two")
     splits = ", ".join(f"{name} {s['images']:,}" for name, s in summary["splits"].items())
     print(f"{dataset}: {summary['images']:,} images ({splits}), digest {summary['digest'][:12]}")
 

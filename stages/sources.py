@@ -27,7 +27,8 @@ def sources() -> None:
         print(line)
     paths.require_real_folders()
     if paths.in_workspace():
-        paths.BAD_IMAGES.unlink(missing_ok=True)  # of a run that failed
+        for table in (paths.BAD_IMAGES, paths.CONTRADICTIONS):  # of a run that failed
+            table.unlink(missing_ok=True)
     raw, options = paths.raw(), reader_options(settings)
     identity: dict[str, Any] = {"dataset": settings.dataset}
     if settings.dataset == "synthetic":

@@ -41,7 +41,8 @@ def train_in_process(settings: Settings, processes: distributed.Processes) -> No
         interruption=interruption,
         recorded=settings.train.cuda_graphs,
     )
-    facts = facts_of(decisive, data=summary["digest"], weights=start["sha256"])
+    links = summary.get("links", {}).get("digest")
+    facts = facts_of(decisive, data=summary["digest"], weights=start["sha256"], links=links)
     folder = paths.scratch() / fingerprint(facts)
     curve = TrainingCurve(packed, trainer.embed, best=folder / BEST_FILE, settings=decisive.as_dict())
     first, (name, tags) = processes.first, labels_of(decisive, data=summary["digest"], weights=start["name"])

@@ -14,7 +14,9 @@ from numpy.typing import NDArray
 OUTLIER = -1
 
 
-def dbscan(distance: sp.csr_array, *, eps: float, min_samples: int) -> NDArray[np.int64]:
+def dbscan(
+    distance: sp.csr_array, *, eps: float, min_samples: int, weights: NDArray[np.int64] | None = None
+) -> NDArray[np.int64]:
     """Labels the images: 0, 1, ... for the clusters in order of their first core point, -1 for an outlier.
 
     A stored entry, zero included, is a distance; a pair without an entry is farther apart than any eps. Every
@@ -26,6 +28,7 @@ def dbscan(distance: sp.csr_array, *, eps: float, min_samples: int) -> NDArray[n
         distance: (N, N) of float32 or float64; never modified.
         eps: the radius, inclusive, compared at the precision of the distances.
         min_samples: at least 1.
+        weights: (N,) as how many images each counts; None: as one.
 
     Returns:
         (N,) int64. O(nnz) in time and in memory beyond the distances.
@@ -52,7 +55,7 @@ def dbscan(distance: sp.csr_array, *, eps: float, min_samples: int) -> NDArray[n
     with warnings.catch_warnings():
         # Rows are sorted by column, not by distance as scikit-learn would like; sorting them changes no label.
         warnings.simplefilter("ignore", EfficiencyWarning)
-        labels: NDArray[np.int64] = clustering.fit_predict(distance.tocsr())
+        labels: NDArray[np.int64] = clustering.fit_predict(distance.tocsr(), sample_weight=weights)
     return labels.astype(np.int64, copy=False)
 
 

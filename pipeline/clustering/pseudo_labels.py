@@ -14,9 +14,11 @@ from numpy.typing import NDArray
 from pipeline.clustering.camera_jaccard import CameraAware, camera_jaccard_distance, camera_neighbours
 from pipeline.clustering.dbscan import dbscan
 from pipeline.clustering.jaccard import jaccard_distance
+from pipeline.clustering.linked import Units
 from pipeline.clustering.neighbours import is_exact, nearest_neighbours, recall
 from pipeline.clustering.reliability import reliable
 from pipeline.common.errors import UserError
+from pipeline.datasets.links import Links
 
 Timed = Callable[[str], AbstractContextManager[object]]  # runs and times a named part of the clustering
 
@@ -30,12 +32,14 @@ class PseudoLabels:
         neighbour_recall: share of the true neighbours that an approximate search found, on a sample; None for exact.
         num_unreliable: images of clusters that `Reliability` made outliers; None without it.
         independence_threshold: see `Reliability`; None without it.
+        num_links_mended: cannot-links that the clusters had not kept before they were split; None without links.
     """
 
     labels: NDArray[np.int64] = field(repr=False)
     neighbour_recall: float | None
     num_unreliable: int | None = None
     independence_threshold: float | None = None
+    num_links_mended: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +67,7 @@ def pseudo_labels(
     neighbours: str,
     reliability: Reliability | None = None,
     camera_aware: CameraAware | None = None,
+    links: Links | None = None,
     seed: int = 0,
     timed: Timed = nullcontext,
 ) -> PseudoLabels:
@@ -75,6 +80,7 @@ def pseudo_labels(
         neighbours: "exact" or "approximate", see `nearest_neighbours`.
         reliability: leaves only clusters that can be trusted; eps + delta has to be below 1, eps - delta above 0.
         camera_aware: clusters by the camera-aware distance, see `camera_jaccard_distance`.
+        links: keeps them, every one, see `linked.py`; then k1 and k2 shrink with the number of units.
         seed: of the sample on which the recall of "approximate" is measured.
         timed: called with the name of each part (neighbours, recall, jaccard, dbscan), which runs in what it returns.
 
@@ -83,25 +89,44 @@ def pseudo_labels(
         ValueError: as its parts.
     """
     delta = reliability.delta if reliability else 0.0
+    units, sizes = None, None
+    if links is not None:
+        units = Units.from_links(links)
+        embeddings, sizes, k1, k2 = units.means(embeddings), units.sizes, units.scaled(k1), units.scaled(k2)
+        camera_aware = camera_aware and units.seen_by(camera_aware)
     if camera_aware is None:
         distance, share = _plain(embeddings, k1, k2, eps + delta, neighbours, seed, timed)
     else:
         distance, share = _camera_aware(embeddings, camera_aware, eps + delta, neighbours, seed, timed)
     with timed("dbscan"):
-        labels = dbscan(distance, eps=eps, min_samples=min_samples)
-        if camera_aware is None:
+        labels = dbscan(distance, eps=eps, min_samples=min_samples, weights=sizes)
+        if camera_aware is None and len(labels) > 1:
             _require_use_of_neighbours(labels, k1)
-        if reliability is None:
-            return PseudoLabels(labels, share)
-        loose, tight = (dbscan(distance, eps=radius, min_samples=min_samples) for radius in (eps + delta, eps - delta))
-        kept, threshold = reliable(
-            labels,
-            loose,
-            tight,
-            threshold=reliability.independence_threshold,
-            independent=reliability.independent,
-        )
-    return PseudoLabels(kept, share, int(((labels >= 0) & (kept < 0)).sum()), threshold)
+        num_unreliable = threshold = broken = None
+        if reliability is not None:
+            found, clustered = labels, [labels]
+            for radius in (eps + delta, eps - delta):
+                clustered.append(dbscan(distance, eps=radius, min_samples=min_samples, weights=sizes))
+            images = clustered if units is None else [each[units.of] for each in clustered]
+            kept, threshold = reliable(
+                *images, threshold=reliability.independence_threshold, independent=reliability.independent
+            )
+            num_unreliable = int(((images[0] >= 0) & (kept < 0)).sum())
+            if units is None:
+                labels = kept
+            else:  # an image alone may be taken out of its cluster, and the unit with it
+                labels = np.where(np.isin(np.arange(len(found)), units.of[(images[0] >= 0) & (kept < 0)]), -1, found)
+        if units is not None:
+            labels, broken = units.parted(labels, distance, eps=eps, min_samples=min_samples)
+            labels = _without_gaps(labels)[units.of]
+    return PseudoLabels(labels, share, num_unreliable, threshold, broken)
+
+
+def _without_gaps(labels: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Clusters 0 .. K - 1 in their old order, -1 for outliers."""
+    kept, numbers = labels >= 0, labels.copy()
+    numbers[kept] = np.unique(labels[kept], return_inverse=True)[1]
+    return numbers
 
 
 def _plain(

@@ -20,6 +20,7 @@ EVALUATION = Path("data/evaluation")
 REPORTS = Path("reports")
 COMPARISON = REPORTS / "comparison"  # of a study: with .html, .csv, ..., and the folder of its figures
 BAD_IMAGES = Path("data/bad_images.csv")  # of a `prepare` that was refused; no result, and not DVC's
+CONTRADICTIONS = Path("data/contradictions.csv")  # of a `prepare` that links stopped, likewise
 # Stage -> what dvc.yaml names as written by it, in its order.
 RESULTS_OF = {
     "sources": (DATASET_STATE, WEIGHTS_STATE),

@@ -60,6 +60,7 @@ def _file_name(name: str) -> str:
 class Own(Section):
     folder: Annotated[str, AfterValidator(_folder_of_images)]
     camera: str = Field(min_length=1)
+    tracklet: str = Field(default="none", min_length=1)
     table: Annotated[str, AfterValidator(_file_name)]
 
 

@@ -11,6 +11,7 @@ import pandas as pd
 
 from pipeline.common.errors import UserError
 from pipeline.datasets.catalogue import SPLITS, read_catalogue
+from pipeline.datasets.links import Links, read_links
 
 IMAGES, CATALOGUE, SUMMARY = "images.npy", "catalogue.csv", "summary.json"
 
@@ -22,10 +23,12 @@ class TrainingImages:
     Attributes:
         images: (N, H, W, 3) uint8, memory-mapped, read only.
         camids: (N,) int64, or None where cameras are not known.
+        links: what is known of pairs of them; None where nothing is.
     """
 
     images: np.ndarray
     camids: np.ndarray | None
+    links: Links | None = None
 
     def __len__(self) -> int:
         return len(self.images)
@@ -57,6 +60,7 @@ class PackedImages:
     Attributes:
         images: (N, H, W, 3) uint8, memory-mapped, read only.
         catalogue: N rows.
+        links: of the training images, None where nothing is known of pairs of them.
 
     Raises:
         UserError: a file is missing, or the files do not belong together.
@@ -71,6 +75,7 @@ class PackedImages:
                 f"{folder}: {IMAGES} holds {len(self.images)} images, {CATALOGUE} {len(self.catalogue)}: "
                 "run the prepare stage again"
             )
+        self.links = read_links(folder, self.split("train").paths)
 
     def split(self, name: str) -> LabelledImages:
         """Images of "train", "query" or "gallery"; they may be none."""
@@ -92,10 +97,11 @@ def open_training_images(folder: Path) -> TrainingImages:
     Raises:
         UserError: see `PackedImages`; or there are no training images.
     """
-    labelled = PackedImages(folder).split("train")
+    packed = PackedImages(folder)
+    labelled = packed.split("train")
     if len(labelled) == 0:
         raise UserError(f"{folder}: there are no training images in it")
-    return TrainingImages(images=labelled.images, camids=labelled.camids)
+    return TrainingImages(images=labelled.images, camids=labelled.camids, links=packed.links)
 
 
 def _open_images(path: Path) -> np.ndarray:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from pipeline.common.errors import UserError
 from pipeline.config.schema import TrainingSettings
+from pipeline.datasets.links import Links
 from pipeline.methods.cluster_contrast import ClusterContrast
 from pipeline.methods.dccc import DCCC
 from pipeline.methods.dccc_cam import CameraAwareDCCC
@@ -28,12 +29,15 @@ METHODS: dict[str, type[Method]] = {
 }
 
 
-def restored_method(settings: Mapping[str, Any], cameras: NDArray[np.int64] | None = None) -> Method:
+def restored_method(
+    settings: Mapping[str, Any], cameras: NDArray[np.int64] | None = None, links: Links | None = None
+) -> Method:
     """The method that trained a model, from the settings that the model file carries.
 
     Args:
         settings: of the model file.
         cameras: (N,) that took the images which it will cluster; None where they are not known.
+        links: of these images; None without.
 
     Raises:
         UserError: there is no such method, or a setting has another form than in this version; or it asks
@@ -52,5 +56,6 @@ def restored_method(settings: Mapping[str, Any], cameras: NDArray[np.int64] | No
     except ValueError as error:
         raise UserError("the settings of the model are not those of this version: train again") from error
     method = METHODS[name](restored, cameras)
+    method.links = links
     method.load_kept(settings.get("kept", {}))
     return method

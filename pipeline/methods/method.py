@@ -18,6 +18,7 @@ from pipeline.clustering import centroids as cluster_centroids
 from pipeline.common.errors import UserError
 from pipeline.common.seeding import derive_seed
 from pipeline.config.schema import MethodSettings, TrainingSettings
+from pipeline.datasets.links import Links
 
 T = TypeVar("T")
 Extract = Callable[[], torch.Tensor]  # embeddings (N, D) of the training images by the student, L2-normalised
@@ -96,6 +97,7 @@ class Method(ABC):
         allowed: place of a setting -> the values that belong to the method; all others are free.
         Settings: of the method's own settings with their ranges and defaults; `methods.<name>` in params.yaml.
         draws_outliers: whether outliers are in batches too.
+        links: of the training images, which every clustering keeps; None without.
     """
 
     title: ClassVar[str]
@@ -104,6 +106,7 @@ class Method(ABC):
     allowed: ClassVar[Mapping[str, tuple[Any, ...]]] = {}
     Settings: ClassVar[type[MethodSettings]] = MethodSettings
     draws_outliers: ClassVar[bool] = False
+    links: Links | None = None
 
     def __init__(self, settings: TrainingSettings, cameras: NDArray[np.int64] | None = None) -> None:
         if settings.clustering.distance == "camera_jaccard" and cameras is None:
@@ -197,6 +200,7 @@ class Method(ABC):
             neighbours=how.neighbours,
             reliability=reliability,
             camera_aware=self.camera_aware(epoch),
+            links=self.links,
             seed=derive_seed(self.settings.seed, "recall", epoch),
             timed=timed,
         )
@@ -223,5 +227,6 @@ class Method(ABC):
             "distance_within": within,
             "distance_between": between,
             "neighbour_recall": found.neighbour_recall,
+            "num_links_mended": found.num_links_mended,
         }
         return Clusters(found, centroids, stats)

@@ -1,8 +1,13 @@
 """Gets the data set of the settings ready below the folder of raw data: generated, unpacked, or as it lies there."""
 
+import os
 from contextlib import ExitStack
+from pathlib import Path
 
 from pipeline.common import paths
+from pipeline.common.contents import contents
+from pipeline.common.errors import UserError
+from pipeline.common.files import read_json
 from pipeline.common.locks import locked
 from pipeline.common.progress import Progress
 from pipeline.config.schema import SourceSettings
@@ -17,6 +22,7 @@ def reader_options(settings: SourceSettings) -> ReaderOptions:
         folder=settings.own.folder,
         table=settings.own.table,
         camera=None if settings.own.camera == "none" else settings.own.camera,
+        tracklet=None if settings.own.tracklet == "none" else settings.own.tracklet,
         test_size=settings.vehicleid.test_size,
         follow_links=settings.prepare.follow_links,
     )
@@ -45,3 +51,12 @@ def _place(settings: SourceSettings) -> None:
         archive = unpack_if_missing(paths.raw(), settings.dataset, folders, progress=reach)
     if archive is not None:
         print(f"unpacked {archive.name}")
+
+
+def require_as_recorded(folder: Path) -> None:
+    """Under DVC: raises UserError if the images are no longer those whose digest DVC keeps beside the result."""
+    if "DVC_ROOT" not in os.environ or not paths.DATASET_STATE.is_file():
+        return
+    found = contents(folder, memory=paths.scratch() / "contents")
+    if found is None or found.digest != read_json(paths.DATASET_STATE).get("digest", found.digest):
+        raise UserError(f"{folder} was changed while its images were being packed: start the run again")

@@ -2,21 +2,24 @@
 
 `pipeline.datasets.packed_images` says what a prepared folder holds; it depends on the images alone. Beside that it has
 `bad_images.csv` (path, reason) if images could not be read and were left out, `leaked_images.csv` (train, test) if test
-images are training images too, and `names.json` if identities or cameras came with names.
+images are training images too, `names.json` if identities or cameras came with names, and
+`links.csv` if pairs of training images are known to be one individual or two.
 """
 
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from pipeline.common.disk_space import require_room, told_if_full
 from pipeline.common.errors import UserError
-from pipeline.common.files import replacing, write_json
+from pipeline.common.files import replacing, sha256, write_json
 from pipeline.common.text import csv_cell, one_line
 from pipeline.datasets.catalogue import SPLITS, combine_digest, validate, write_catalogue
 from pipeline.datasets.images import LINK_OUT
+from pipeline.datasets.links import LINKS, Links, write_links
 from pipeline.datasets.names import Names
 from pipeline.datasets.packed_images import CATALOGUE, IMAGES, SUMMARY
 from pipeline.datasets.packing import leave_out, pack_images
@@ -36,6 +39,7 @@ def write_prepared_folder(
     height: int,
     width: int,
     names: Names = _NO_NAMES,
+    links: Links | None = None,
     skip_bad: bool = False,
     follow_links: bool = False,
     list_if_refused: Path | None = None,
@@ -56,6 +60,7 @@ def write_prepared_folder(
         height: H of the packed images.
         width: W of the packed images.
         names: of identities and cameras, kept beside the catalogue.
+        links: of the training images, kept beside it too; None where there are none.
         skip_bad: leave images that cannot be read out of the catalogue, instead of stopping.
         follow_links: read images that links place outside `source`, too.
         list_if_refused: where to list the unreadable images if they stop it (None: beside `target`); removed if not.
@@ -65,7 +70,8 @@ def write_prepared_folder(
 
     Returns:
         The contents of summary.json: size, digest, images, identities and cameras of each split, how many images were
-        `skipped` (listed in bad_images.csv), and how many test images are `leaked` (listed in leaked_images.csv).
+        `skipped` (listed in bad_images.csv), how many test images are `leaked` (listed in leaked_images.csv), and of
+        `links`, where there are any, their digest, the units that they make of the training images, and pairs apart.
 
     Raises:
         UserError: images cannot be read and `skip_bad` is False, or none of a split can be read (all are listed in
@@ -91,8 +97,11 @@ def write_prepared_folder(
         listed = catalogue.iloc[[row for row, _ in bad]].assign(reason=[reason for _, reason in bad])
         _stop_if_bad(catalogue, listed, list_if_refused or target.with_name(BAD_IMAGES), skip_bad=skip_bad)
         _write_table(listed[["path", "reason"]], temporary / BAD_IMAGES)
+        rows = [row for row, _ in bad]
         if bad:
-            rows = [row for row, _ in bad]
+            if links is not None:
+                train = np.flatnonzero((catalogue["split"] == "train").to_numpy())
+                links = links.of_rows(np.flatnonzero(~np.isin(train, rows)))
             leave_out(images, rows)
             catalogue = catalogue.drop(index=catalogue.index[rows]).reset_index(drop=True)
             hashes = [value for value in hashes if value]
@@ -100,11 +109,16 @@ def write_prepared_folder(
         _write_table(leaked, temporary / LEAKED_IMAGES)
         write_catalogue(catalogue, temporary / CATALOGUE)
         names.write(temporary)
+        if links is not None:
+            write_links(temporary, list(catalogue["path"][catalogue["split"] == "train"]), links)
         summary = {
             **_summary(catalogue, height, width, combine_digest(catalogue, hashes)),
             "skipped": len(bad),
             "leaked": len(leaked),
         }
+        if links is not None and (temporary / LINKS).is_file():
+            counts = {"units": links.num_groups, "apart": len(links.apart)}
+            summary["links"] = {"digest": sha256(temporary / LINKS), **counts}
         write_json(temporary / SUMMARY, summary)
         if check is not None:
             check()

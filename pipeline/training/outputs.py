@@ -16,9 +16,10 @@ from pipeline.model.thresholds import KEY, Thresholds
 from pipeline.training.trainer import Trainer
 
 
-def facts_of(settings: TrainingSettings, *, data: str, weights: str | None) -> dict[str, Any]:
+def facts_of(settings: TrainingSettings, *, data: str, weights: str | None, links: str | None = None) -> dict[str, Any]:
     """Everything that decides the outcome of a training, as plain values: what its fingerprint is made of."""
-    return {**settings.as_dict(), "data": data, "weights": weights}
+    facts = {**settings.as_dict(), "data": data, "weights": weights}
+    return facts if links is None else {**facts, "links": links}
 
 
 def labels_of(settings: TrainingSettings, *, data: str, weights: str | None) -> tuple[str, dict[str, str]]:

@@ -23,6 +23,7 @@ class EpochResult:
         seconds: of each part of the epoch: extract, neighbours, jaccard, dbscan, train, and recall where measured.
         labels: pseudo labels of shape (N,), -1 for outliers.
         distance_within, distance_between: see `cluster_spread`; None where there is no cluster, or no other.
+        num_links_mended: cannot-links that the clusters had not kept before they were split; None without links.
         num_unreliable: images that SpCL took out of clusters; they count as outliers. None for other methods.
         neighbour_recall: share of the true neighbours that an approximate search found, on a sample; else None.
         camera_entropy, single_camera, ari_last_epoch: see `cluster_signals`; None where they cannot be known.
@@ -42,6 +43,7 @@ class EpochResult:
     distance_within: float | None = None
     distance_between: float | None = None
     num_unreliable: int | None = None
+    num_links_mended: int | None = None
     neighbour_recall: float | None = None
     camera_entropy: float | None = None
     single_camera: float | None = None

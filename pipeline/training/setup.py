@@ -49,6 +49,7 @@ def new_trainer(
         copy.deepcopy(student) if settings.has_teacher else None,
         images=images.images,
         cameras=images.camids,
+        links=images.links,
         settings=settings,
         processes=processes,
         interruption=interruption,

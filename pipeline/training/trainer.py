@@ -25,6 +25,7 @@ from pipeline.common.progress import Progress
 from pipeline.common.seeding import derive_seed
 from pipeline.config.schema import TrainingSettings
 from pipeline.contrast import image_weights, teacher_decay, update_teacher_
+from pipeline.datasets.links import Links
 from pipeline.datasets.sampling import epoch_batches
 from pipeline.methods import METHODS
 from pipeline.training.distributed import Processes
@@ -63,6 +64,7 @@ class Trainer:
         *,
         images: np.ndarray,
         cameras: np.ndarray | None,
+        links: Links | None = None,
         settings: TrainingSettings,
         processes: Processes | None = None,
         interruption: Interruption | None = None,
@@ -72,6 +74,7 @@ class Trainer:
         assert settings.has_teacher == (teacher is not None), "the settings say whether there is a teacher"
         self.student, self.teacher, self.settings = student, teacher, settings
         self.method = METHODS[settings.method](settings, cameras)
+        self.method.links = links
         self.processes = processes or Processes()
         self._interruption = interruption or Interruption()
         self._images, self.cameras = images, cameras

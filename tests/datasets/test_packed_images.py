@@ -64,9 +64,9 @@ def test_packed_images_without_labels(tmp_path: Path, write_image) -> None:
 def test_training_images_hold_no_identity(prepared: Path) -> None:
     training = open_training_images(prepared)
     assert type(training) is TrainingImages and len(training) == 3
-    assert [field.name for field in dataclasses.fields(training)] == ["images", "camids"]
+    assert [field.name for field in dataclasses.fields(training)] == ["images", "camids", "links"]
     assert not issubclass(LabelledImages, TrainingImages)
-    assert vars(training).keys() == {"images", "camids"}
+    assert vars(training).keys() == {"images", "camids", "links"} and training.links is None
     assert training.camids is not None and training.camids.tolist() == [1, 3, 2]
 
 

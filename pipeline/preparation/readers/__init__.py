@@ -10,9 +10,11 @@ import pandas as pd
 from pipeline.common.errors import UserError
 from pipeline.common.text import one_line, some
 from pipeline.datasets.catalogue import SPLITS
+from pipeline.datasets.links import Link
 from pipeline.datasets.names import Names
 from pipeline.datasets.published_counts import PUBLISHED_IDENTITIES, PUBLISHED_IMAGES
 from pipeline.preparation.archives import archive_suffix, other_archives
+from pipeline.preparation.links import read_corrections
 from pipeline.preparation.nesting import unnested
 from pipeline.preparation.readers import csv_table, image_folder, msmt17, split_folders, vehicleid, vehiclex
 from pipeline.preparation.readers.layout import Reading
@@ -38,6 +40,7 @@ class ReaderOptions:
         folder: one's own images: their folder below the folder of raw data.
         table: `csv`: the table's name in that folder.
         camera: `folder`: regular expression that finds the camera in a path (see `image_folder.read`), or None.
+        tracklet: `folder`: regular expression that finds the tracklet in a path, or None.
         test_size: `vehicleid`: identities of the test list, 800, 1600 or 2400.
         seed: `vehicleid`: of the draw of the gallery.
         follow_links: `folder`: to folders outside the data set's, too.
@@ -46,6 +49,7 @@ class ReaderOptions:
     folder: str = "mine"
     table: str = "images.csv"
     camera: str | None = None
+    tracklet: str | None = None
     test_size: int = 800
     seed: int = 1
     follow_links: bool = False
@@ -64,6 +68,7 @@ class Source:
         warnings: one line each, of what may be a mistake.
         notes: one line each, of what was decided and the user should know.
         names: of identities and cameras that are not numbers as they came.
+        links: of images, from tracklets and from corrections.csv in the folder.
     """
 
     folder: Path
@@ -71,6 +76,7 @@ class Source:
     warnings: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     names: Names = field(default_factory=Names)
+    links: tuple[Link, ...] = ()
 
 
 def open_dataset(name: str, raw: Path, *, options: ReaderOptions = _DEFAULTS) -> Source:
@@ -85,7 +91,8 @@ def open_dataset(name: str, raw: Path, *, options: ReaderOptions = _DEFAULTS) ->
     reading = _readers(options)[name](folder)
     warning = count_warning(name, reading.catalogue, test_size=options.test_size)
     warnings = ((warning,) if warning else ()) + reading.warnings
-    return Source(folder, reading.catalogue, warnings, reading.notes, reading.names)
+    links = (*reading.links, *read_corrections(folder, reading.catalogue["path"]))
+    return Source(folder, reading.catalogue, warnings, reading.notes, reading.names, links)
 
 
 def dataset_folder(name: str, raw: Path, *, options: ReaderOptions = _DEFAULTS) -> Path:
@@ -160,6 +167,11 @@ def _readers(options: ReaderOptions) -> dict[str, Callable[[Path], Reading]]:
         "msmt17": msmt17.read,
         "vehicleid": partial(vehicleid.read, test_size=options.test_size, seed=options.seed),
         "vehiclex": vehiclex.read,
-        "folder": partial(image_folder.read, camera=options.camera, follow_links=options.follow_links),
+        "folder": partial(
+            image_folder.read,
+            camera=options.camera,
+            tracklet=options.tracklet,
+            follow_links=options.follow_links,
+        ),
         "csv": partial(csv_table.read, table=options.table),
     }

@@ -15,6 +15,9 @@ sorted order, those for training and for testing together; cameras likewise. An 
 in any case, mean that identity or camera is not known. Identities, and so cameras, are given for all training images or
 for none, and for all query and gallery images or for none: without, there is no evaluation.
 
+The crops of a tracklet, a column of that name, are one individual; with the columns start and end (numbers in one unit
+for all), two tracklets of one camera that overlap are two. The training uses both, for training images.
+
 Whether every image is there is found out when it is decoded. A path that no file has stands for the file whose name
 differs from it only in its Unicode form or in the case of its extension. Messages count lines as an editor does.
 """
@@ -27,6 +30,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from pipeline.common.errors import UserError
 from pipeline.common.text import one_line, some
@@ -34,6 +38,7 @@ from pipeline.datasets.catalogue import PATH_RULE, SPLITS, from_rows, is_image_p
 from pipeline.datasets.names import Names
 from pipeline.preparation.readers.labels import number_labels, whole_number
 from pipeline.preparation.readers.layout import Reading
+from pipeline.preparation.readers.tracklets import TRACK, tracklets_of
 
 REQUIRED, OPTIONAL = ("path", "split"), ("pid", "camid")
 DELIMITERS = (",", "\t", ";")
@@ -50,6 +55,9 @@ class _Line:
     split: str
     pid: str
     camid: str
+    tracklet: str
+    start: str
+    end: str
 
 
 def read(folder: Path, *, table: str) -> Reading:
@@ -74,11 +82,13 @@ def read(folder: Path, *, table: str) -> Reading:
     left_out = ", ".join(f"{junk[split]:,} {split}" for split in SPLITS if split in junk)
     junk_notes = [f"left out as junk (pid -1): {left_out}"] if junk else []
     notes = [f"{source}: {note}" for note in (*unknown_notes, *path_notes, *junk_notes)]
-    unknown = [one_line(name) or "one without a name" for name in header if name not in REQUIRED + OPTIONAL]
+    unknown = [one_line(name) or "one without a name" for name in header if name not in REQUIRED + OPTIONAL + TRACK]
     unused = [f"these columns are not used: {some(unknown)}"] if unknown else []
     warnings = tuple(f"{source}: {warning}" for warning in (*unused, *_distractor_queries(kept)))
-    notes += [note for note in (pid_note, camid_note) if note]
-    return Reading(from_rows(rows), warnings, tuple(notes), Names(identities, cameras))
+    training = [(line, camids[line.camid]) for line in kept if line.split == "train"]
+    links, track_note = tracklets_of(training, source)
+    notes += [note for note in (pid_note, camid_note, track_note) if note]
+    return Reading(from_rows(rows), warnings, tuple(notes), Names(identities, cameras), tuple(links))
 
 
 def _read_records(source: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
@@ -108,7 +118,7 @@ def _read_records(source: Path) -> tuple[list[str], list[tuple[int, list[str]]]]
     if missing:
         found = some(map(one_line, header))
         raise UserError(f"{source}: its first line must name the columns {', '.join(REQUIRED)}, got {found}")
-    twice = [name for name, count in Counter(header).items() if count > 1 and name in REQUIRED + OPTIONAL]
+    twice = [name for name, count in Counter(header).items() if count > 1 and name in REQUIRED + OPTIONAL + TRACK]
     if twice:
         raise UserError(f"{source}: there are two columns {twice[0]}")
     return header, records[1:]
@@ -116,7 +126,9 @@ def _read_records(source: Path) -> tuple[list[str], list[tuple[int, list[str]]]]
 
 def _delimiter(header: str) -> str:
     """The delimiter that finds most of the columns in the header; a comma, if none does."""
-    known = [len({*REQUIRED, *OPTIONAL} & {name.strip(' "') for name in header.split(each)}) for each in DELIMITERS]
+    known = [
+        len({*REQUIRED, *OPTIONAL, *TRACK} & {name.strip(' "') for name in header.split(each)}) for each in DELIMITERS
+    ]
     return DELIMITERS[known.index(max(known))]
 
 
@@ -131,7 +143,7 @@ def _read_lines(source: Path, header: list[str], records: Sequence[tuple[int, li
             raise UserError(f"{source}: line {number}: split must be one of {', '.join(SPLITS)}, got {split!r}")
         if not is_image_path(path):
             raise UserError(f"{source}: line {number}: path must be {PATH_RULE}, got {path!r}")
-        labels = {name: values.get(name, "").strip() for name in OPTIONAL}
+        labels = {name: values.get(name, "").strip() for name in OPTIONAL + TRACK}
         lines.append(_Line(number, path, split, **labels))
     return lines
 
@@ -144,7 +156,12 @@ def _without_unknown(lines: list[_Line]) -> tuple[list[_Line], list[str]]:
         if words:
             shown = ", ".join(f"{count:,} {word}" for word, count in sorted(words.items()))
             notes.append(f"column {name}: taken for unknown: {shown}")
-    return [replace(line, pid=_known(line.pid), camid=_known(line.camid)) for line in lines], notes
+    return [_with_known(line) for line in lines], notes
+
+
+def _with_known(line: _Line) -> _Line:
+    known: dict[str, Any] = {name: _known(getattr(line, name)) for name in (*OPTIONAL, *TRACK)}
+    return replace(line, **known)
 
 
 def _known(label: str) -> str:

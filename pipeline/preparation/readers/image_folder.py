@@ -16,17 +16,19 @@ from pipeline.common.text import one_line, some
 from pipeline.datasets.catalogue import from_rows
 from pipeline.datasets.image_tree import IMAGE_SUFFIXES, image_tree
 from pipeline.datasets.names import Names
+from pipeline.preparation.links import CORRECTIONS, tracklet_links
 from pipeline.preparation.readers.labels import number_labels
 from pipeline.preparation.readers.layout import FOLLOW_LINKS, Reading
 
 
-def read(folder: Path, *, camera: str | None, follow_links: bool = False) -> Reading:
+def read(folder: Path, *, camera: str | None, tracklet: str | None = None, follow_links: bool = False) -> Reading:
     """Reads the catalogue of a folder of images: those of `IMAGE_SUFFIXES`, in any case.
 
     Args:
         folder: is searched at every depth.
         camera: regular expression that is searched for in each path relative to `folder` (with / between folders);
             its first group, or all of it where it has none, is the camera. None = cameras are not known.
+        tracklet: likewise, the tracklet that an image is of; an image whose path it does not fit is of none.
         follow_links: to folders outside, too.
 
     Raises:
@@ -40,9 +42,10 @@ def read(folder: Path, *, camera: str | None, follow_links: bool = False) -> Rea
     if not tree.images:
         raise UserError(f"{folder} holds no images: files that end in {suffixes} are expected there, at any depth")
     warnings, notes = [], []
-    if tree.others:
-        shown = some(map(one_line, tree.others))
-        warnings.append(f"{folder}: {len(tree.others)} left out, not being images ({suffixes}): {shown}")
+    others = [name for name in tree.others if name != CORRECTIONS]
+    if others:
+        shown = some(map(one_line, others))
+        warnings.append(f"{folder}: {len(others)} left out, not being images ({suffixes}): {shown}")
     cameras: list[int | None] = [None] * len(tree.images)
     names: dict[int, str] = {}
     if camera is not None:
@@ -50,8 +53,16 @@ def read(folder: Path, *, camera: str | None, follow_links: bool = False) -> Rea
         numbers, names, note = number_labels(labels, what="cameras")
         cameras = [numbers[label] for label in labels]
         notes += [note] if note else []
+    tracklets: dict[str, list[str]] = {}
+    if tracklet is not None:
+        for path, name in zip(tree.images, _found(tree.images, tracklet, setting="own.tracklet"), strict=True):
+            if name:
+                tracklets.setdefault(name, []).append(path)
+        notes.append(f"{len(tracklets):,} tracklets hold {sum(map(len, tracklets.values())):,} images")
     rows = ((path, None, camid, "train") for path, camid in zip(tree.images, cameras, strict=True))
-    return Reading(from_rows(rows), tuple(warnings), tuple(notes), Names(cameras=names))
+    return Reading(
+        from_rows(rows), tuple(warnings), tuple(notes), Names(cameras=names), tuple(tracklet_links(tracklets))
+    )
 
 
 def cameras_of(paths: Sequence[str], camera: str, *, setting: str) -> NDArray[np.int64]:
@@ -71,15 +82,20 @@ def cameras_of(paths: Sequence[str], camera: str, *, setting: str) -> NDArray[np
 
 
 def _camera_names(paths: Sequence[str], camera: str, *, setting: str = "own.camera") -> list[str]:
-    try:
-        pattern = re.compile(camera)
-    except (re.error, OverflowError, RecursionError) as error:
-        raise UserError(f"{setting} is not a regular expression: {error}, got {camera!r}") from error
-    found = [pattern.search(path) for path in paths]
-    names = [match[min(pattern.groups, 1)] if match else None for match in found]
+    names = _found(paths, camera, setting=setting)
     lost = [path for path, name in zip(paths, names, strict=True) if not name]
     if lost:
         raise UserError(
             f"{setting} ({camera!r}) finds no camera in {len(lost)} of {len(paths)} paths: {some(map(one_line, lost))}"
         )
     return [name for name in names if name]
+
+
+def _found(paths: Sequence[str], expression: str, *, setting: str) -> list[str | None]:
+    """The first group of a regular expression in each path, or all that it matches where it has no group."""
+    try:
+        pattern = re.compile(expression)
+    except (re.error, OverflowError, RecursionError) as error:
+        raise UserError(f"{setting} is not a regular expression: {error}, got {expression!r}") from error
+    found = [pattern.search(path) for path in paths]
+    return [match[min(pattern.groups, 1)] if match else None for match in found]

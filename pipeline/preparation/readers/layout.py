@@ -12,6 +12,7 @@ from pipeline.common.errors import UserError
 from pipeline.common.text import one_line, some
 from pipeline.datasets.catalogue import Row, Split
 from pipeline.datasets.image_tree import is_ignored
+from pipeline.datasets.links import Link
 from pipeline.datasets.names import Names
 
 FOLLOW_LINKS = "prepare.follow_links: true"  # what lets links lead out of the data set's folder
@@ -26,12 +27,14 @@ class Reading:
         warnings: one line each, of what may be a mistake.
         notes: one line each, of what was decided and the user should know.
         names: of identities and cameras that are not numbers as they came.
+        links: of images that tracklets join or keep apart.
     """
 
     catalogue: pd.DataFrame
     warnings: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     names: Names = field(default_factory=Names)
+    links: tuple[Link, ...] = ()
 
 
 def require(folder: Path, parts: tuple[str, ...], *, name: str) -> None:

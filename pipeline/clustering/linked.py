@@ -1,0 +1,125 @@
+"""Clustering that keeps links: what is known to be one is clustered as one, what is known to be two is parted.
+
+Images that must-links join become one unit, whose embedding is the mean of theirs and which weighs as many images in
+DBSCAN's density. As there are fewer units than images, the numbers of neighbours shrink alike. A cluster that holds
+units which cannot be one is split along its weakest links: its pairs are joined again from the nearest on, without
+those that would join what has to be apart.
+
+N: images · M: units · D: width of the embedding.
+"""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+from pipeline.clustering.camera_jaccard import CameraAware
+from pipeline.clustering.dbscan import OUTLIER
+from pipeline.datasets.links import Links
+
+
+@dataclass(frozen=True)
+class Units:
+    """The units of N images.
+
+    Attributes:
+        of: (N,) the unit of each image.
+        sizes: (M,) images of each.
+        apart: (P, 2) units that cannot be one.
+    """
+
+    of: NDArray[np.int64]
+    sizes: NDArray[np.int64]
+    apart: NDArray[np.int64]
+
+    @classmethod
+    def from_links(cls, links: Links) -> "Units":
+        """The units that must-links make."""
+        return cls(links.groups, np.bincount(links.groups), links.apart)
+
+    def means(self, embeddings: NDArray[np.float32]) -> NDArray[np.float32]:
+        """(M, D) float32, L2-normalised means of the embeddings (N, D); of an image alone, its own to the bit."""
+        if len(self.sizes) == len(embeddings):
+            return embeddings[np.argsort(self.of, kind="stable")]
+        order = np.argsort(self.of, kind="stable")
+        starts = np.concatenate([[0], np.cumsum(self.sizes)[:-1]])
+        sums = np.add.reduceat(embeddings[order].astype(np.float64), starts, axis=0)
+        lengths = np.linalg.norm(sums, axis=1, keepdims=True)
+        first = embeddings[order[starts]]
+        alone = (self.sizes == 1)[:, None] | (lengths == 0)  # two that are opposite have no mean
+        return np.where(alone, first, (sums / np.where(lengths == 0, 1, lengths)).astype(np.float32))
+
+    def scaled(self, neighbours: int) -> int:
+        """As many neighbours among units as so many among images, rounded up."""
+        return max(min(neighbours, 2), -(-neighbours * len(self.sizes) // len(self.of)))
+
+    def seen_by(self, how: CameraAware) -> CameraAware:
+        """The camera-aware clustering of the units: each counts for the camera that took most of its images."""
+        names, camera = np.unique(how.cameras, return_inverse=True)
+        pairs, counts = np.unique(np.stack([self.of, camera]), axis=1, return_counts=True)
+        order = np.lexsort((pairs[1], -counts, pairs[0]))
+        _, first = np.unique(pairs[0][order], return_index=True)
+        return replace(
+            how,
+            cameras=names[pairs[1][order][first]],
+            **{name: self.scaled(getattr(how, name)) for name in ("k_intra", "k_inter", "k2_intra", "k2_inter")},
+        )
+
+    def parted(
+        self, labels: NDArray[np.int64], distance: sp.csr_array, *, eps: float, min_samples: int
+    ) -> tuple[NDArray[np.int64], int]:
+        """Clusters without units that cannot be one.
+
+        Args:
+            labels: (M,) clusters of the units, -1 for outliers.
+            distance: (M, M) of the units, as it was clustered.
+            eps, min_samples: that it was clustered with; parts of fewer images become outliers.
+
+        Returns:
+            labels: (M,) from 0 on, without gaps.
+            broken: cannot-links that the clusters had not kept.
+        """
+        broken = self.apart[(labels[self.apart[:, 0]] == labels[self.apart[:, 1]]) & (labels[self.apart[:, 0]] >= 0)]
+        if len(broken) == 0:
+            return labels, 0
+        parted = labels.copy()
+        for label in np.unique(labels[broken[:, 0]]):
+            members = np.flatnonzero(labels == label)
+            parts = self._parts(members, distance, eps)
+            parted[members] = OUTLIER
+            for part in parts:
+                if self.sizes[part].sum() >= min_samples:
+                    parted[part] = parted.max(initial=-1) + 1
+        kept = parted >= 0
+        parted[kept] = np.unique(parted[kept], return_inverse=True)[1]
+        return parted, len(broken)
+
+    def _parts(self, members: NDArray[np.int64], distance: sp.csr_array, eps: float) -> list[NDArray[np.int64]]:
+        """The units of a cluster, joined again from the nearest pair on."""
+        inside = distance[members][:, members].tocoo()
+        near = (inside.data <= distance.dtype.type(eps)) & (inside.row < inside.col)
+        row, column, length = inside.row[near], inside.col[near], inside.data[near]
+        order = np.lexsort((column, row, length))
+        place = {int(unit): number for number, unit in enumerate(members)}
+        enemies: list[set[int]] = [set() for _ in members]
+        for a, b in self.apart.tolist():
+            if a in place and b in place:
+                enemies[place[a]].add(place[b])
+                enemies[place[b]].add(place[a])
+        part = list(range(len(members)))  # its root, path by path
+
+        def root(number: int) -> int:
+            while part[number] != number:
+                part[number] = part[part[number]]
+                number = part[number]
+            return number
+
+        for a, b in zip(row[order].tolist(), column[order].tolist(), strict=True):
+            one, other = sorted((root(a), root(b)))
+            if one == other or any(root(enemy) == other for enemy in enemies[one]):
+                continue
+            part[other] = one
+            enemies[one] |= enemies[other]
+        roots = np.array([root(number) for number in range(len(members))])
+        return [members[roots == each] for each in np.unique(roots)]

@@ -1,0 +1,133 @@
+"""What is known of pairs of training images before training: one individual, or two.
+
+A must-link joins two images, and so all that are joined with them; a cannot-link keeps two apart. They come from
+tracklets and from corrections by hand (`pipeline.preparation.links`), never from identities.
+
+N: training images.
+"""
+
+import csv
+import itertools
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, NamedTuple, get_args
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+from pipeline.common.errors import UserError
+from pipeline.common.files import replacing
+
+LINKS = "links.csv"  # in a prepared folder, where there are any
+Kind = Literal["must_link", "cannot_link"]
+KINDS: tuple[str, ...] = get_args(Kind)
+COLUMNS = ("kind", "path_a", "path_b")
+
+
+class Link(NamedTuple):
+    """Two images by their paths."""
+
+    kind: Kind
+    path_a: str
+    path_b: str
+
+
+@dataclass(frozen=True)
+class Links:
+    """The links of N images.
+
+    Attributes:
+        groups: (N,) the group of each image, from 0 in the order of their first images; one that nothing is joined with
+            is alone in its group.
+        apart: (P, 2) groups that are two individuals, each pair once, the smaller number first.
+    """
+
+    groups: NDArray[np.int64]
+    apart: NDArray[np.int64]
+
+    @property
+    def num_groups(self) -> int:
+        """How many individuals there are at most."""
+        return int(self.groups.max(initial=-1)) + 1
+
+    def of_rows(self, rows: NDArray[np.int64]) -> "Links":
+        """The links of some of the images, (n,) rows in rising order: what the others joined stays joined."""
+        kept, groups = np.unique(self.groups[rows], return_inverse=True)
+        first = np.unique(groups, return_index=True)[1]
+        rank = np.argsort(np.argsort(first))
+        both = np.isin(self.apart, kept).all(axis=1)
+        apart = rank[np.searchsorted(kept, self.apart[both])]
+        return Links(rank[groups].astype(np.int64), np.unique(np.sort(apart, axis=1), axis=0))
+
+
+def links_of(paths: Sequence[str], links: Iterable[Link]) -> tuple[Links, list[Link]]:
+    """The links of images, and the cannot-links that contradict them.
+
+    Args:
+        paths: of the N images.
+        links: those that name another image are left out.
+
+    Returns:
+        links: without the contradictions.
+        contradictions: cannot-links between two images that must-links join, in their order.
+    """
+    row = {path: number for number, path in enumerate(paths)}
+    known = [link for link in links if link.path_a in row and link.path_b in row]
+    pairs = {kind: [(row[a], row[b]) for each, a, b in known if each == kind] for kind in KINDS}
+    joined = np.array(pairs["must_link"], np.int64).reshape(-1, 2)
+    graph = sp.coo_array((np.ones(len(joined)), (joined[:, 0], joined[:, 1])), shape=(len(paths), len(paths)))
+    components = sp.csgraph.connected_components(graph, directed=False)[1]
+    _, first, group = np.unique(components, return_index=True, return_inverse=True)
+    groups = np.argsort(np.argsort(first))[group].astype(np.int64)
+    apart = groups[np.array(pairs["cannot_link"], np.int64).reshape(-1, 2)]
+    wrong = apart[:, 0] == apart[:, 1]
+    cannot = [link for link in known if link.kind == "cannot_link"]
+    contradictions = [link for link, is_wrong in zip(cannot, wrong, strict=True) if is_wrong]
+    return Links(groups, np.unique(np.sort(apart[~wrong], axis=1), axis=0)), contradictions
+
+
+def write_links(folder: Path, paths: Sequence[str], links: Links) -> None:
+    """Writes the links of images into a prepared folder, if there are any: chains of must-links, then cannot-links.
+
+    Args:
+        folder: of the prepared data set.
+        paths: of the N images.
+        links: of these.
+    """
+    members: dict[int, list[str]] = {}
+    for path, group in zip(paths, links.groups.tolist(), strict=True):
+        members.setdefault(group, []).append(path)
+    rows = [("must_link", a, b) for paths_ in members.values() for a, b in itertools.pairwise(paths_)]
+    rows += [("cannot_link", members[a][0], members[b][0]) for a, b in links.apart.tolist()]
+    if rows:
+        with replacing(folder / LINKS) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+            csv.writer(file, lineterminator="\n").writerows([COLUMNS, *rows])
+
+
+def read_links(folder: Path, paths: Sequence[str]) -> Links | None:
+    """The links in a prepared folder; None if there are none.
+
+    Args:
+        folder: of the prepared data set.
+        paths: of its N training images.
+
+    Raises:
+        UserError: the file is damaged.
+    """
+    path = folder / LINKS
+    if not path.is_file():
+        return None
+    damaged = UserError(f"{path} is damaged: run the prepare stage again")
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            header, *rows = csv.reader(file)
+    except (ValueError, csv.Error) as error:
+        raise damaged from error
+    if tuple(header) != COLUMNS or any(len(row) != len(COLUMNS) or row[0] not in KINDS for row in rows):
+        raise damaged
+    links, contradictions = links_of(paths, (Link(*row) for row in rows))  # type: ignore[arg-type]
+    if contradictions:
+        raise damaged
+    return links

@@ -1,0 +1,119 @@
+"""Where links come from: tracklets of a table or of paths, and corrections by hand.
+
+The crops of a tracklet are one individual. Two tracklets of one camera that were there at the same time are two. A file
+`corrections.csv` in the data set's folder holds further links: its columns are kind (must_link or cannot_link), path_a
+and path_b, with paths as in the catalogue.
+"""
+
+import csv
+import itertools
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple, cast
+
+from pipeline.common.errors import UserError
+from pipeline.common.files import replacing
+from pipeline.common.text import csv_cell, one_line, some
+from pipeline.datasets.links import COLUMNS, KINDS, Kind, Link, Links, links_of
+
+CORRECTIONS = "corrections.csv"
+CONTRADICTIONS = "contradictions.csv"
+
+
+class Span(NamedTuple):
+    """When a tracklet was seen, and by which camera; in any unit that is the same for all."""
+
+    camera: int | None
+    start: float
+    end: float
+
+
+def tracklet_links(tracklets: Mapping[str, Sequence[str]], spans: Mapping[str, Span] | None = None) -> list[Link]:
+    """The links that tracklets stand for.
+
+    Args:
+        tracklets: name -> paths of its images.
+        spans: name -> when it was seen, of those that are known. Two of one camera that share a moment are kept apart;
+            one that begins when another ends does not.
+
+    Returns:
+        Chains of must-links, and one cannot-link between the first images of two tracklets.
+    """
+    links = [Link("must_link", a, b) for paths in tracklets.values() for a, b in itertools.pairwise(paths)]
+    by_camera: dict[int | None, list[tuple[Span, str]]] = {}
+    for name, span in (spans or {}).items():
+        by_camera.setdefault(span.camera, []).append((span, name))
+    for seen in by_camera.values():
+        open_: list[tuple[Span, str]] = []
+        for span, name in sorted(seen, key=lambda each: (each[0].start, each[0].end, each[1])):
+            open_ = [other for other in open_ if other[0].end > span.start]
+            links += [Link("cannot_link", tracklets[other][0], tracklets[name][0]) for _, other in open_]
+            open_.append((span, name))
+    return links
+
+
+def read_corrections(folder: Path, paths: Iterable[str]) -> list[Link]:
+    """The links of `corrections.csv` in the folder of a data set; none where there is no such file.
+
+    Args:
+        folder: of the data set.
+        paths: of all its images.
+
+    Raises:
+        UserError: the file is not understood, or names an image that is not there; the message names the line.
+    """
+    file = folder / CORRECTIONS
+    if not file.is_file():
+        return []
+    known, links = set(paths), []
+    try:
+        with file.open(encoding="utf-8-sig", newline="") as opened:
+            reader = csv.reader(opened, strict=True)
+            header = next(reader, [])
+            if tuple(name.strip() for name in header) != COLUMNS:
+                raise UserError(f"{file}: its first line must be {','.join(COLUMNS)}, got {one_line(','.join(header))}")
+            for fields in reader:
+                if any(field.strip() for field in fields):
+                    links.append(_link(file, reader.line_num, fields, known))
+    except UnicodeDecodeError as error:
+        raise UserError(f"{file} is not UTF-8 text: {error}") from error
+    except csv.Error as error:
+        raise UserError(f"{file}: line {reader.line_num}: {error} (is a quote missing?)") from error
+    return links
+
+
+def _link(file: Path, line: int, fields: Sequence[str], known: set[str]) -> Link:
+    if len(fields) != len(COLUMNS):
+        raise UserError(f"{file}: line {line} has {len(fields)} values, but there are {len(COLUMNS)} columns")
+    kind, *paths = fields
+    if kind.strip() not in KINDS:
+        raise UserError(f"{file}: line {line}: kind must be {' or '.join(KINDS)}, got {kind!r}")
+    for path in paths:
+        if path not in known:
+            raise UserError(f"{file}: line {line}: there is no image {one_line(path)!r} in the data set")
+    return Link(cast(Kind, kind.strip()), *paths)
+
+
+def consistent_links(paths: Sequence[str], links: Sequence[Link], *, table: Path) -> Links | None:
+    """The links of training images; None where there are none.
+
+    Args:
+        paths: of the training images; links that name others are left out.
+        links: of the data set.
+        table: where to list contradictions; removed where there are none.
+
+    Raises:
+        UserError: must-links join two images that a cannot-link keeps apart.
+    """
+    found, contradictions = links_of(paths, links)
+    if contradictions:
+        with replacing(table) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+            rows = [(csv_cell(link.path_a), csv_cell(link.path_b)) for link in contradictions]
+            csv.writer(file, lineterminator="\n").writerows([COLUMNS[1:], *rows])
+        shown = some((f"{one_line(a)} and {one_line(b)}" for _, a, b in contradictions), shown=3)
+        raise UserError(
+            f"{len(contradictions)} cannot-links are between images that must-links (tracklets, {CORRECTIONS}) join: "
+            f"{shown}; all are listed in {table}"
+        )
+    table.unlink(missing_ok=True)
+    return found if found.num_groups < len(paths) or len(found.apart) else None
