@@ -53,6 +53,7 @@ HISTORY_COLUMNS = {
     "num_clusters": "clusters",
     "num_outliers": "outliers",
     "num_unreliable": "unreliable",
+    "num_links_mended": "links mended",
     "distance_within": "distance within",
     "distance_between": "distance between",
     "neighbour_recall": "neighbours found %",
@@ -123,7 +124,7 @@ def history_cell(column: str, value: float) -> str:
         return DASH
     if column in _PERCENT_COLUMNS:
         return percent(value)
-    if column in ("epoch", "num_clusters", "num_outliers", "num_unreliable"):
+    if column in ("epoch", "num_clusters", "num_outliers", "num_unreliable", "num_links_mended"):
         return f"{int(value):,}"
     if column == "learning_rate":
         return f"{value:.2e}"

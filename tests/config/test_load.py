@@ -126,6 +126,7 @@ def test_settings_of_before_the_cameras_are_those_without_them(tmp_path: Path) -
         "synthetic": ("camera_strength",),
         "loss": ("camera_weight", "camera_weight_after"),
         "optimizer": ("name", "momentum", "milestones", "warmup_start"),
+        "own": ("tracklet",),
     }
     for section, keys in later.items():
         for key in keys:
@@ -134,6 +135,7 @@ def test_settings_of_before_the_cameras_are_those_without_them(tmp_path: Path) -
         yaml.dump(values, file)
     settings, now = read_settings(tmp_path / "params.yaml"), read_settings(ROOT / "params.yaml")
     assert (settings.loss, settings.synthetic, settings.optimizer) == (now.loss, now.synthetic, now.optimizer)
+    assert settings.own == now.own
     neighbours = {"k_intra": 5, "k_inter": 20}  # not in use
     assert settings.clustering == now.clustering.model_copy(update=neighbours)
     assert settings.clustering.distance == "jaccard" and settings.loss.camera_weight == "none"

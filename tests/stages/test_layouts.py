@@ -101,6 +101,36 @@ def test_table_without_identities_is_clustered_and_not_evaluated(table: tuple[Pr
     assert "Not evaluated: its query images have no identities." in page
 
 
+def test_links_are_kept_from_the_table_to_the_clusters(table: tuple[Project, Path]) -> None:
+    project, path = table
+    rows = read(path)
+    train = rows["split"] == "train"
+    tracklet = (rows["pid"] + "-" + rows["camid"]).where(train, "")
+    rows.assign(tracklet=tracklet).to_csv(path, index=False)
+    of = dict(zip(rows["path"], tracklet, strict=True))
+    told = project.here("prepare")
+    assert "tracklets hold" in told and "links: the training images are " in told
+    assert "links mended" in finish(project)  # a column of the report
+    first = clusters_of(project)
+    assert first.groupby([of[image] for image in first.index]).nunique().eq(1).all()
+    # A correction by hand makes another training, whose clusters keep the two apart.
+    one, *others = first[first == 0].index
+    other = next(image for image in others if of[image] != of[one])
+    corrections = path.parent / "corrections.csv"
+    links = pd.DataFrame({"kind": ["cannot_link", "must_link"], "path_a": one, "path_b": other})
+    links.iloc[:1].to_csv(corrections, index=False)
+    finish(project)
+    now = clusters_of(project)
+    assert now[one] != now[other] or now[one] == -1
+    links.to_csv(corrections, index=False)
+    assert "1 cannot-links are between images that must-links" in project.refused("prepare")
+    assert (project.folder / "data/contradictions.csv").is_file()
+
+
+def clusters_of(project: Project) -> "pd.Series[int]":
+    return pd.read_csv(project.folder / "reports/clusters.csv").set_index("path")["cluster"]
+
+
 def test_queries_that_nobody_matches_are_not_evaluated(table: tuple[Project, Path]) -> None:
     project, path = table
     rows = read(path)

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pandas as pd
+from matplotlib.ticker import FuncFormatter, NullLocator
 
 from pipeline.report.contents import ReportData
 from pipeline.report.figures.drawing import BLUE, ORANGE, Picture, Table, canvas, png_bytes
@@ -23,13 +24,16 @@ def verification_figure(data: ReportData) -> Picture | None:
             ax.annotate(
                 "the model's own threshold",
                 (row["true_fpr"], 100 * row["true_tpr"]),
-                xytext=(8, -14),
+                xytext=(-8, 8),
                 textcoords="offset points",
+                ha="right",
                 color=ORANGE,
             )
         ax.set_xscale("log")
+        ax.xaxis.set_major_formatter(FuncFormatter(lambda rate, _: f"{rate:g}"))
+        ax.xaxis.set_minor_locator(NullLocator())
         ax.set(xlim=(lowest, 1), ylim=(0, 101.5))
-        ax.set(title="Same or different?", xlabel="of the pairs of two identities", ylabel="pairs of one identity, %")
+        ax.set(title="Same or different?", xlabel="share of the pairs of two identities", ylabel="pairs of one, %")
         png = png_bytes(figure)
     return Picture(
         name="verification",
