@@ -13,8 +13,9 @@ import torch
 from pipeline.common.errors import UserError
 from pipeline.datasets.augment import normalise
 from pipeline.inference import onnx_export
-from pipeline.inference.onnx_export import OPSET, TOLERANCE, export_onnx
+from pipeline.inference.onnx_export import OPSET, export_onnx
 from pipeline.inference.onnx_metadata import Metadata
+from pipeline.inference.onnx_precision import PRECISIONS
 from pipeline.inference.onnx_runtime import OnnxNetwork
 from pipeline.model import BACKBONES, POOLINGS
 from tests.inference.conftest import FEATURES, HEIGHT, WIDTH, Exported, images_of, network_of, settings_of
@@ -48,8 +49,8 @@ def test_export_agrees_with_pytorch_for_any_batch(
     monkeypatch.setitem(BACKBONES, "small", small)
     settings = settings_of("small", pooling=pooling, features=features)
     network = network_of(settings)
-    difference = export_onnx(tmp_path / "m.onnx", network, images_of(5), role="student", settings=settings)
-    assert 0 <= difference < 1e-5
+    found = export_onnx(tmp_path / "m.onnx", network, images_of(5), role="student", settings=settings)
+    assert 0 <= found.difference < 1e-5 and found.cosine > 0.99999 and found.loss is None
     exported = OnnxNetwork(tmp_path / "m.onnx")
     assert exported.num_features == network.num_features
     for number in (1, 2, 3, 7):
@@ -73,7 +74,7 @@ def test_export_is_one_current_file_that_other_programs_read(exported: Exported)
 
 def test_export_tells_role_settings_and_preprocessing_as_json(exported: Exported) -> None:
     texts = {each.key: json.loads(each.value) for each in onnx.load(exported.path).metadata_props}
-    assert set(texts) == {"format", "role", "settings", "preprocessing"}
+    assert set(texts) == {"format", "role", "settings", "preprocessing", "precision", "agreement"}
     assert texts["role"] == "teacher" and texts["settings"] == exported.settings
     # What it says is enough to embed a picture without this project.
     prepare = texts["preprocessing"]
@@ -106,7 +107,7 @@ class Shifted:
         return network
 
 
-@pytest.mark.parametrize("by", [2 * TOLERANCE, float("nan")])
+@pytest.mark.parametrize("by", [2 * PRECISIONS["fp32"].difference, float("nan")])
 @pytest.mark.parametrize("before", [None, b"the one before"])
 def test_export_that_differs_leaves_no_file(
     exported: Exported, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, by: float, before: bytes | None
