@@ -1,8 +1,8 @@
-"""Embeddings per second: PyTorch against ONNX Runtime, with the same number of threads, on the same pictures.
+"""Embeddings per second: PyTorch against ONNX Runtime in each precision, with the same threads, on the same pictures.
 
-The network is the paper's by default, with random weights, which compute as fast as trained ones. Both read packed
-8-bit images, normalize them and give embeddings on the processor, as `evaluate` does. The two take turns,
-round by round, so that a machine that slows down slows both; the ratio is that of the medians.
+The network is the paper's by default, with random weights, which compute as fast as trained ones. All read packed
+8-bit images, normalize them and give embeddings on the processor, as `evaluate` does. They take turns, round by round,
+so that a machine that slows down slows all; the ratios are those of the medians.
 """
 
 import argparse
@@ -10,6 +10,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,8 @@ import torch
 
 from pipeline.inference.example_crops import crops_to_check
 from pipeline.inference.onnx_export import export_onnx
+from pipeline.inference.onnx_metadata import Agreement
+from pipeline.inference.onnx_precision import PRECISIONS
 from pipeline.inference.onnx_runtime import OnnxNetwork
 from pipeline.model import build
 from pipeline.model.embedding import embed
@@ -38,23 +41,32 @@ def main() -> None:
     torch.manual_seed(0)
     network = build(options.backbone).eval()
     settings = {"backbone": options.backbone, "model": {}, "image": image}
+    ways: dict[str, Callable[[], object]] = {"PyTorch": lambda: embed(network, images, device=torch.device("cpu"))}
+    files: dict[str, tuple[float, Agreement]] = {}
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "model.onnx"
-        difference = export_onnx(path, network, crops, role="student", settings=settings)
-        exported = OnnxNetwork(path, provider="cpu", threads=options.threads)
-        ways: dict[str, Callable[[], object]] = {
-            "PyTorch": lambda: embed(network, images, device=torch.device("cpu")),
-            "ONNX Runtime": lambda: exported.embed(images),
-        }
-        rates = measure(ways, num_images=len(images), rounds=options.rounds)
+        for precision in PRECISIONS:
+            path, name = Path(folder) / f"{precision}.onnx", f"ONNX {precision}"
+            agreement = export_onnx(
+                path, network, crops, role="student", settings=settings, precision=precision, calibration=crops
+            )
+            files[name] = path.stat().st_size / 2**20, agreement
+            exported = OnnxNetwork(path, provider="cpu", threads=options.threads)
+            ways[name] = partial(exported.embed, images)
+    rates = measure(ways, num_images=len(images), rounds=options.rounds)
 
     print(f"{options.backbone}, {options.height} x {options.width}, {what}")
-    print(f"{len(images)} images per round, {options.rounds} rounds, {options.threads} threads each, float32")
-    print(f"{'':16}{'images/s, median':>18}{'min':>10}{'max':>10}")
+    print(f"{len(images)} images per round, {options.rounds} rounds, {options.threads} threads each")
+    print(f"{'':12}{'images/s, median':>18}{'min':>8}{'max':>8}{'to PyTorch':>12}{'to fp32':>9}{'MiB':>8}{'cosine':>9}")
+    usual, exact = (statistics.median(rates[name]) for name in ("PyTorch", "ONNX fp32"))
     for name, found in rates.items():
-        print(f"{name:16}{statistics.median(found):18,.1f}{min(found):10,.1f}{max(found):10,.1f}")
-    usual, ours = (statistics.median(found) for found in rates.values())
-    print(f"ratio {ours / usual:.2f}; largest difference of an embedding's coordinate {difference:.1e}")
+        median = statistics.median(found)
+        line = (
+            f"{name:12}{median:18,.1f}{min(found):8,.1f}{max(found):8,.1f}{median / usual:12.2f}{median / exact:9.2f}"
+        )
+        if name in files:
+            size, agreement = files[name]
+            line += f"{size:8,.1f}{agreement.cosine:9.4f}"
+        print(line)
 
 
 def measure(ways: dict[str, Callable[[], object]], *, num_images: int, rounds: int) -> dict[str, list[float]]:

@@ -67,7 +67,8 @@ def export_onnx(
     size = sum(tensor.nbytes for tensor in network.state_dict().values())
     if size > MAX_BYTES:
         raise UserError(f"the {role} has {size / 2**30:.1f} GiB of weights, and an ONNX file can hold 2 GiB")
-    content = _serialised(halved(network) if precision == "fp16" else network, metadata.size)
+    with np.errstate(all="ignore"):  # a number that float16 cannot hold is found below, in the embeddings
+        content = _serialised(halved(network) if precision == "fp16" else network, metadata.size)
     if precision == "int8":
         assert calibration is not None
         content = quantised(content, calibration)

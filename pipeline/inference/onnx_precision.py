@@ -48,7 +48,7 @@ class Limits:
 PRECISIONS = {
     "fp32": Limits(difference=1e-4),
     "fp16": Limits(loss=0.5, cosine=0.999),
-    "int8": Limits(loss=2, cosine=0.95),
+    "int8": Limits(loss=2, cosine=0.98),
 }
 
 
@@ -95,6 +95,7 @@ def quantised(content: bytes, images: np.ndarray) -> bytes:
             quant_format=QuantFormat.QDQ,
             op_types_to_quantize=_QUANTISED,
             per_channel=True,
+            reduce_range=True,
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
         )

@@ -1,5 +1,6 @@
 """Taking the model of a run elsewhere, as a user does: exported, scored from any file, and had from MLflow."""
 
+import json
 import shutil
 from typing import Any
 
@@ -7,6 +8,8 @@ import onnx
 import pytest
 
 from pipeline.common.files import read_json
+from pipeline.inference import onnx_export
+from pipeline.inference.onnx_metadata import Agreement
 from pipeline.model.checkpoint import save_checkpoint
 
 
@@ -32,6 +35,35 @@ def test_exported_model_is_checked_and_scores_as_the_one_it_came_from(copied: An
     assert found["metrics"]["queries"] == expected["queries"]
     assert scores(copied, "--model", "data/model/model.safetensors", "--role", role)["metrics"][role] == expected[role]
     assert (copied.folder / "reports/metrics.json").read_bytes() == results
+
+
+@pytest.mark.parametrize("precision", ["fp16", "int8"])
+def test_narrower_model_is_scored_beside_pytorch_before_it_is_written(copied: Any, precision: str) -> None:
+    told = copied.here("export", "--precision", precision, "--max-loss", "50")
+    assert f"student, {precision}, opset" in told and "smallest cosine" in told
+    expected = read_json(copied.folder / "reports/metrics.json")["student"]["mAP"]
+    (texts,) = [{p.key: p.value for p in onnx.load(copied.folder / "reports/model.onnx").metadata_props}]
+    agreement = json.loads(texts["agreement"])
+    assert texts["precision"] == f'"{precision}"' and agreement["pytorch_mAP"] == pytest.approx(expected, abs=1e-4)
+    assert f"mAP {100 * agreement['mAP']:.2f}, and {100 * expected:.2f} in PyTorch" in told
+    found = scores(copied, "--model", "reports/model.onnx")["metrics"]["student"]["mAP"]
+    assert found == pytest.approx(agreement["mAP"], abs=1e-4)
+
+
+def test_export_that_is_not_scored_says_why(copied: Any) -> None:
+    assert "mAP was not compared: --no-score" in copied.here("export", "--no-score")
+    model = onnx.load(copied.folder / "reports/model.onnx")
+    (told,) = [json.loads(each.value) for each in model.metadata_props if each.key == "agreement"]
+    assert told["mAP"] is None and told["pytorch_mAP"] is None and told["difference"] < 1e-4
+
+
+def test_loss_above_the_limit_leaves_the_file_of_before(copied: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    (copied.folder / "reports/model.onnx").write_bytes(b"the one before")
+    lost = Agreement(difference=0.1, cosine=0.9, mean_ap=0.4, pytorch_mean_ap=0.5)
+    monkeypatch.setattr(onnx_export, "_scored", lambda *_: lost)
+    told = copied.refused("export", "--precision", "int8", "--max-loss", "9")
+    assert "reports/model.onnx is not written: int8 loses 10.00 points of mAP, more than 9: take a wider" in told
+    assert (copied.folder / "reports/model.onnx").read_bytes() == b"the one before"
 
 
 def test_evaluate_prints_a_table_and_reranks_where_the_settings_say_so(copied: Any) -> None:
@@ -77,12 +109,17 @@ def test_mistakes_are_one_line(copied: Any) -> None:
         ),
     ):
         assert match in copied.refused("evaluate", *words)
-    for words, match in (
+    mistakes: tuple[tuple[tuple[str, ...], str], ...] = (
         (("--output", "data/model/model.onnx"), "data/model/model.onnx belongs to the results of the stages"),
         (("--output", "model.bin"), "--output must end in .onnx, got model.bin"),
         (("--model", "none.safetensors"), "none.safetensors is missing"),
-    ):
-        assert match in copied.refused("export", *words)
+        (("--precision", "int4"), "--precision must be one of fp32, fp16, int8, got 'int4'"),
+        (("--max-loss", "-1"), "--max-loss must be 0 or more points of mAP, got -1.0"),
+        (("--max-loss", "nan"), "--max-loss must be 0 or more points of mAP, got nan"),
+        (("--max-loss", "1", "--no-score"), "is in points of mAP, and none is measured (--no-score): leave it out"),
+    )
+    for options, match in mistakes:
+        assert match in copied.refused("export", *options)
 
 
 def test_model_of_another_size_than_the_prepared_images_is_one_line(copied: Any) -> None:
@@ -91,7 +128,9 @@ def test_model_of_another_size_than_the_prepared_images_is_one_line(copied: Any)
     told = copied.refused("evaluate", "--model", "data/model/model.safetensors")
     assert "was trained on images of 32 x 16 (height x width), and these are of 48 x 24" in told
     # An export needs no images of that size: those that are there are resized.
-    assert "resized to 32 x 16" in copied.here("export")
+    told = copied.here("export")
+    assert "resized to 32 x 16" in told
+    assert "mAP was not compared: the images of data/prepared are of another size" in told
 
 
 def test_report_registers_the_model_once(copied: Any) -> None:
