@@ -3,7 +3,8 @@
 `fp32` is the network as it is. `fp16` holds and multiplies the weights of the trunk and of the linear embedding in
 float16. `int8` does so in 8 bits: ONNX Runtime's static quantisation (QuantizeLinear and DequantizeLinear nodes), a
 scale for each channel of the weights, and for activations the range that they take on calibration images. In all three
-the input, pooling, neck, L2 normalisation and the output are float32.
+the input, pooling, neck, L2 normalisation and the output are float32. The linear embedding need not be: in 8 bits it
+cost no mAP that could be told from chance.
 
 N: images · B: batch · H, W: pixels.
 
@@ -25,8 +26,9 @@ from pipeline.datasets.augment import normalise
 from pipeline.model.network import Network
 
 _BATCH = 16  # calibration images at a time
-# Products, and what stands between them, so that 8-bit numbers need not become float32 and 8-bit again.
-_QUANTISED = ["Conv", "Gemm", "MatMul", "Add", "Relu", "MaxPool"]
+# Products, and what follows them, so that 8-bit numbers need not become float32 in between. Not the sums of residual
+# branches: in 8 bits they made nothing clearly faster, and took the cosine of a ViT from 0.998 to 0.987.
+_QUANTISED = ["Conv", "Gemm", "MatMul", "Relu", "MaxPool"]
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,8 @@ class Limits:
     cosine: float = -1
 
 
-# What may be asked of an export, and what it must keep to.
+# What may be asked of an export, and what it must keep to. Trained networks, on drawn people, lost at most 0.01 points
+# in fp16 and 0.1 in int8, with cosines of at least 0.9999 and 0.995.
 PRECISIONS = {
     "fp32": Limits(difference=1e-4),
     "fp16": Limits(loss=0.5, cosine=0.999),
@@ -95,7 +98,7 @@ def quantised(content: bytes, images: np.ndarray) -> bytes:
             quant_format=QuantFormat.QDQ,
             op_types_to_quantize=_QUANTISED,
             per_channel=True,
-            reduce_range=True,
+            reduce_range=True,  # weights of 7 bits: a processor without VNNI adds products in 16, which 8 overflow
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
         )
