@@ -8,7 +8,7 @@ import typer
 import stages
 from pipeline.common import paths
 from pipeline.common.errors import UserError
-from pipeline.inference.example_crops import crops_to_calibrate, crops_to_check, test_half
+from pipeline.inference.example_crops import crops_to_calibrate, crops_to_check, scoring_set
 from pipeline.inference.onnx_export import OPSET, export_onnx
 from pipeline.inference.onnx_precision import PRECISIONS
 from pipeline.inference.trained import load_trained
@@ -42,7 +42,7 @@ def export(
     network, settings = load_trained(model, role=role)
     image = settings["image"]
     images, what = crops_to_check(paths.PREPARED, **image)
-    test, reason = test_half(paths.PREPARED, **image) if score else (None, "--no-score")
+    test, reason = scoring_set(paths.PREPARED, **image) if score else (None, "--no-score")
     if test is None and max_loss is not None:
         raise UserError(f"--max-loss is in points of mAP, and none is measured ({reason}): leave it out")
     found = export_onnx(

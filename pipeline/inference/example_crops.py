@@ -58,7 +58,7 @@ def crops_to_calibrate(prepared: Path, *, height: int, width: int) -> np.ndarray
     return _resized(images, height, width)
 
 
-def test_half(prepared: Path, *, height: int, width: int) -> tuple[TestSet | None, str]:
+def scoring_set(prepared: Path, *, height: int, width: int) -> tuple[TestSet | None, str]:
     """Queries and gallery of the prepared folder to score a network of these images by.
 
     Args:

@@ -70,16 +70,16 @@ def test_calibration_is_of_all_images_without_a_gallery_and_drawn_without_a_fold
     assert (drawn == crops_to_calibrate(tmp_path / "nothing", height=32, width=16)).all()
 
 
-def test_test_half_is_there_where_it_can_be_scored(tmp_path: Path) -> None:
+def test_scoring_set_is_there_where_it_can_be_scored(tmp_path: Path) -> None:
     folder = prepared(tmp_path, number=12, splits=("gallery", "gallery", "query"), known=True)
-    test, reason = example_crops.test_half(folder, height=32, width=16)
+    test, reason = example_crops.scoring_set(folder, height=32, width=16)
     assert test is not None and (len(test.query), len(test.gallery), reason) == (4, 8, "")
-    assert example_crops.test_half(folder, height=64, width=16) == (None, f"the images of {folder} are of another size")
+    assert example_crops.scoring_set(folder, height=64, width=16) == (None, f"the images of {folder} are of another size")
 
 
-def test_test_half_tells_why_there_is_none(tmp_path: Path) -> None:
+def test_scoring_set_tells_why_there_is_none(tmp_path: Path) -> None:
     size = {"height": 32, "width": 16}
     nothing = tmp_path / "nothing"
-    assert example_crops.test_half(nothing, **size) == (None, f"there is no {nothing}")
-    without = example_crops.test_half(prepared(tmp_path, number=4), **size)
+    assert example_crops.scoring_set(nothing, **size) == (None, f"there is no {nothing}")
+    without = example_crops.scoring_set(prepared(tmp_path, number=4), **size)
     assert without == (None, "the data set has no query images")
