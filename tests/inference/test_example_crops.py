@@ -74,7 +74,8 @@ def test_scoring_set_is_there_where_it_can_be_scored(tmp_path: Path) -> None:
     folder = prepared(tmp_path, number=12, splits=("gallery", "gallery", "query"), known=True)
     test, reason = example_crops.scoring_set(folder, height=32, width=16)
     assert test is not None and (len(test.query), len(test.gallery), reason) == (4, 8, "")
-    assert example_crops.scoring_set(folder, height=64, width=16) == (None, f"the images of {folder} are of another size")
+    other = example_crops.scoring_set(folder, height=64, width=16)
+    assert other == (None, f"the images of {folder} are of another size")
 
 
 def test_scoring_set_tells_why_there_is_none(tmp_path: Path) -> None:
