@@ -24,7 +24,9 @@ def export(
     max_loss: Annotated[
         float | None, typer.Option(help="Points of mAP that may be lost (0.5 by default for fp16, 2 for int8).")
     ] = None,
-    score: Annotated[bool, typer.Option(help="Compare mAP too, where data/prepared/ has identities.")] = True,
+    score: Annotated[
+        bool | None, typer.Option(help="Compare mAP where there are identities; by default for fp16 and int8.")
+    ] = None,
 ) -> None:
     """Writes a network as ONNX, if it computes what PyTorch computes.
 
@@ -42,7 +44,9 @@ def export(
     network, settings = load_trained(model, role=role)
     image = settings["image"]
     images, what = crops_to_check(paths.PREPARED, **image)
-    test, reason = scoring_set(paths.PREPARED, **image) if score else (None, "--no-score")
+    if score is None:
+        score = precision != "fp32" or max_loss is not None
+    test, reason = scoring_set(paths.PREPARED, **image) if score else (None, "no --score")
     if test is None and max_loss is not None:
         raise UserError(f"--max-loss is in points of mAP, and none is measured ({reason}): leave it out")
     found = export_onnx(

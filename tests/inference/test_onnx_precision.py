@@ -18,7 +18,7 @@ from pipeline.datasets.catalogue import from_rows
 from pipeline.datasets.packed_images import PackedImages
 from pipeline.evaluation.test_set import TestSet
 from pipeline.inference import onnx_export, onnx_precision
-from pipeline.inference.embedder import open_embedder
+from pipeline.inference.embedder import Embedder
 from pipeline.inference.onnx_export import OPSET, export_onnx
 from pipeline.inference.onnx_metadata import Agreement, Metadata, read_metadata
 from pipeline.inference.onnx_precision import PRECISIONS, Limits
@@ -88,7 +88,7 @@ def test_file_is_as_much_smaller_as_its_numbers_are(files: dict[str, Path], prec
 
 @pytest.mark.parametrize("precision", SMALLER)
 def test_file_is_opened_and_embeds_nearly_as_pytorch_does(files: dict[str, Path], precision: str) -> None:
-    embedder = open_embedder(files[precision])
+    embedder = Embedder(files[precision])
     assert embedder.num_features == FEATURES and embedder.settings == settings_of()
     for images in (people()[:1], people()):  # any batch
         found, expected = embedder.embed(images, ""), embedded(network_of(settings_of()), images)
@@ -233,7 +233,7 @@ def test_file_of_before_tells_no_precision_and_is_opened(
     path = changed({"precision": None, "agreement": None})
     metadata = OnnxNetwork(path).metadata
     assert (metadata.precision, metadata.agreement) == ("fp32", None)
-    assert open_embedder(path).settings == exported.settings
+    assert Embedder(path).settings == exported.settings
 
 
 GOOD = {"difference": 0.1, "cosine": 0.9, "mAP": 0.5, "pytorch_mAP": None}
