@@ -24,6 +24,7 @@ ROOMS = (
     "report",
     "search",
     "discovery",
+    "browse",
     "study",
     "tracking",
 )

@@ -60,38 +60,51 @@ def read_corrections(folder: Path, paths: Iterable[str]) -> list[Link]:
         paths: of all its images.
 
     Raises:
-        UserError: the file is not understood, or names an image that is not there; the message names the line.
+        UserError: see `correction_rows`, or it names an image that is not there.
     """
-    file = folder / CORRECTIONS
+    known, links = set(paths), []
+    for link, _ in correction_rows(folder / CORRECTIONS):
+        for path in (link.path_a, link.path_b):
+            if path not in known:
+                raise UserError(f"{folder / CORRECTIONS}: there is no image {one_line(path)!r} in the data set")
+        links.append(link)
+    return links
+
+
+def correction_rows(file: Path) -> list[tuple[Link, dict[str, str]]]:
+    """The rows of a file of corrections, and what further columns hold; none where there is no such file.
+
+    Raises:
+        UserError: the file is not understood; the message names the line.
+    """
     if not file.is_file():
         return []
-    known, links = set(paths), []
+    rows = []
     try:
         with file.open(encoding="utf-8-sig", newline="") as opened:
             reader = csv.reader(opened, strict=True)
-            header = next(reader, [])
-            if tuple(name.strip() for name in header) != COLUMNS:
-                raise UserError(f"{file}: its first line must be {','.join(COLUMNS)}, got {one_line(','.join(header))}")
+            header = [name.strip() for name in next(reader, [])]
+            if tuple(header[: len(COLUMNS)]) != COLUMNS:
+                found = one_line(",".join(header))
+                raise UserError(f"{file}: its first line must begin with {','.join(COLUMNS)}, got {found}")
             for fields in reader:
                 if any(field.strip() for field in fields):
-                    links.append(_link(file, reader.line_num, fields, known))
+                    rows.append(_row(file, reader.line_num, fields, header))
     except UnicodeDecodeError as error:
         raise UserError(f"{file} is not UTF-8 text: {error}") from error
     except csv.Error as error:
         raise UserError(f"{file}: line {reader.line_num}: {error} (is a quote missing?)") from error
-    return links
+    return rows
 
 
-def _link(file: Path, line: int, fields: Sequence[str], known: set[str]) -> Link:
-    if len(fields) != len(COLUMNS):
-        raise UserError(f"{file}: line {line} has {len(fields)} values, but there are {len(COLUMNS)} columns")
-    kind, *paths = fields
+def _row(file: Path, line: int, fields: Sequence[str], header: Sequence[str]) -> tuple[Link, dict[str, str]]:
+    if len(fields) != len(header):
+        raise UserError(f"{file}: line {line} has {len(fields)} values, but there are {len(header)} columns")
+    kind, *paths = fields[: len(COLUMNS)]
     if kind.strip() not in KINDS:
         raise UserError(f"{file}: line {line}: kind must be {' or '.join(KINDS)}, got {kind!r}")
-    for path in paths:
-        if path not in known:
-            raise UserError(f"{file}: line {line}: there is no image {one_line(path)!r} in the data set")
-    return Link(cast(Kind, kind.strip()), *paths)
+    more = dict(zip(header[len(COLUMNS) :], fields[len(COLUMNS) :], strict=True))
+    return Link(cast(Kind, kind.strip()), *paths), more
 
 
 def consistent_links(paths: Sequence[str], links: Sequence[Link], *, table: Path) -> Links | None:

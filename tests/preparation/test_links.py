@@ -76,11 +76,11 @@ def test_corrections_are_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "its first line must be kind,path_a,path_b, got "),
-        ("path_a,path_b\n", "its first line must be kind,path_a,path_b, got path_a,path_b"),
+        ("", "its first line must begin with kind,path_a,path_b, got "),
+        ("path_a,path_b\n", "its first line must begin with kind,path_a,path_b, got path_a,path_b"),
         ("kind,path_a,path_b\nsame,a,b\n", "line 2: kind must be must_link or cannot_link, got 'same'"),
         ("kind,path_a,path_b\nmust_link,a\n", "line 2 has 2 values, but there are 3 columns"),
-        ("kind,path_a,path_b\nmust_link,a,b\nmust_link,a,x\n", "line 3: there is no image 'x' in the data set"),
+        ("kind,path_a,path_b\nmust_link,a,b\nmust_link,a,x\n", "there is no image 'x' in the data set"),
         ('kind,path_a,path_b\nmust_link,"a,b\n', "is a quote missing"),
     ],
 )
