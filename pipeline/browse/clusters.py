@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from pipeline.browse.actions import Action
@@ -80,9 +81,9 @@ def described(
     members = np.flatnonzero(labels >= 0)
     if len(numbers) == 0:
         return []
-    sums = np.zeros((len(numbers), embeddings.shape[1]))
-    np.add.at(sums, place, embeddings[members])
-    means = (sums / np.maximum(np.linalg.norm(sums, axis=1, keepdims=True), 1e-12)).astype(np.float32)
+    ones = np.ones(len(members), np.float32)
+    sums = sp.csr_array((ones, (place, members)), shape=(len(numbers), len(labels))) @ embeddings
+    means = sums / np.maximum(np.linalg.norm(sums, axis=1, keepdims=True), np.float32(1e-12))
     cosines = np.einsum("nd,nd->n", embeddings[members], means[place])
     nearest, gaps = _nearest(means)
     clusters = []

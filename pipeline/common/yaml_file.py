@@ -12,6 +12,7 @@ from ruamel.yaml.tokens import AliasToken
 
 from pipeline.common.errors import UserError
 from pipeline.common.files import write_text
+from pipeline.common.text import printable
 
 # A few lines of aliases to aliases stand for more values than there is memory.
 MOST_ALIASES = 20
@@ -59,7 +60,7 @@ def parse_mapping(text: str, path: Path) -> dict[str, Any]:
     except UserError:
         raise
     except (YAMLError, ValueError) as error:  # ValueError: a number or a text that Python cannot hold
-        raise UserError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
+        raise UserError(f"{path} is not valid YAML: {printable(' '.join(str(error).split()))}") from error
     if not isinstance(values, dict):
         raise UserError(f"{path}: expected keys and values, got {type(values).__name__}")
     return values

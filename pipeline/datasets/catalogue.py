@@ -139,6 +139,8 @@ def read_catalogue(path: Path) -> pd.DataFrame:
         table = pd.read_csv(
             path, dtype=str, keep_default_na=False, na_values={"pid": [""], "camid": [""]}, encoding="utf-8"
         )
+        if not isinstance(table.index, pd.RangeIndex):
+            raise ValueError("its rows have more values than there are columns")
         numbers = {name: pd.to_numeric(table[name]).astype("Int64") for name in ("pid", "camid") if name in table}
     except (ValueError, TypeError, OverflowError) as error:  # ParserError and UnicodeDecodeError are ValueErrors
         raise UserError(f"{path} is not a catalogue: {str(error).splitlines()[0]}") from error

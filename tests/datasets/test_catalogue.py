@@ -177,6 +177,7 @@ def test_read_catalogue_returns_what_was_written(tmp_path: Path, names: list[str
         (b"path,pid,camid,split\na.jpg,99999999999999999999,1,train\n", "is not a catalogue"),
         (b'path,pid,camid,split\n"a.jpg,1,1,train\n', "is not a catalogue"),
         (b"path,pid\na.jpg,1\n", "columns must be path, pid, camid, split"),
+        (b"path,pid,camid,split\na,1,b.jpg,1,3,train\n", "its rows have more values than there are columns"),
         ("path,pid,camid,\u2028\na.jpg,1,1,train\n".encode(), r"got path, pid, camid, '\\u2028'"),
         (b"path,pid,camid,split\na.jpg,1,1,\n", "split must be 'train', 'query' or 'gallery', got ''"),
     ],
