@@ -1,5 +1,6 @@
 """A page in the browser to look at the clusters of the last run and correct them. No stage of dvc.yaml."""
 
+import socket
 from typing import Annotated
 
 import typer
@@ -11,6 +12,7 @@ from pipeline.browse.opening import opened_run
 from pipeline.browse.server import application
 from pipeline.browse.session import Session
 from pipeline.common import paths
+from pipeline.common.errors import UserError
 from pipeline.model.saved import MODEL_FILE
 from pipeline.preparation.links import CORRECTIONS
 from pipeline.preparation.placing import reader_options
@@ -36,9 +38,20 @@ def browse(port: Annotated[int, typer.Option(help="Where the page is served, on 
     )
     session = Session(run, Actions(folder / CORRECTIONS, paths.scratch() / "corrections.lock"))
     session.overview()  # what is wrong with the corrections is told before the page opens
+    server = uvicorn.Server(uvicorn.Config(application(session), log_level="warning"))
+    taken = _socket(port)
     print(f"open http://{HOST}:{port}/ (Ctrl-C ends it)", flush=True)
     print(f"decisions go to {folder / CORRECTIONS}", flush=True)
-    uvicorn.run(application(session), host=HOST, port=port, log_level="warning")
+    server.run(sockets=[taken])
+
+
+def _socket(port: int) -> socket.socket:
+    """Where the page is served; raises UserError if it cannot be."""
+    try:
+        return socket.create_server((HOST, port))
+    except (OSError, OverflowError) as error:
+        reason = getattr(error, "strerror", None) or "no port has this number"
+        raise UserError(f"{HOST}:{port} cannot be had ({reason}): name another port with --port") from error
 
 
 if __name__ == "__main__":

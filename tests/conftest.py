@@ -41,6 +41,7 @@ SLOW = (
     "team",
     "cuda",
     "fuzz",
+    "browse/test_in_browser.py",
     "inference",
     "tracking",
     "test_readme.py",

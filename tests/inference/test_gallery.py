@@ -1,5 +1,6 @@
 """A program of one's own: images in, embeddings, verdicts and ranked lists out."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -144,3 +145,16 @@ def test_gallery_of_another_model_or_damaged_is_one_line(model: Path, files: lis
         Gallery.load(path, Embedder(model))
     with pytest.raises(UserError, match="no such gallery"):
         Gallery.load(tmp_path / "other.safetensors", Embedder(model))
+
+
+def test_program_of_the_documentation_runs(model: Path, files: list[Path], tmp_path: Path, monkeypatch: Any) -> None:
+    page = (Path(__file__).parents[2] / "docs/individuals.md").read_text(encoding="utf-8")
+    program = page.split("```python\n")[1].split("```")[0]
+    for place, file in zip(("north/1.jpg", "south/7.jpg", "north/2.jpg"), files, strict=False):
+        (tmp_path / place).parent.mkdir(exist_ok=True)
+        shutil.copy(file, tmp_path / place)
+    (tmp_path / "data/model").mkdir(parents=True)
+    shutil.copy(model, tmp_path / "data/model/model.safetensors")
+    monkeypatch.chdir(tmp_path)
+    exec(compile(program, "docs/individuals.md", "exec"), {})
+    assert (tmp_path / "gallery.safetensors").is_file()
