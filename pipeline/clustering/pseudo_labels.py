@@ -12,7 +12,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from pipeline.clustering.camera_jaccard import CameraAware, camera_jaccard_distance, camera_neighbours
-from pipeline.clustering.dbscan import dbscan
+from pipeline.clustering.dbscan import OUTLIER, dbscan
 from pipeline.clustering.jaccard import jaccard_distance
 from pipeline.clustering.linked import Units
 from pipeline.clustering.neighbours import is_exact, nearest_neighbours, recall
@@ -104,22 +104,32 @@ def pseudo_labels(
             _require_use_of_neighbours(labels, k1)
         num_unreliable = threshold = broken = None
         if reliability is not None:
-            found, clustered = labels, [labels]
-            for radius in (eps + delta, eps - delta):
-                clustered.append(dbscan(distance, eps=radius, min_samples=min_samples, weights=sizes))
-            images = clustered if units is None else [each[units.of] for each in clustered]
-            kept, threshold = reliable(
-                *images, threshold=reliability.independence_threshold, independent=reliability.independent
-            )
-            num_unreliable = int(((images[0] >= 0) & (kept < 0)).sum())
-            if units is None:
-                labels = kept
-            else:  # an image alone may be taken out of its cluster, and the unit with it
-                labels = np.where(np.isin(np.arange(len(found)), units.of[(images[0] >= 0) & (kept < 0)]), -1, found)
+            radii = (eps + delta, eps - delta)
+            others = [dbscan(distance, eps=r, min_samples=min_samples, weights=sizes) for r in radii]
+            labels, num_unreliable, threshold = _trusted([labels, *others], reliability, units)
         if units is not None:
             labels, broken = units.parted(labels, distance, eps=eps, min_samples=min_samples)
-            labels = _without_gaps(labels)[units.of]
+            labels = labels[units.of]
     return PseudoLabels(labels, share, num_unreliable, threshold, broken)
+
+
+def _trusted(
+    clusterings: list[NDArray[np.int64]], reliability: Reliability, units: Units | None
+) -> tuple[NDArray[np.int64], int, float | None]:
+    """The labels of the first clustering that can be trusted by a looser and a tighter one; see `PseudoLabels`.
+
+    A unit of which one image cannot be trusted is an outlier as a whole.
+    """
+    images = clusterings if units is None else [each[units.of] for each in clusterings]
+    kept, threshold = reliable(
+        *images, threshold=reliability.independence_threshold, independent=reliability.independent
+    )
+    lost = (images[0] >= 0) & (kept < 0)
+    if units is not None:
+        kept = clusterings[0].copy()
+        kept[units.of[lost]] = OUTLIER
+        kept = _without_gaps(kept)
+    return kept, int(lost.sum()), threshold
 
 
 def _without_gaps(labels: NDArray[np.int64]) -> NDArray[np.int64]:

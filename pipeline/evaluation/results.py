@@ -116,9 +116,8 @@ def evaluate_training(
     student, teacher, settings = trained
     train = packed.split("train")
     features = embed_shown(student, train.images, "training images")
-    labels = (
-        restored_method(settings, train.camids, packed.links).cluster(features, epoch=settings["epochs"] - 1).labels
-    )
+    method = restored_method(settings, train.camids, packed.links)
+    labels = method.cluster(features, epoch=settings["epochs"] - 1).labels
     clusters = cluster_table(labels, train.paths)
     found, uses_cameras, told = Comparison.empty(), False, {}
     thresholds = Thresholds.of(settings, "student", Path(MODEL_FILE))

@@ -17,7 +17,6 @@ from pipeline.common.text import csv_cell, one_line, some
 from pipeline.datasets.links import COLUMNS, KINDS, Kind, Link, Links, links_of
 
 CORRECTIONS = "corrections.csv"
-CONTRADICTIONS = "contradictions.csv"
 
 
 class Span(NamedTuple):
@@ -34,15 +33,16 @@ def tracklet_links(tracklets: Mapping[str, Sequence[str]], spans: Mapping[str, S
     Args:
         tracklets: name -> paths of its images.
         spans: name -> when it was seen, of those that are known. Two of one camera that share a moment are kept apart;
-            one that begins when another ends does not.
+            one that begins when another ends does not. Where cameras are not known, two may have seen one individual.
 
     Returns:
         Chains of must-links, and one cannot-link between the first images of two tracklets.
     """
     links = [Link("must_link", a, b) for paths in tracklets.values() for a, b in itertools.pairwise(paths)]
-    by_camera: dict[int | None, list[tuple[Span, str]]] = {}
+    by_camera: dict[int, list[tuple[Span, str]]] = {}
     for name, span in (spans or {}).items():
-        by_camera.setdefault(span.camera, []).append((span, name))
+        if span.camera is not None:
+            by_camera.setdefault(span.camera, []).append((span, name))
     for seen in by_camera.values():
         open_: list[tuple[Span, str]] = []
         for span, name in sorted(seen, key=lambda each: (each[0].start, each[0].end, each[1])):

@@ -23,7 +23,8 @@ def table(folder: Path, text: str):
 
 def test_tracklets_of_one_camera_that_overlap_are_two() -> None:
     tracklets = {"a": ["a1", "a2", "a3"], "b": ["b1"], "c": ["c1"], "d": ["d1"], "e": ["e1"]}
-    spans = {"a": Span(1, 0, 10), "b": Span(1, 5, 6), "c": Span(1, 10, 12), "d": Span(2, 0, 10)}
+    spans = {"a": Span(1, 0, 10), "b": Span(1, 5, 6), "c": Span(1, 10, 12), "d": Span(2, 0, 10), "e": Span(None, 0, 9)}
+    assert tracklet_links({"d": ["d1"], "e": ["e1"]}, {"d": Span(None, 0, 9), "e": Span(None, 0, 9)}) == []
     assert tracklet_links(tracklets, spans) == [
         Link("must_link", "a1", "a2"),
         Link("must_link", "a2", "a3"),
@@ -132,3 +133,10 @@ def test_prepared_folder_keeps_the_links_of_the_images_that_are_left(tmp_path: P
     kept = read_links(tmp_path / "out", ["a.png", "c.png", "d.png"])
     assert kept is not None and kept.groups.tolist() == [0, 0, 1] and kept.apart.tolist() == [[0, 1]]
     assert summary["links"]["units"] == 2 and summary["links"]["apart"] == 1 and len(summary["links"]["digest"]) == 64
+
+
+def test_links_of_test_images_are_told(tmp_path: Path) -> None:
+    write_text(tmp_path / "mine/images.csv", "path,split\na.jpg,train\nb.jpg,query\nc.jpg,gallery\n")
+    write_text(tmp_path / "mine" / CORRECTIONS, "kind,path_a,path_b\nmust_link,a.jpg,b.jpg\n")
+    found = open_dataset("csv", tmp_path, options=ReaderOptions(folder="mine"))
+    assert "1 links are of images that are not for training: they have no effect" in found.warnings

@@ -92,6 +92,9 @@ def open_dataset(name: str, raw: Path, *, options: ReaderOptions = _DEFAULTS) ->
     warning = count_warning(name, reading.catalogue, test_size=options.test_size)
     warnings = ((warning,) if warning else ()) + reading.warnings
     links = (*reading.links, *read_corrections(folder, reading.catalogue["path"]))
+    trained = set(reading.catalogue["path"][reading.catalogue["split"] == "train"])
+    if idle := sum(not {link.path_a, link.path_b} <= trained for link in links):
+        warnings += (f"{idle:,} links are of images that are not for training: they have no effect",)
     return Source(folder, reading.catalogue, warnings, reading.notes, reading.names, links)
 
 
