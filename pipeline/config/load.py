@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Protocol
 from pydantic import BaseModel, ValidationError
 
 from pipeline.common.errors import UserError
+from pipeline.common.text import one_line
 from pipeline.common.yaml_file import read_mapping
 from pipeline.config.schema import RENAMED, MethodSettings, Settings, SourceSettings, TrainingSettings
 
@@ -146,6 +147,9 @@ def _without_extends(recipe: Any) -> Any:
 
 def _extended(recipes: Mapping[str, Any], name: str, path: Path) -> dict[str, Any]:
     """A recipe on top of those that it extends."""
+    for key, recipe in recipes.items():
+        if recipe is not None and not isinstance(recipe, dict):
+            raise UserError(f"{path}: recipes.{key} must hold settings, got {one_line(recipe)}")
     chain = [name]
     while (base := (recipes[chain[-1]] or {}).get(EXTENDS)) is not None:
         if not isinstance(base, str) or base not in recipes or base in chain:

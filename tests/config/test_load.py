@@ -228,6 +228,7 @@ def test_settings_written_beside_a_result_read_back(tmp_path: Path) -> None:
         ({"clustering__eps": "method"}, "clustering.eps is left to the method, but method dccc has no clustering.eps"),
         ({"recipes__veri__extends": "pape"}, "recipes.veri.extends is 'pape', which is no recipe"),
         ({"recipes__veri__extends": "veri"}, "recipes.veri.extends is 'veri', which is a circle"),
+        ({"recipes__veri": "resnet50"}, "recipes.veri must hold settings, got resnet50"),
         ({"recipes__veri__extends": {"a": 1}}, "recipes.veri.extends is {'a': 1}, which is no recipe"),
         (
             {"dataset": "paper"},

@@ -81,6 +81,7 @@ def test_stages_write_what_they_say(finished: Any) -> None:
         "untrained",
         "colour_histogram",
         "queries",
+        "verification",
         "student_best_of_run",
         "teacher_best_of_run",
         "clustering",
