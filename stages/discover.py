@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 import stages
+from pipeline.clustering.neighbours import METHODS as NEIGHBOURS
 from pipeline.common import paths
 from pipeline.common.errors import UserError
 from pipeline.discovery.individuals import How, find_individuals
@@ -47,8 +48,8 @@ def discover(
     for name, value in (("--k1", k1), ("--k2", k2), ("--min-samples", min_samples)):
         if value < 1:
             raise UserError(f"{name} must be at least 1, got {value}")
-    if neighbours not in ("exact", "approximate"):
-        raise UserError(f"--neighbours must be exact or approximate, got {neighbours!r}")
+    if neighbours not in NEIGHBOURS:
+        raise UserError(f"--neighbours must be {' or '.join(NEIGHBOURS)}, got {neighbours!r}")
     paths.require_own_place(output)
     if output.resolve().is_relative_to(folder.resolve()):
         raise UserError(f"--output {output} lies in {folder} and would be found next time: name another folder")

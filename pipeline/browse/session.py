@@ -15,10 +15,11 @@ from PIL import Image
 from pipeline.browse.actions import Actions, merged, parted
 from pipeline.browse.clusters import SORTS, Cluster, described, replayed, sorted_by
 from pipeline.common.errors import UserError
+from pipeline.datasets.images import FORMATS
 from pipeline.datasets.names import Names
 from pipeline.datasets.packed_images import LabelledImages
 from pipeline.inference.embedder import Embedder
-from pipeline.inference.ranking import rank_gallery
+from pipeline.inference.gallery import Gallery
 
 PAGE, SHOWN = 24, 12  # clusters of a page, and images of each that are shown
 IMAGES = 120  # of a page of one cluster
@@ -57,6 +58,8 @@ class Session:
     def __init__(self, run: Run, actions: Actions) -> None:
         self.run, self.actions = run, actions
         self._paths = run.train.paths
+        self._rows = {path: row for row, path in enumerate(self._paths)}
+        self._gallery = Gallery.of(run.embedder, self._paths, run.embeddings)
         self._lock = threading.Lock()
         self._known: tuple[Any, list[Cluster], int] | None = None
 
@@ -138,22 +141,20 @@ class Session:
             UserError: it is no picture.
         """
         try:
-            picture = Image.open(io.BytesIO(content), formats=("JPEG", "PNG", "BMP", "WEBP", "TIFF"))
+            picture = Image.open(io.BytesIO(content), formats=FORMATS)
         except Exception as error:  # Pillow raises what it likes
             raise UserError("this is no picture that can be read") from error
-        query = self.run.embedder([picture])
-        parts = [(np.arange(len(self._paths)), self.run.embeddings)]
-        (rows,), (cosines,) = rank_gallery(query, parts, top=min(FOUND, len(self._paths)), left_out=[()])
-        thresholds = self.run.embedder.thresholds
         now = {row: cluster.number for cluster in self._clusters()[0] for row in cluster.rows.tolist()}
+        hits = self._gallery.search(picture, top=FOUND)[0]
         return [
             {
                 **self._image(row),
-                "cosine": round(cosine, 3),
-                "verdict": None if thresholds is None else thresholds.verdict(cosine),
+                "cosine": round(hit.cosine, 3),
+                "verdict": hit.verdict,
                 "cluster": now.get(row),
             }
-            for row, cosine in zip(rows.tolist(), cosines.tolist(), strict=True)
+            for hit in hits
+            for row in (self._rows[hit.name],)
         ]
 
     def thumbnail(self, row: int) -> bytes:

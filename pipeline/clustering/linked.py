@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from pipeline.clustering.camera_jaccard import CameraAware
 from pipeline.clustering.dbscan import OUTLIER
+from pipeline.clustering.outliers import without_gaps
 from pipeline.datasets.links import Links
 
 
@@ -80,46 +81,48 @@ class Units:
             labels: (M,) from 0 on, without gaps.
             broken: cannot-links that the clusters had not kept.
         """
-        broken = self.apart[(labels[self.apart[:, 0]] == labels[self.apart[:, 1]]) & (labels[self.apart[:, 0]] >= 0)]
+        clusters = labels[self.apart]  # (P, 2)
+        together = (clusters[:, 0] == clusters[:, 1]) & (clusters[:, 0] != OUTLIER)
+        broken = self.apart[together]
         if len(broken) == 0:
             return labels, 0
         parted = labels.copy()
         for label in np.unique(labels[broken[:, 0]]):
             members = np.flatnonzero(labels == label)
-            parts = self._parts(members, distance, eps)
+            parts = _joined_again(members, broken[labels[broken[:, 0]] == label], distance, eps)
             parted[members] = OUTLIER
             for part in parts:
                 if self.sizes[part].sum() >= min_samples:
                     parted[part] = parted.max(initial=-1) + 1
-        kept = parted >= 0
-        parted[kept] = np.unique(parted[kept], return_inverse=True)[1]
-        return parted, len(broken)
+        return without_gaps(parted), len(broken)
 
-    def _parts(self, members: NDArray[np.int64], distance: sp.csr_array, eps: float) -> list[NDArray[np.int64]]:
-        """The units of a cluster, joined again from the nearest pair on."""
-        inside = distance[members][:, members].tocoo()
-        near = (inside.data <= distance.dtype.type(eps)) & (inside.row < inside.col)
-        row, column, length = inside.row[near], inside.col[near], inside.data[near]
-        order = np.lexsort((column, row, length))
-        place = {int(unit): number for number, unit in enumerate(members)}
-        enemies: list[set[int]] = [set() for _ in members]
-        for a, b in self.apart.tolist():
-            if a in place and b in place:
-                enemies[place[a]].add(place[b])
-                enemies[place[b]].add(place[a])
-        part = list(range(len(members)))  # its root, path by path
 
-        def root(number: int) -> int:
-            while part[number] != number:
-                part[number] = part[part[number]]
-                number = part[number]
-            return number
+def _joined_again(
+    members: NDArray[np.int64], apart: NDArray[np.int64], distance: sp.csr_array, eps: float
+) -> list[NDArray[np.int64]]:
+    """The units of a cluster, joined again from the nearest pair on, but for the pairs that have to be apart."""
+    inside = distance[members][:, members].tocoo()
+    near = (inside.data <= distance.dtype.type(eps)) & (inside.row < inside.col)
+    row, column, length = inside.row[near], inside.col[near], inside.data[near]
+    order = np.lexsort((column, row, length))
+    place = {int(unit): number for number, unit in enumerate(members)}
+    enemies: list[set[int]] = [set() for _ in members]
+    for a, b in apart.tolist():
+        enemies[place[a]].add(place[b])
+        enemies[place[b]].add(place[a])
+    part = list(range(len(members)))  # its root, path by path
 
-        for a, b in zip(row[order].tolist(), column[order].tolist(), strict=True):
-            one, other = sorted((root(a), root(b)))
-            if one == other or any(root(enemy) == other for enemy in enemies[one]):
-                continue
-            part[other] = one
-            enemies[one] |= enemies[other]
-        roots = np.array([root(number) for number in range(len(members))])
-        return [members[roots == each] for each in np.unique(roots)]
+    def root(number: int) -> int:
+        while part[number] != number:
+            part[number] = part[part[number]]
+            number = part[number]
+        return number
+
+    for a, b in zip(row[order].tolist(), column[order].tolist(), strict=True):
+        one, other = sorted((root(a), root(b)))
+        if one == other or any(root(enemy) == other for enemy in enemies[one]):
+            continue
+        part[other] = one
+        enemies[one] |= enemies[other]
+    roots = np.array([root(number) for number in range(len(members))])
+    return [members[roots == each] for each in np.unique(roots)]

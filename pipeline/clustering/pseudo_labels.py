@@ -16,6 +16,7 @@ from pipeline.clustering.dbscan import OUTLIER, dbscan
 from pipeline.clustering.jaccard import jaccard_distance
 from pipeline.clustering.linked import Units
 from pipeline.clustering.neighbours import is_exact, nearest_neighbours, recall
+from pipeline.clustering.outliers import without_gaps
 from pipeline.clustering.reliability import reliable
 from pipeline.common.errors import UserError
 from pipeline.datasets.links import Links
@@ -128,15 +129,8 @@ def _trusted(
     if units is not None:
         kept = clusterings[0].copy()
         kept[units.of[lost]] = OUTLIER
-        kept = _without_gaps(kept)
+        kept = without_gaps(kept)
     return kept, int(lost.sum()), threshold
-
-
-def _without_gaps(labels: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Clusters 0 .. K - 1 in their old order, -1 for outliers."""
-    kept, numbers = labels >= 0, labels.copy()
-    numbers[kept] = np.unique(labels[kept], return_inverse=True)[1]
-    return numbers
 
 
 def _plain(

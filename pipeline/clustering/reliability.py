@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.clustering.dbscan import OUTLIER
-from pipeline.clustering.outliers import outliers_alone
+from pipeline.clustering.outliers import outliers_alone, without_gaps
 
 
 def reliable(
@@ -61,9 +61,7 @@ def reliable(
     np.maximum.at(highest, mine, compactness[clustered])
     stays = clustered.copy()
     stays[clustered] = (independence[mine] >= threshold) & (compactness[clustered] >= highest[mine])
-    kept = np.full_like(labels, OUTLIER)
-    kept[stays] = np.unique(labels[stays], return_inverse=True)[1]
-    return kept, threshold
+    return without_gaps(np.where(stays, labels, OUTLIER)), threshold
 
 
 def _overlap(some: NDArray[np.int64], other: NDArray[np.int64]) -> NDArray[np.float64]:

@@ -8,6 +8,8 @@ the threshold higher than it has to be, and images that the training has not see
 N: images, D: width of the embedding.
 """
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -58,4 +60,4 @@ def calibrated(
     within, between = counts
     same, unsure = lowest_cosine(between, same_rate), lowest_cosine(between, unsure_rate)
     recall = share_above(within, same)
-    return Thresholds(same, unsure, same_rate, unsure_rate, recall if recall == recall else 0.0)
+    return Thresholds(same, unsure, same_rate, unsure_rate, 0.0 if math.isnan(recall) else recall)

@@ -48,7 +48,7 @@ def share_above(counts: NDArray[np.int64], cosine: float) -> float:
 
 
 def lowest_cosine(counts: NDArray[np.int64], share: float) -> float:
-    """The lowest edge of a bin that at most `share` of the pairs reach: 1 + one bin where even the last has more.
+    """The lowest edge of a bin that at most `share` of the pairs reach; 1 where even the last bin holds more.
 
     Args:
         counts: (BINS,).

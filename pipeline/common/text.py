@@ -31,14 +31,6 @@ def csv_cell(name: object) -> str:
     return f"'{text}" if text.startswith(("=", "+", "-", "@")) else text
 
 
-def shortened(name: str, *, longest: int = 16) -> str:
-    """A long name with its middle left out, for a place that is narrow."""
-    if len(name) <= longest:
-        return name
-    end = (longest - 1) // 2
-    return f"{name[: longest - 1 - end]}…{name[-end:]}"
-
-
 def some(words: Iterable[str], *, shown: int = _NUM_SHOWN) -> str:
     """The words with commas between them; of many, the first few."""
     words = list(words)

@@ -98,7 +98,10 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     recipes, dataset = values.pop("recipes", None), values.get("dataset")
     if not isinstance(recipes, dict):
         raise UserError(f"{path}: there is no section `recipes`")
-    bases = [recipe[EXTENDS] for recipe in recipes.values() if isinstance(recipe, dict) and EXTENDS in recipe]
+    for key, recipe in recipes.items():
+        if recipe is not None and not isinstance(recipe, dict):
+            raise UserError(f"{path}: recipes.{key} must hold settings, got {one_line(recipe)}")
+    bases = [recipe[EXTENDS] for recipe in recipes.values() if recipe and EXTENDS in recipe]
     known = [key for key in recipes if key not in bases]
     if not isinstance(dataset, str) or dataset not in known:
         listed = ", ".join(map(str, known))
@@ -147,9 +150,6 @@ def _without_extends(recipe: Any) -> Any:
 
 def _extended(recipes: Mapping[str, Any], name: str, path: Path) -> dict[str, Any]:
     """A recipe on top of those that it extends."""
-    for key, recipe in recipes.items():
-        if recipe is not None and not isinstance(recipe, dict):
-            raise UserError(f"{path}: recipes.{key} must hold settings, got {one_line(recipe)}")
     chain = [name]
     while (base := (recipes[chain[-1]] or {}).get(EXTENDS)) is not None:
         if not isinstance(base, str) or base not in recipes or base in chain:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple, get_args
 
 import numpy as np
+import pandas as pd
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
@@ -54,12 +55,9 @@ class Links:
 
     def of_rows(self, rows: NDArray[np.int64]) -> "Links":
         """The links of some of the images, (n,) rows in rising order: what the others joined stays joined."""
-        kept, groups = np.unique(self.groups[rows], return_inverse=True)
-        first = np.unique(groups, return_index=True)[1]
-        rank = np.argsort(np.argsort(first))
-        both = np.isin(self.apart, kept).all(axis=1)
-        apart = rank[np.searchsorted(kept, self.apart[both])]
-        return Links(rank[groups].astype(np.int64), np.unique(np.sort(apart, axis=1), axis=0))
+        groups, kept = pd.factorize(self.groups[rows])
+        apart = pd.Index(kept).get_indexer(pd.Index(self.apart.ravel())).reshape(-1, 2)
+        return Links(groups.astype(np.int64), _each_once(apart[(apart >= 0).all(axis=1)]))
 
 
 def links_of(paths: Sequence[str], links: Iterable[Link]) -> tuple[Links, list[Link]]:
@@ -78,14 +76,17 @@ def links_of(paths: Sequence[str], links: Iterable[Link]) -> tuple[Links, list[L
     pairs = {kind: [(row[a], row[b]) for each, a, b in known if each == kind] for kind in KINDS}
     joined = np.array(pairs["must_link"], np.int64).reshape(-1, 2)
     graph = sp.coo_array((np.ones(len(joined)), (joined[:, 0], joined[:, 1])), shape=(len(paths), len(paths)))
-    components = sp.csgraph.connected_components(graph, directed=False)[1]
-    _, first, group = np.unique(components, return_index=True, return_inverse=True)
-    groups = np.argsort(np.argsort(first))[group].astype(np.int64)
+    groups = pd.factorize(sp.csgraph.connected_components(graph, directed=False)[1])[0].astype(np.int64)
     apart = groups[np.array(pairs["cannot_link"], np.int64).reshape(-1, 2)]
     wrong = apart[:, 0] == apart[:, 1]
     cannot = [link for link in known if link.kind == "cannot_link"]
     contradictions = [link for link, is_wrong in zip(cannot, wrong, strict=True) if is_wrong]
-    return Links(groups, np.unique(np.sort(apart[~wrong], axis=1), axis=0)), contradictions
+    return Links(groups, _each_once(apart[~wrong])), contradictions
+
+
+def _each_once(pairs: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Each pair of numbers once, the smaller one first; (P, 2), sorted."""
+    return np.unique(np.sort(pairs, axis=1), axis=0).astype(np.int64)
 
 
 def write_links(folder: Path, paths: Sequence[str], links: Links) -> None:
@@ -128,6 +129,6 @@ def read_links(folder: Path, paths: Sequence[str]) -> Links | None:
     if tuple(header) != COLUMNS or any(len(row) != len(COLUMNS) or row[0] not in KINDS for row in rows):
         raise damaged
     links, contradictions = links_of(paths, (Link(*row) for row in rows))  # type: ignore[arg-type]
-    if contradictions:
+    if contradictions or not {path for row in rows for path in row[1:]} <= set(paths):
         raise damaged
     return links

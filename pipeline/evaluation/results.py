@@ -135,11 +135,12 @@ def evaluate_training(
         tables = diagnose(test, *found.features) | {"roc": pairs.roc(), "verification": pd.DataFrame([told])}
     # Every run has the curve of a teacher, an empty one where it has no teacher: the curves of two runs compare.
     cmc = found.cmc if reason or teacher is not None else found.cmc.assign(teacher=math.nan)
+    metrics = found.metrics | best_of_run(history)
+    if told:
+        metrics["verification"] = told
+    metrics["clustering"] = _counts(clusters) | _signals(history)
     return Results(
-        metrics=found.metrics
-        | best_of_run(history)
-        | ({"verification": told} if told else {})
-        | {"clustering": _counts(clusters) | _signals(history)},
+        metrics=metrics,
         cmc=cmc,
         clusters=clusters,
         tables=tables | {"ranked_lists": found.ranked_lists},
@@ -151,12 +152,12 @@ def evaluate_training(
 
 
 def _worth(pairs: Verification, thresholds: Thresholds | None) -> dict[str, float]:
-    """The scores over pairs, and what the model states of its threshold beside what is true."""
-    if thresholds is None:
-        return pairs.metrics()
-    tpr, fpr = pairs.rates(thresholds.same)
-    own = {"threshold": thresholds.same, "stated_fpr": thresholds.same_rate, "true_fpr": fpr, "true_tpr": tpr}
-    return pairs.metrics() | own
+    """The scores over pairs, and what the model states of its threshold beside what is true, as far as it is known."""
+    numbers = pairs.metrics()
+    if thresholds is not None:
+        tpr, fpr = pairs.rates(thresholds.same)
+        numbers |= {"threshold": thresholds.same, "stated_fpr": thresholds.same_rate, "true_fpr": fpr, "true_tpr": tpr}
+    return {name: value for name, value in numbers.items() if not math.isnan(value)}
 
 
 def _networks(student: nn.Module, teacher: nn.Module | None) -> dict[str, Embed]:

@@ -1,7 +1,4 @@
-"""Using a trained network elsewhere: in a program of one's own, as ONNX, and as what MLflow serves.
-
-from pipeline.inference import Embedder, Gallery
-"""
+"""Using a trained network elsewhere: in a program of one's own (`Embedder`, `Gallery`), as ONNX, and by MLflow."""
 
 import importlib
 from typing import Any

@@ -16,6 +16,7 @@ from torch import nn
 
 from pipeline.common.errors import UserError
 from pipeline.common.files import sha256
+from pipeline.common.progress import Progress
 from pipeline.inference.onnx_runtime import OnnxNetwork
 from pipeline.inference.pictures import AT_ONCE, Picture, as_pictures, decoded
 from pipeline.inference.trained import SUFFIXES as TRAINED
@@ -104,22 +105,25 @@ class Embedder:
         """
         return Thresholds.of(self.settings, self.role, self.path)
 
-    def __call__(self, images: Picture | Sequence[Picture] | np.ndarray) -> np.ndarray:
+    def __call__(self, images: Picture | Sequence[Picture] | np.ndarray, *, shown: bool = False) -> np.ndarray:
         """Embeddings (N, D), float32, rows of length 1; one row for a single image.
 
         Images are decoded, turned upright and resized as `prepare` does it; memory holds a few of them at a time.
 
         Args:
             images: paths, PIL images or arrays (h, w, 3) of uint8, of any size; or an array (N, h, w, 3).
+            shown: show progress.
 
         Raises:
             UserError: an image cannot be read, or is no image; the message names it.
         """
         pictures = as_pictures(images)
         found = np.zeros((len(pictures), self.num_features), np.float32)
-        for start in range(0, len(pictures), AT_ONCE):
-            part = decoded(pictures[start : start + AT_ONCE], size=self.size, first=start)
-            found[start : start + len(part)] = self.embed(part, "embedding", shown=False)
+        with Progress("embedding", len(pictures), unit="image", shown=shown) as progress:
+            for start in range(0, len(pictures), AT_ONCE):
+                part = decoded(pictures[start : start + AT_ONCE], size=self.size, first=start)
+                found[start : start + len(part)] = self.embed(part, "embedding", shown=False)
+                progress.advance(len(part))
         return found
 
     def same(self, first: Picture, second: Picture) -> Judgement:

@@ -13,7 +13,7 @@ M: images of the gallery · Q: queries · D: width of an embedding.
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import numpy as np
 import safetensors
@@ -51,6 +51,13 @@ class Gallery:
         self.embedder = embedder
         self.names: list[str] = []
         self.embeddings = np.zeros((0, embedder.num_features), np.float32)
+
+    @classmethod
+    def of(cls, embedder: Embedder, names: Sequence[str], embeddings: np.ndarray) -> Self:
+        """A gallery of images that the embedder has embedded already; see the attributes."""
+        gallery = cls(embedder)
+        gallery.names, gallery.embeddings = list(names), embeddings
+        return gallery
 
     def __len__(self) -> int:
         return len(self.names)
@@ -119,7 +126,7 @@ class Gallery:
             temporary.write_bytes(safetensors.numpy.save({"embeddings": self.embeddings}, metadata=texts))
 
     @classmethod
-    def load(cls, path: str | Path, embedder: Embedder) -> "Gallery":
+    def load(cls, path: str | Path, embedder: Embedder) -> Self:
         """Reads what `save` wrote.
 
         Args:
@@ -144,6 +151,4 @@ class Gallery:
         whole = isinstance(names, list) and all(isinstance(name, str) for name in names)
         if not whole or embeddings.shape != (len(names), embedder.num_features) or embeddings.dtype != np.float32:
             raise UserError(f"{path} is damaged: its names and embeddings do not fit together")
-        gallery = cls(embedder)
-        gallery.names, gallery.embeddings = names, embeddings
-        return gallery
+        return cls.of(embedder, names, embeddings)

@@ -26,7 +26,7 @@ class ImageEmbedder:
         Raises:
             UserError: an image cannot be read.
         """
-        return self._embedder([str(path) for path in table["path"]])
+        return self._embedder([str(path) for path in table["path"]], shown=True)
 
 
 def _load_pyfunc(path: str) -> ImageEmbedder:

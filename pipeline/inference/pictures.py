@@ -12,9 +12,10 @@ from PIL import Image
 from pipeline.common.errors import UserError
 from pipeline.common.text import one_line
 from pipeline.datasets.images import UnreadableImageError, read_image, resized_image
+from pipeline.model.embedding import CHUNK
 
 Picture = str | Path | Image.Image | np.ndarray
-AT_ONCE = 1024  # decoded images in memory
+AT_ONCE = CHUNK  # decoded images in memory: as many as a network takes
 
 
 def as_pictures(images: Picture | Sequence[Picture] | np.ndarray) -> list[Picture]:

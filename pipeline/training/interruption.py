@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-SIGNALS = (signal.SIGTERM, signal.SIGINT)
+from pipeline.common.kept_signals import SIGNALS
 
 
 class InterruptedTrainingError(KeyboardInterrupt):

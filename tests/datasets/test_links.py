@@ -68,6 +68,7 @@ def test_links_are_read_as_they_were_written(tmp_path_factory: pytest.TempPathFa
         "kind,path_a,path_b\nmust,a,b\n",
         "kind,path_a,path_b\nmust_link,a\n",
         "\x00",
+        "kind,path_a,path_b\nmust_link,a,unknown\n",
         "kind,path_a,path_b\nmust_link,a,b\ncannot_link,b,a\n",
     ],
 )

@@ -1,12 +1,17 @@
 """Same or different, and "not in the gallery", against a plain computation over all pairs."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.common.cosines import BINS, bin_edge, count_cosines, lowest_cosine, share_above
+from pipeline.evaluation.results import _worth
 from pipeline.evaluation.verification import Verification, verify
+from pipeline.model.thresholds import Thresholds
+from pipeline.report.figures.verification_curve import verification_figure
+from tests.report.minimal import minimal_report
 
 
 def drawn(seed: int, *, queries: int = 40, gallery: int = 90, width: int = 6, people: int = 7):
@@ -95,3 +100,15 @@ def test_counts_hold_every_pair_once_whatever_rounding_does() -> None:
 def test_roc_of_nothing_is_no_error() -> None:
     none = np.zeros(BINS, np.int64)
     assert np.isnan(Verification(none, none, np.zeros(0, np.float32), np.zeros(0, np.float32)).true_positive_rate(0.1))
+
+
+def test_test_set_of_one_identity_has_no_false_rate() -> None:
+    """As a table of one's own images may be."""
+    features = np.ones((2, 3), np.float32)
+    pairs = verify(features, [1, 1], [1, 1], features, [1, 1], [2, 2])
+    thresholds = Thresholds(same=0.5, unsure=0.4, same_rate=1e-3, unsure_rate=1e-2, same_recall=0.3)
+    numbers = _worth(pairs, thresholds)
+    assert numbers["true_tpr"] == 1.0 and "true_fpr" not in numbers
+    assert np.isfinite(list(numbers.values())).all()
+    tables = {"roc": pairs.roc(), "verification": pd.DataFrame([numbers])}
+    assert verification_figure(minimal_report(tables=tables)) is None

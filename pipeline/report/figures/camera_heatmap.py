@@ -6,13 +6,13 @@ C: cameras.
 import numpy as np
 import pandas as pd
 
-from pipeline.common.text import shortened
 from pipeline.report.contents import ReportData
 from pipeline.report.figures.drawing import INK, Picture, Table, canvas, png_bytes
-from pipeline.report.wording import DASH, percent
+from pipeline.report.wording import DASH, percent, shortened
 
 MOST_CAMERAS = 24  # up to which names and numbers are legible in the width of the page
 _MOST_IN_COLUMN = 12  # ... in one of two columns
+_LONGEST = 16  # characters of a name
 _LONGEST_LEVEL = 3  # characters of a name that stands level below its column
 
 
@@ -82,7 +82,7 @@ def _draw(matrix: pd.DataFrame) -> bytes:
         ax = axes[0]
         shades = ax.imshow(values, cmap="Blues", vmin=0, vmax=100, aspect="equal")
         ax.grid(visible=False)
-        names = [[shortened(str(camera)) for camera in axis] for axis in (matrix.columns, matrix.index)]
+        names = [[shortened(str(camera), _LONGEST) for camera in axis] for axis in (matrix.columns, matrix.index)]
         ax.set_xticks(range(columns), names[0])
         ax.set_yticks(range(rows), names[1])
         if max(map(len, names[0])) > _LONGEST_LEVEL:
