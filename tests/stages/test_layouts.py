@@ -119,7 +119,9 @@ def test_links_are_kept_from_the_table_to_the_clusters(table: tuple[Project, Pat
     corrections = path.parent / "corrections.csv"
     links = pd.DataFrame({"kind": ["cannot_link", "must_link"], "path_a": one, "path_b": other})
     links.iloc[:1].to_csv(corrections, index=False)
+    before = read_json(project.folder / "data/model/run.json")["fingerprint"]
     finish(project)
+    assert read_json(project.folder / "data/model/run.json")["fingerprint"] != before
     now = clusters_of(project)
     assert now[one] != now[other] or now[one] == -1
     links.to_csv(corrections, index=False)
