@@ -146,15 +146,10 @@ class Session:
             raise UserError("this is no picture that can be read") from error
         now = {row: cluster.number for cluster in self._clusters()[0] for row in cluster.rows.tolist()}
         hits = self._gallery.search(picture, top=FOUND)[0]
+        rows = [self._rows[hit.name] for hit in hits]
         return [
-            {
-                **self._image(row),
-                "cosine": round(hit.cosine, 3),
-                "verdict": hit.verdict,
-                "cluster": now.get(row),
-            }
-            for hit in hits
-            for row in (self._rows[hit.name],)
+            {**self._image(row), "cosine": round(hit.cosine, 3), "verdict": hit.verdict, "cluster": now.get(row)}
+            for row, hit in zip(rows, hits, strict=True)
         ]
 
     def thumbnail(self, row: int) -> bytes:
