@@ -35,6 +35,7 @@ from pipeline.evaluation import evaluate
 from pipeline.methods import METHODS
 from pipeline.model import build
 from pipeline.model.embedding import CHUNK, layout_on
+from pipeline.model.folded import for_inference
 from pipeline.tracking import tracked
 from pipeline.training.distributed import Processes
 from pipeline.training.session import Row, train_to_end
@@ -109,8 +110,9 @@ def networks_alone(trainer: Trainer, group: int, images: np.ndarray) -> tuple[fl
     def extraction() -> None:
         trainer.student.eval()
         with torch.no_grad(), precision.of_extraction.forward():
+            call = for_inference(trainer.student)
             for chunk in views.split(CHUNK):
-                trainer.student(chunk)
+                call(chunk)
         trainer.student.train()
 
     of_step = fastest(step, device) / len(views)

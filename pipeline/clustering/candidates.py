@@ -8,9 +8,10 @@ Shapes: N images, D width of an embedding, C room for candidates of a row, T sid
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import partial
 from threading import Lock
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -84,6 +85,7 @@ def on_device(
     width: int,
     *,
     groups: NDArray[np.int64] | None = None,
+    rows: range | None = None,
     chunk: int = DEVICE_CHUNK,
 ) -> Candidates:
     """The `width` most similar images of each image, on the device that holds the embeddings.
@@ -92,26 +94,58 @@ def on_device(
         embeddings: (N, D) float32.
         width: how many, at most N.
         groups: (N,), as in `by_tiles`.
+        rows: the images whose candidates are wanted, which the result has a row for; None: all.
         chunk: products that exist at a time.
     """
     num_images = len(embeddings)
-    found = no_candidates(num_images, width)
-    rows = max(1, chunk // num_images)
+    rows = range(num_images) if rows is None else rows
+    values = np.empty((len(rows), width), np.float32)
+    columns = np.empty((len(rows), width), np.int32)
+    step = max(1, chunk // max(1, num_images))
     own = None if groups is None else torch.from_numpy(groups).to(embeddings.device)
     with _whole_float32():
-        for start in range(0, num_images, rows):
-            block = slice(start, start + rows)
+        for start in rows[::step]:
+            block = slice(start, min(start + step, rows.stop))
             products = embeddings[block] @ embeddings.T
             if own is not None:
                 itself = products.diagonal(start).clone()
                 products.masked_fill_(own[block, None] == own, -torch.inf).diagonal(start).copy_(itself)
-            values, columns = products.topk(width, dim=1)
-            found.values[block] = values.cpu().numpy()
-            found.columns[block] = columns.cpu().numpy()
-    found.counts[:] = np.isfinite(found.values).sum(axis=1)
-    if width < num_images:
-        found.floors[:] = found.values.min(axis=1)
-    return found
+            best = products.topk(width, dim=1)
+            place = slice(block.start - rows.start, block.stop - rows.start)
+            values[place], columns[place] = best.values.cpu().numpy(), best.indices.cpu().numpy()
+    return ranked_candidates(values, columns, num_images)
+
+
+def ranked_candidates(values: NDArray[np.float32], columns: NDArray[np.int32], num_images: int) -> Candidates:
+    """The most similar of `num_images` images; a row that has fewer ends in -inf."""
+    floors = np.full(len(values), -np.inf, np.float32)
+    if values.shape[1] < num_images:
+        floors = values.min(axis=1)
+    return Candidates(values, columns, np.isfinite(values).sum(axis=1).astype(np.int32), floors)
+
+
+class DeviceSearch(Protocol):
+    """As `on_device`, for all rows."""
+
+    def __call__(self, embeddings: torch.Tensor, width: int, *, groups: NDArray[np.int64] | None) -> Candidates: ...
+
+
+_SEARCH: ContextVar[DeviceSearch | None] = ContextVar("_SEARCH", default=None)
+
+
+@contextmanager
+def searched_by(search: DeviceSearch) -> Iterator[None]:
+    """Within it, `search` takes the place of `on_device`: it may have several devices."""
+    token = _SEARCH.set(search)
+    try:
+        yield
+    finally:
+        _SEARCH.reset(token)
+
+
+def device_search() -> DeviceSearch:
+    """Who searches on a device: `on_device`, or what `searched_by` says."""
+    return _SEARCH.get() or on_device
 
 
 @contextmanager

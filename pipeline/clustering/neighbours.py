@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from pipeline.clustering.candidates import Candidates, by_tiles, hide, on_device
+from pipeline.clustering.candidates import Candidates, by_tiles, device_search, hide
 from pipeline.clustering.checks import checked
 from pipeline.clustering.nn_descent import by_nn_descent
 from pipeline.common.device import num_gpus
@@ -72,7 +72,7 @@ def nearest_neighbours(
         found = by_tiles(embeddings, width, groups=groups, threads=threads)
     else:
         tensor = features if isinstance(features, torch.Tensor) else torch.tensor(embeddings)
-        found = on_device(tensor.detach().to(device), width, groups=groups)
+        found = device_search()(tensor.detach().to(device), width, groups=groups)
     return _ranked(embeddings, found, k, threads, groups)
 
 

@@ -105,7 +105,12 @@ def apply_views(images: torch.Tensor, parameters: ViewParameters) -> torch.Tenso
 
 
 def normalise(images: torch.Tensor) -> torch.Tensor:
-    """Returns test images: (B, H, W, 3) uint8 -> (B, 3, H, W) float32, normalised by ImageNet's statistics."""
+    """Returns test images: (B, H, W, 3) uint8 -> (B, 3, H, W) float32, normalised by ImageNet's statistics.
+
+    On a GPU channels stay side by side in memory.
+    """
+    if images.device.type != "cpu":
+        return _normalise_on_device(images)
     batch = len(images)
     unchanged = ViewParameters(
         torch.zeros(batch, dtype=torch.bool),
@@ -113,6 +118,11 @@ def normalise(images: torch.Tensor) -> torch.Tensor:
         torch.zeros((batch, 4), dtype=torch.int64),
     )
     return apply_views(images, unchanged)
+
+
+def _normalise_on_device(images: torch.Tensor) -> torch.Tensor:
+    scale, offset, _ = _constants(images.device)
+    return images.permute(0, 3, 1, 2).to(torch.float32).mul_(scale).add_(offset)
 
 
 def _draw_boxes(batch: int, height: int, width: int, generator: np.random.Generator) -> np.ndarray:

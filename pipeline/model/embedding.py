@@ -17,6 +17,7 @@ from pipeline.common.precision import Precision
 from pipeline.common.progress import Progress
 from pipeline.common.transfer import Arriving
 from pipeline.datasets.augment import normalise
+from pipeline.model.folded import for_inference
 
 # Images at a time. Part of the result's definition: kernels may sum in another order for another batch size, so every
 # process computes whole chunks, whose limits do not depend on the number of processes.
@@ -55,10 +56,11 @@ def embed(
     # A chunk is read while the one before it is computed, and fetched while the one behind it is.
     arriving: deque[tuple[int, Arriving]] = deque()
     model.eval().to(memory_format=layout)
+    call = for_inference(model)
     try:
         for start, pixels in zip(starts, _read_ahead(images, starts, pinned=device.type == "cuda"), strict=True):
             chunk = normalise(pixels.to(device, non_blocking=True)).to(precision)
-            arriving.append((start, Arriving(model(chunk.contiguous(memory_format=layout)).float())))
+            arriving.append((start, Arriving(call(chunk.contiguous(memory_format=layout)).float())))
             while arriving and (len(arriving) > 1 or start == starts[-1]):
                 place, found = arriving[0][0], arriving.popleft()[1].wait()
                 if embeddings is None:

@@ -91,7 +91,11 @@ class Network(nn.Module):
         Returns:
             (B, D), rows of length 1, float32 also under autocast.
         """
-        pooled = self.pool(self.backbone(images))  # (B, C)
+        return self.head(self.backbone(images))
+
+    def head(self, maps: Tensor) -> Tensor:
+        """Embeddings (B, D) of the backbone's feature maps (B, C, H', W')."""
+        pooled = self.pool(maps)  # (B, C)
         if self.embedding is not None:
             with torch.autocast(pooled.device.type, enabled=False):
                 pooled = self.embedding(pooled)  # (B, D)

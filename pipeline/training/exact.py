@@ -34,7 +34,7 @@ class Exact:
         optimizer: which one, and its settings.
         precision: name of the networks' precision, see `Precision`.
         compiled: whether torch.compile makes the forward passes.
-        recorded: whether the passes are CUDA graphs where they can be: on a GPU, and not compiled.
+        recorded: whether the passes are CUDA graphs where they can be: on a GPU.
         processes: this process among those that train together.
     """
 
@@ -65,7 +65,7 @@ class Exact:
         self._gradient = FlatGradient(
             self._trainable, self._halves[student].leaves(self._trainable) if half else self._trainable
         )
-        kind = RecordedPasses if recorded and not compiled and processes.device.type == "cuda" else Passes
+        kind = RecordedPasses if recorded and processes.device.type == "cuda" else Passes
         self._passes = {
             network: kind(
                 network,
@@ -154,7 +154,10 @@ def _compiled(network: nn.Module) -> Callable[[torch.Tensor], torch.Tensor]:
     """The network by `torch.compile`; what cannot be compiled on this machine is one line."""
     from torch._dynamo.exc import BackendCompilerFailed  # as public as torch makes it
 
-    compiled = torch.compile(network, dynamic=False)
+    # Kernels chosen by timing them would add up in another order in another run.
+    compiled = torch.compile(
+        network, dynamic=False, options={"deterministic": torch.are_deterministic_algorithms_enabled()}
+    )
 
     def forward(images: torch.Tensor) -> torch.Tensor:
         try:

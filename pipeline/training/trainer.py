@@ -12,6 +12,7 @@ import math
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import closing, contextmanager
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -28,7 +29,7 @@ from pipeline.contrast import image_weights, teacher_decay, update_teacher_
 from pipeline.datasets.links import Links
 from pipeline.datasets.sampling import epoch_batches
 from pipeline.methods import METHODS
-from pipeline.training.distributed import Processes
+from pipeline.training.distributed import Processes, in_first
 from pipeline.training.epoch_state import EpochState
 from pipeline.training.exact import Exact
 from pipeline.training.extraction import extract
@@ -171,7 +172,7 @@ class Trainer:
             features,
             epoch=epoch,
             device=self.processes.device,
-            in_first=lambda compute: self.processes.from_first(compute() if self.processes.first else None),
+            in_first=partial(in_first, self.processes),
             timed=lambda part: _timed(seconds, part),
         )
         batches = epoch_batches(

@@ -52,6 +52,8 @@ def replace_convolutions() -> None:
         warnings.simplefilter("ignore")  # that there are others
         library.impl("cudnn_convolution", _convolution, "CUDA")
         library.impl("convolution_backward", _convolution_backward, "CUDA")
+        library.impl("cudnn_convolution_relu", _convolution_relu, "CUDA")
+        library.impl("cudnn_convolution_add_relu", _convolution_add_relu, "CUDA")
     _KEPT.append(library)
 
 
@@ -81,6 +83,35 @@ def _convolution(
     images.contiguous(memory_format=layout), weight.contiguous(memory_format=layout)  # as cuDNN wants them
     shape = (images.shape[0], weight.shape[0], *size)
     return torch.empty(shape, dtype=images.dtype, device=images.device, memory_format=layout)
+
+
+def _convolution_relu(
+    images: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    stride: Sequence[int],
+    padding: Sequence[int],
+    dilation: Sequence[int],
+    groups: int,
+) -> Tensor:
+    assert bias.device == weight.device and bias.shape == weight.shape[:1]
+    return _convolution(images, weight, padding, stride, dilation, groups, False, True, False)
+
+
+def _convolution_add_relu(
+    images: Tensor,
+    weight: Tensor,
+    others: Tensor,
+    alpha: float,
+    bias: Tensor,
+    stride: Sequence[int],
+    padding: Sequence[int],
+    dilation: Sequence[int],
+    groups: int,
+) -> Tensor:
+    out = _convolution_relu(images, weight, bias, stride, padding, dilation, groups)
+    assert others.shape == out.shape and others.stride() == out.stride() and others.dtype == out.dtype
+    return out
 
 
 def _convolution_backward(

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from pipeline.clustering import candidates, neighbours
+from pipeline.clustering import candidates
 from pipeline.common.seeding import seed_everything
 from pipeline.config.schema import TrainingSettings
 from pipeline.model import build
@@ -102,5 +102,5 @@ def main(method: str, *precisions: str) -> None:
 if __name__ == "__main__":
     replace_convolutions()
     setattr(trainer, "extract", extracted)  # noqa: B010
-    setattr(neighbours, "on_device", on_device)  # noqa: B010
-    main(*sys.argv[1:])
+    with candidates.searched_by(on_device):
+        main(*sys.argv[1:])

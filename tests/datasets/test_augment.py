@@ -71,6 +71,12 @@ def test_apply_views_equal_torchvision_image_by_image(batch: int, height: int, w
 
 
 @pytest.mark.parametrize("device", DEVICES)
+def test_normalised_on_every_device_to_the_bit(device: str) -> None:
+    images = random_images(5, 64, 32)
+    assert torch.equal(augment._normalise_on_device(images.to(device)).cpu(), normalise(images))
+
+
+@pytest.mark.parametrize("device", DEVICES)
 def test_apply_views_on_every_device_to_the_bit(device: str) -> None:
     images, views = random_images(16, 64, 32), draw(16)
     expected = apply_views(images, views)

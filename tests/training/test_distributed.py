@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from pipeline.clustering import nearest_neighbours
 from pipeline.common.errors import UserError
 from pipeline.training import distributed
 from pipeline.training.distributed import joining
@@ -53,6 +54,37 @@ def test_two_processes_gather_with_gradient_and_sum(tmp_path: Path) -> None:
         assert torch.equal(gathered, torch.arange(8.0).reshape(4, 2))
         assert torch.equal(gradient, 2 * torch.arange(8.0).reshape(4, 2))
         assert other.tolist() == [1, 1] and told.tolist() == [0, 1, 2]
+
+
+SEARCHES = ((7, None), (12, 4), (200, None), (203, 5))  # images, groups
+
+
+def crowd_of(images: int, groups: int | None) -> tuple[np.ndarray, np.ndarray | None]:
+    rng = np.random.default_rng(images)
+    embeddings = rng.standard_normal((images, 6)).astype(np.float32)
+    embeddings[images // 2] = embeddings[0]  # a tie
+    embeddings /= np.linalg.norm(embeddings, axis=1, keepdims=True)
+    return embeddings, None if groups is None else rng.integers(0, groups, images)
+
+
+def search_together(processes: distributed.Processes) -> Any:
+    def search() -> list[np.ndarray]:
+        crowds = [crowd_of(*each) for each in SEARCHES]
+        return [nearest_neighbours(crowd, 5, groups=groups, device="meta") for crowd, groups in crowds]
+
+    # What would lie on a GPU of each process stays on the CPU.
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch.Tensor, "to", lambda tensor, *_: tensor)
+        return distributed.in_first(processes, search), distributed.in_first(processes, lambda: processes.rank)
+
+
+@pytest.mark.parametrize("size", [2, 3])
+def test_processes_find_the_neighbours_that_one_finds(tmp_path: Path, size: int) -> None:
+    for found, told in in_processes(search_together, size, tmp_path):
+        assert told == 0
+        for each, neighbours in zip(SEARCHES, found, strict=True):
+            crowd, groups = crowd_of(*each)
+            np.testing.assert_array_equal(neighbours, nearest_neighbours(crowd, 5, groups=groups, device="cpu"))
 
 
 def state(rank: int, *, differs: int = -1, name: str = "") -> dict[str, torch.Tensor]:

@@ -193,7 +193,7 @@ def test_network_that_cannot_be_compiled_is_one_line(small: TrainingSettings, mo
         raise RuntimeError("no working C++ compiler")
 
     compile_ = torch.compile
-    monkeypatch.setattr(torch, "compile", lambda network, dynamic: compile_(network, dynamic=dynamic, backend=broken))
+    monkeypatch.setattr(torch, "compile", lambda network, **_: compile_(network, dynamic=False, backend=broken))
     with pytest.raises(ValueError, match="train.compile: .*no working C\\+\\+ compiler.* or set it to false") as caught:
         losses_of(change(small, train__compile=True), tiny=True)
     assert "\n" not in str(caught.value)

@@ -16,6 +16,7 @@ from pipeline.common.seeding import seed_everything
 from pipeline.config.schema import TrainingSettings
 from pipeline.model import build
 from pipeline.model.checkpoint import load_checkpoint, save_checkpoint
+from pipeline.model.embedding import embed
 from pipeline.training.distributed import Processes
 from pipeline.training.interruption import InterruptedTrainingError
 from pipeline.training.trainer import Trainer
@@ -104,6 +105,39 @@ def test_recorded_passes_give_the_same_bits(crowd: Any, small: TrainingSettings,
     settings = change(small, method=method, train__precision=precision)
     replayed, launched = (trained(make(crowd, settings, GPU, recorded=recorded)) for recorded in (True, False))
     assert replayed[:2] == launched[:2] and all(replayed[2][name].equal(launched[2][name]) for name in launched[2])
+
+
+@pytest.mark.parametrize("precision", ["tf32", "bf16"])
+def test_compiled_training_gives_the_same_bits_wherever_it_is_compiled(
+    crowd: Any, small: TrainingSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, precision: str
+) -> None:
+    settings = change(small, train__precision=precision)
+    plain = trained(make(crowd, settings, GPU))
+    found = []
+    for place in ("here", "there"):  # with nothing kept from the first
+        torch._dynamo.reset()
+        monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / place))
+        found.append(trained(make(crowd, change(settings, train__compile=True), GPU)))
+        assert list((tmp_path / place).rglob("*.py")), "nothing was compiled"
+    first, second = found
+    assert first[:2] == second[:2] and all(first[2][name].equal(second[2][name]) for name in first[2])
+    assert first[0][0] == pytest.approx(plain[0][0], rel=0.02)
+
+
+@pytest.mark.parametrize("backbone", ["resnet10_w32", "resnet50", "resnet_ibn50a"])
+def test_extraction_is_that_of_the_network(crowd: Any, backbone: str) -> None:
+    """Which is folded on a GPU."""
+    seed_everything(1)
+    network = build(backbone).eval()
+    with torch.no_grad():
+        for name, buffer in network.named_buffers():
+            if "running" in name:
+                buffer.uniform_(0.5, 2)
+    expected = embed(network, crowd.images, device=CPU)
+    with Precision("fp32", GPU).forward():
+        found, again = (embed(network.to(GPU), crowd.images, device=GPU) for _ in range(2))
+    assert torch.equal(found, again)
+    assert float((found - expected).norm(dim=1).max()) < 1e-4
 
 
 def test_network_that_cannot_be_recorded_is_one_line(crowd: Any, small: TrainingSettings) -> None:

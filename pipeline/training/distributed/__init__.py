@@ -9,12 +9,14 @@ from pipeline.training.distributed.launching import (
     told_to_launcher,
 )
 from pipeline.training.distributed.processes import Processes
+from pipeline.training.distributed.searching import in_first
 
 __all__ = [
     "LISTENING",
     "Processes",
     "chosen_processes",
     "default_processes",
+    "in_first",
     "join",
     "launch",
     "launched",
