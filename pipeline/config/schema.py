@@ -89,6 +89,7 @@ class Model(Section):
     pooling: Pooling
     features: int = Field(ge=0)
     bn_group: int = Field(ge=2)
+    freeze: list[str] = []
 
 
 class Clustering(Section):

@@ -7,7 +7,7 @@ Person Re-identification", CVPR Workshops 2019.
 Shapes: B images, D = `num_features`, the width of the output.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from pipeline.common.errors import UserError
 from pipeline.model.backbones import BACKBONES, Trunk
 from pipeline.model.batchnorm import GroupedBatchNorm1d, GroupedBatchNorm2d
+from pipeline.model.freezing import freeze_
 from pipeline.model.pooling import POOLINGS
 from pipeline.model.timm_backbones import PREFIX, TimmTrunk, is_timm
 from pipeline.model.weights import load_weights_
@@ -30,6 +31,7 @@ def build(
     features: int = 0,
     weights: Mapping[str, Tensor] | Path | str | None = None,
     bn_group: int | None = None,
+    freeze: Sequence[str] = (),
     image_size: tuple[int, int] | None = None,
 ) -> "Network":
     """Builds a network, by torch's global generator, and loads weights into it.
@@ -41,11 +43,12 @@ def build(
         weights: a state dict or a file of one (see `weights.load_weights_`): of the backbone alone, or of a whole
             network of this project. None = random.
         bn_group: images that share the statistics of BatchNorm in train mode; None = the batch of the process.
+        freeze: parts of the backbone that are not trained, see `freezing.freeze_`.
         image_size: H and W of the images, which most ViTs are built for; `BACKBONES` take any. None: a timm model is
             built for the images of its published weights.
 
     Raises:
-        UserError: unknown backbone, or weights that do not fit.
+        UserError: unknown backbone, a part to freeze that it does not have, or weights that do not fit.
         ValueError: another argument is out of its range.
     """
     if backbone not in BACKBONES and not is_timm(backbone):
@@ -61,6 +64,7 @@ def build(
         trunk = TimmTrunk(backbone, image_size=image_size, group_size=bn_group)
     else:
         trunk = Trunk(BACKBONES[backbone], norm_layer=partial(GroupedBatchNorm2d, group_size=bn_group))
+    freeze_(trunk.timm if isinstance(trunk, TimmTrunk) else trunk, freeze, backbone=backbone)
     network = Network(trunk, pooling=pooling, features=features, bn_group=bn_group)
     if weights is not None:
         load_weights_(network, weights)
