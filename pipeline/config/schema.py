@@ -13,7 +13,8 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SerializeAsAn
 from pipeline.common.precision_names import PrecisionName
 from pipeline.common.yaml_file import write_mapping
 
-Pooling = Literal["avg", "gem", "max", "avg+max"]
+Pooling = Literal["avg", "gem", "max", "avg+max", "token", "clip"]
+Normalization = Literal["backbone", "imagenet", "luperson"]
 EpsSchedule = Literal["expo", "linear", "step", "log", "fix"]
 Neighbours = Literal["exact", "approximate"]
 ClusterUpdate = Literal["dynamic", "hard", "mean", "instance"]  # of a memory with one row per cluster
@@ -90,6 +91,8 @@ class Model(Section):
     features: int = Field(ge=0)
     bn_group: int = Field(ge=2)
     freeze: list[str] = []
+    drop_path: float = Field(default=0.0, ge=0, lt=1)
+    normalize: Normalization = "backbone"
 
 
 class Clustering(Section):

@@ -28,6 +28,7 @@ from torchvision.models.resnet import (
 )
 
 from pipeline.model.ibn import NormLayer, insert_ibn_
+from pipeline.model.normalization import IMAGENET, Renormalize, Statistics
 
 IBN_NET = "https://github.com/XingangPan/IBN-Net/releases/download/v1.0"
 STANDARD_WIDTH = 64  # channels of the stem and of the first stage in torchvision's definition
@@ -70,11 +71,12 @@ BACKBONES: dict[str, Backbone] = {
 class Trunk(ResNet):
     """A ResNet without pooling and classifier, randomly initialized (convolutions Kaiming fan-out)."""
 
-    def __init__(self, backbone: Backbone, *, norm_layer: NormLayer) -> None:
+    def __init__(self, backbone: Backbone, *, norm_layer: NormLayer, statistics: Statistics = IMAGENET) -> None:
         """
         Args:
             backbone: a row of `BACKBONES`.
             norm_layer: makes a batch normalization for a number of channels.
+            statistics: that images are normalised by.
         """
         self.width = backbone.width
         # The one class is soon thrown away; torchvision initialises the convolutions by Kaiming fan-out.
@@ -87,9 +89,10 @@ class Trunk(ResNet):
             self.bn1 = norm_layer(self.width)
         if backbone.ibn:
             insert_ibn_(self, norm_layer=norm_layer)
+        self.renormalize = Renormalize(statistics)
 
     def forward(self, images: Tensor) -> Tensor:
-        x = self.maxpool(self.relu(self.bn1(self.conv1(images))))
+        x = self.maxpool(self.relu(self.bn1(self.conv1(self.renormalize(images)))))
         return self.layer4(self.layer3(self.layer2(self.layer1(x))))
 
     def _make_layer(self, block: Any, planes: int, blocks: int, stride: int = 1, dilate: bool = False) -> Any:

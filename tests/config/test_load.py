@@ -181,7 +181,10 @@ def test_settings_written_beside_a_result_read_back(tmp_path: Path) -> None:
         ({"epochs": 0}, "epochs must be greater than or equal to 1, got 0"),
         ({"epochs": 2.5}, "epochs must be a valid integer, got 2.5"),
         ({"augment__flip": "often"}, "augment.flip must be a valid number, got 'often'"),
-        ({"model__pooling": "mean"}, "model.pooling must be 'avg', 'gem', 'max' or 'avg.max', got 'mean'"),
+        (
+            {"model__pooling": "mean"},
+            "model.pooling must be 'avg', 'gem', 'max', 'avg.max', 'token' or 'clip', got 'mean'",
+        ),
         ({"clustering__distance": "cosine"}, "clustering.distance must be 'jaccard' or 'camera_jaccard', got 'cos"),
         ({"clustering__k_inter": 0}, "clustering.k_inter must be greater than or equal to 1, got 0"),
         ({"loss__camera_weight": "some"}, "loss.camera_weight must be 'none', 'batch' or 'cluster', got 'some'"),
