@@ -14,7 +14,6 @@ from pipeline.common.precision_names import PrecisionName
 from pipeline.common.yaml_file import write_mapping
 
 Pooling = Literal["avg", "gem", "max", "avg+max", "token", "clip"]
-Normalization = Literal["backbone", "imagenet", "luperson"]
 EpsSchedule = Literal["expo", "linear", "step", "log", "fix"]
 Neighbours = Literal["exact", "approximate"]
 ClusterUpdate = Literal["dynamic", "hard", "mean", "instance"]  # of a memory with one row per cluster
@@ -22,6 +21,7 @@ LearningRateSchedule = Literal["constant", "step", "milestones", "cosine"]
 OptimizerName = Literal["adam", "adamw", "sgd"]
 Distance = Literal["jaccard", "camera_jaccard"]
 CameraWeight = Literal["none", "batch", "cluster"]
+Normalization = Literal["backbone", "imagenet", "luperson"]
 
 # Settings of earlier versions -> what they are called now.
 RENAMED = {"optimiser": "optimizer", "reliability": "methods.spcl"}
@@ -175,6 +175,11 @@ class Evaluate(Section):
 
 class MethodSettings(Section):
     """Settings of one method alone, below `methods.<method>`; a method that has some derives its own."""
+
+
+# Words of `pretrained`; anything else is a file.
+PublishedWeights = Literal["imagenet", "imagenet_v2"]
+NO_WEIGHTS = "none"
 
 
 class TrainingSettings(Section):

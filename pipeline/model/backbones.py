@@ -6,8 +6,9 @@ Deep Person Re-identification", CVPR Workshops 2019), all stages can be thinner,
 
 Source: He et al., "Deep Residual Learning for Image Recognition", CVPR 2016; IBN-a: see `ibn.py`.
 
-Published weights: torchvision's IMAGENET1K_V1 (V2 gives near-identical images low cosine similarities and spoils the
-clustering: pytorch/vision#8382) and those of the IBN-Net release.
+Published weights: torchvision's IMAGENET1K_V1 (`imagenet`) and those of the IBN-Net release; torchvision's V2
+(`imagenet_v2`) raised mAP in 3C (arXiv 2408.09464), but give near-identical images low cosine similarities
+(pytorch/vision#8382).
 
 Shapes: (B, 3, H, W) -> (B, C, H / 16, W / 16), rounded up; C = `num_features`.
 """
@@ -42,6 +43,7 @@ class Backbone:
         block: residual block.
         layers: blocks in each of the four stages.
         weights: URL of its published ImageNet weights, whose name ends in the start of their SHA-256; None = none.
+        weights_v2: likewise, of those that torchvision trained by its newer recipe.
         width: channels of the first stage.
         ibn: with IBN-a.
     """
@@ -49,6 +51,7 @@ class Backbone:
     block: type[BasicBlock] | type[Bottleneck]
     layers: tuple[int, int, int, int]
     weights: str | None = None
+    weights_v2: str | None = None
     width: int = STANDARD_WIDTH
     ibn: bool = False
 
@@ -56,9 +59,15 @@ class Backbone:
 BACKBONES: dict[str, Backbone] = {
     "resnet18": Backbone(BasicBlock, (2, 2, 2, 2), ResNet18_Weights.IMAGENET1K_V1.url),
     "resnet34": Backbone(BasicBlock, (3, 4, 6, 3), ResNet34_Weights.IMAGENET1K_V1.url),
-    "resnet50": Backbone(Bottleneck, (3, 4, 6, 3), ResNet50_Weights.IMAGENET1K_V1.url),
-    "resnet101": Backbone(Bottleneck, (3, 4, 23, 3), ResNet101_Weights.IMAGENET1K_V1.url),
-    "resnet152": Backbone(Bottleneck, (3, 8, 36, 3), ResNet152_Weights.IMAGENET1K_V1.url),
+    "resnet50": Backbone(
+        Bottleneck, (3, 4, 6, 3), ResNet50_Weights.IMAGENET1K_V1.url, ResNet50_Weights.IMAGENET1K_V2.url
+    ),
+    "resnet101": Backbone(
+        Bottleneck, (3, 4, 23, 3), ResNet101_Weights.IMAGENET1K_V1.url, ResNet101_Weights.IMAGENET1K_V2.url
+    ),
+    "resnet152": Backbone(
+        Bottleneck, (3, 8, 36, 3), ResNet152_Weights.IMAGENET1K_V1.url, ResNet152_Weights.IMAGENET1K_V2.url
+    ),
     "resnet_ibn50a": Backbone(Bottleneck, (3, 4, 6, 3), f"{IBN_NET}/resnet50_ibn_a-d9d0bb7b.pth", ibn=True),
     "resnet_ibn101a": Backbone(Bottleneck, (3, 4, 23, 3), f"{IBN_NET}/resnet101_ibn_a-59ea0ac6.pth", ibn=True),
     # Ours, for demonstrations on a CPU: nobody published weights for them.

@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from pipeline.datasets.augment import IMAGENET_MEAN, IMAGENET_STD
+from pipeline.common.imagenet import IMAGENET_MEAN, IMAGENET_STD
 
 Statistics = tuple[Sequence[float], Sequence[float]]  # mean and standard deviation of red, green, blue in [0, 1]
 IMAGENET: Statistics = (IMAGENET_MEAN, IMAGENET_STD)

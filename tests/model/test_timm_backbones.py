@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from pipeline.common.errors import UserError
-from pipeline.datasets.augment import IMAGENET_MEAN, IMAGENET_STD
+from pipeline.common.imagenet import IMAGENET_MEAN, IMAGENET_STD
 from pipeline.model import build, commit_statistics_, take_statistics_
 from pipeline.model.batchnorm import GroupedBatchNorm1d, GroupedBatchNorm2d
 from pipeline.model.probing import Probe, _RandomDraws, probe
