@@ -224,6 +224,7 @@ class SourceSettings(Section):
     """Where an experiment's images and weights come from."""
 
     dataset: str
+    recipe: str = "dataset"
     pretrained: str
     synthetic: Synthetic
     own: Own
