@@ -112,6 +112,13 @@ def test_settings_recipe_of_another_data_set(tmp_path: Path) -> None:
     assert (settings.dataset, settings.epochs, settings.clustering.eps) == ("folder", 80, 0.8)
 
 
+def test_settings_recipe_may_extend_one_for_several_data_sets(tmp_path: Path) -> None:
+    mine = {"extends": "clip_vitb16", "epochs": 3}
+    for name, epochs in (("mine", 3), ("clip_vitb16", 60)):
+        settings = read_settings(with_change(tmp_path, dataset="msmt17", recipe=name, recipes__mine=mine))
+        assert (settings.epochs, settings.clustering.eps) == (epochs, 0.7)
+
+
 def test_settings_recipe_packs_and_fetches_again_for_what_is_read_alone() -> None:
     """A new learning rate of a recipe is none of these."""
     stages = YAML(typ="safe").load((ROOT / "dvc.yaml").read_text())["stages"]
