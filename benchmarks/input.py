@@ -23,7 +23,8 @@ from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
-from pipeline.datasets.augment import IMAGENET_MEAN, IMAGENET_STD, apply_views, draw_views
+from pipeline.common.imagenet import IMAGENET_MEAN, IMAGENET_STD
+from pipeline.datasets.augment import apply_views, draw_views
 from pipeline.datasets.catalogue import from_rows
 from pipeline.datasets.packed_images import TrainingImages, open_training_images
 from pipeline.preparation.prepared_folder import write_prepared_folder

@@ -24,7 +24,7 @@ def discover(
     model: Annotated[Path | None, typer.Option(help="Trained or exported; default: that of the last run.")] = None,
     role: Annotated[str | None, typer.Option(help="Of the model: student (default) or teacher.")] = None,
     backbone: Annotated[str | None, typer.Option(help="Without a model: resnet50, ..., timm/<name>.<tag>.")] = None,
-    pretrained: Annotated[str, typer.Option(help="Of the backbone: imagenet, none, or a file.")] = "imagenet",
+    pretrained: Annotated[str, typer.Option(help="Of the backbone: imagenet, imagenet_v2, none, a file.")] = "imagenet",
     size: Annotated[tuple[int, int], typer.Option(help="Of the backbone's images: height and width.")] = (256, 128),
     eps: Annotated[float | None, typer.Option(help="DBSCAN's radius; default: suggested by the images.")] = None,
     k1: Annotated[int, typer.Option(help="Neighbours of the k-reciprocal sets.")] = 20,

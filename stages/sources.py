@@ -1,17 +1,16 @@
 """The data set and the file of weights as they lie on disk, which DVC does not track: their digests."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import stages
 from pipeline.common import paths
 from pipeline.common.contents import is_record_of, record_contents
 from pipeline.config.load import read_source_settings
+from pipeline.config.schema import NO_WEIGHTS, PublishedWeights
 from pipeline.config.uncommitted import uncommitted_line
 from pipeline.preparation.placing import place, reader_options
 from pipeline.preparation.readers import dataset_folder, dataset_folders
-
-PUBLISHED_WEIGHTS = ("imagenet", "none")
 
 
 def sources() -> None:
@@ -41,7 +40,8 @@ def sources() -> None:
         identity["folder"] = settings.own.folder
     memory = paths.scratch() / "contents"
     record_contents(paths.DATASET_STATE, identity, folder, memory=memory)
-    weights = None if settings.pretrained in PUBLISHED_WEIGHTS else paths.checkout() / settings.pretrained
+    no_file = settings.pretrained in (*get_args(PublishedWeights), NO_WEIGHTS)
+    weights = None if no_file else paths.checkout() / settings.pretrained
     record_contents(paths.WEIGHTS_STATE, {"pretrained": settings.pretrained}, weights, memory=memory)
 
 

@@ -1,9 +1,9 @@
 """params.yaml -> frozen, validated settings: read once, at the edge of a stage.
 
-A value `recipe` is replaced by what `recipes.<dataset>` says at the same place, and a value `method` by what the
-method's file says (`defaults` in pipeline/methods/<method>.py); any other value stands. A recipe that `extends` another
-one holds only what differs from it, and its `methods.<method>` what differs for one method. Unknown keys, wrong types
-and impossible values stop with one line that names the key, what was given and what is allowed.
+A value `recipe` is replaced by what the recipe says at the same place (`recipes.py`), and a value `method` by what the
+recipe says for the method, else the method's file (`defaults` in pipeline/methods/<method>.py); any other value stands.
+Unknown keys, wrong types and impossible values stop with one line that names the key, what was given and what is
+allowed.
 """
 
 from collections.abc import Mapping
@@ -13,13 +13,11 @@ from typing import Any, ClassVar, Protocol
 from pydantic import BaseModel, ValidationError
 
 from pipeline.common.errors import UserError
-from pipeline.common.text import one_line
 from pipeline.common.yaml_file import read_mapping
-from pipeline.config.schema import RENAMED, MethodSettings, Settings, SourceSettings, TrainingSettings
+from pipeline.config.recipes import check_known, check_recipe, extended, on_top, recipe_of, take_recipes, unknown_key
+from pipeline.config.schema import MethodSettings, Settings, SourceSettings, TrainingSettings
 
 __all__ = ["MethodRules", "Settings", "check_processes", "read_settings", "read_source_settings"]
-
-EXTENDS = "extends"
 
 
 class MethodRules(Protocol):
@@ -52,19 +50,18 @@ def read_settings(path: Path = Path("params.yaml"), *, methods: Mapping[str, typ
     """
     values, recipes = _read(path)
     own = values.pop("methods", None) or {}
-    dataset, name = values["dataset"], values.get("method")
+    name = values.get("method")
     if not isinstance(name, str) or name not in methods:
         raise UserError(f"{path}: method must be one of {', '.join(methods)}, got {name!r}")
     for key in recipes:
-        _check_known(_without_extends(recipes[key]), Settings, f"recipes.{key}", path)
-        _check_by_method(recipes[key].get("methods", {}), methods, f"recipes.{key}.methods", path)
-        _extended(recipes, key, path)
+        check_recipe(recipes[key], recipes, methods, f"recipes.{key}", path)
+        extended(recipes, key, path)
     method = methods[name]
-    recipe = _extended(recipes, dataset, path)
-    recipe = _on_top(recipe, recipe.get("methods", {}).get(name, {}))
+    place, recipe = recipe_of(values, recipes, path)
+    of_method = recipe.get("methods", {}).get(name, {})
     sources = {
-        "recipe": (f"recipes.{dataset}", recipe),
-        "method": (f"method {name}", _nested(method.defaults)),
+        "recipe": (place, on_top(recipe, of_method)),
+        "method": (f"method {name}", on_top(_nested(method.defaults), of_method)),
     }
     filled = _fill(values, sources, "", path)
     try:
@@ -85,28 +82,16 @@ def read_source_settings(path: Path = Path("params.yaml")) -> SourceSettings:
     """
     values, recipes = _read(path)
     own = {key: values[key] for key in SourceSettings.model_fields if key in values}
-    recipe = _extended(recipes, values["dataset"], path)
     try:
-        return SourceSettings.model_validate(_fill(own, {"recipe": (f"recipes.{values['dataset']}", recipe)}, "", path))
+        return SourceSettings.model_validate(_fill(own, {"recipe": recipe_of(values, recipes, path)}, "", path))
     except ValidationError as error:
         raise UserError(f"{path}: " + "; ".join(_explain(each) for each in error.errors())) from error
 
 
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The settings as they are written, with a data set that is known, and apart from them the recipes."""
+    """The settings as they are written, with a data set and a recipe that exist, and apart from them the recipes."""
     values = read_mapping(path, if_missing="run this from the top folder of the project")
-    recipes, dataset = values.pop("recipes", None), values.get("dataset")
-    if not isinstance(recipes, dict):
-        raise UserError(f"{path}: there is no section `recipes`")
-    for key, recipe in recipes.items():
-        if recipe is not None and not isinstance(recipe, dict):
-            raise UserError(f"{path}: recipes.{key} must hold settings, got {one_line(recipe)}")
-    bases = [recipe[EXTENDS] for recipe in recipes.values() if recipe and EXTENDS in recipe]
-    known = [key for key in recipes if key not in bases]
-    if not isinstance(dataset, str) or dataset not in known:
-        listed = ", ".join(map(str, known))
-        raise UserError(f"{path}: dataset must be one of those below `recipes` ({listed}), got {dataset!r}")
-    return values, recipes
+    return values, take_recipes(values, path)
 
 
 def check_processes(settings: Settings, processes: int, path: Path = Path("params.yaml")) -> None:
@@ -127,7 +112,7 @@ def _own_settings(
     for key, given in values.items():
         if key not in methods:
             raise UserError(f"{path}: unknown key methods.{key}; known are {', '.join(methods)}")
-        _check_known(given or {}, methods[key].Settings, f"methods.{key}", path)
+        check_known(given or {}, methods[key].Settings, f"methods.{key}", path)
     try:
         return schema.model_validate(values.get(name) or {})
     except ValidationError as error:
@@ -142,33 +127,6 @@ def _nested(places: Mapping[str, Any]) -> dict[str, Any]:
         section, key = place.split(".")
         sections.setdefault(section, {})[key] = value
     return sections
-
-
-def _without_extends(recipe: Any) -> Any:
-    return {key: value for key, value in recipe.items() if key != EXTENDS} if isinstance(recipe, dict) else recipe
-
-
-def _extended(recipes: Mapping[str, Any], name: str, path: Path) -> dict[str, Any]:
-    """A recipe on top of those that it extends."""
-    chain = [name]
-    while (base := (recipes[chain[-1]] or {}).get(EXTENDS)) is not None:
-        if not isinstance(base, str) or base not in recipes or base in chain:
-            fault = "which is a circle" if base in chain else "which is no recipe"
-            raise UserError(f"{path}: recipes.{chain[-1]}.{EXTENDS} is {base!r}, {fault}")
-        chain.append(base)
-    values: dict[str, Any] = {}
-    for each in reversed(chain):
-        values = _on_top(values, _without_extends(recipes[each] or {}))
-    return values
-
-
-def _on_top(base: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
-    """`base` with `values` on top of it, section by section."""
-    both = {
-        key: _on_top(base[key], value) if isinstance(value, dict) and isinstance(base.get(key), dict) else value
-        for key, value in values.items()
-    }
-    return {**base, **both}
 
 
 def _fill(values: dict[str, Any], sources: dict[str, tuple[str, Any]], at: str, path: Path) -> dict[str, Any]:
@@ -187,38 +145,6 @@ def _fill(values: dict[str, Any], sources: dict[str, tuple[str, Any]], at: str, 
             value = given
         filled[key] = value
     return filled
-
-
-def _check_known(recipe: Any, section: type[BaseModel], at: str, path: Path) -> None:
-    if not isinstance(recipe, dict):
-        raise UserError(f"{path}: {at} must hold keys and values, got {recipe!r}")
-    for key, value in recipe.items():
-        field = section.model_fields.get(key)
-        if field is None:
-            raise UserError(f"{path}: {unknown_key(f'{at}.{key}', section)}")
-        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
-            _check_known(value, field.annotation, f"{at}.{key}", path)
-
-
-def _check_by_method(values: Any, methods: Mapping[str, type[MethodRules]], at: str, path: Path) -> None:
-    """What a recipe says of single methods: of the training alone, as images and weights are there before it."""
-    if not isinstance(values, dict):
-        raise UserError(f"{path}: {at} must hold keys and values, got {values!r}")
-    for name, recipe in values.items():
-        if name not in methods:
-            raise UserError(f"{path}: unknown key {at}.{name}; known are {', '.join(methods)}")
-        _check_known(recipe, TrainingSettings, f"{at}.{name}", path)
-        for key in ("dataset", "method", "methods", "backbone", "image"):
-            if key in recipe:
-                raise UserError(f"{path}: {at}.{name}.{key} must stand in the recipe, the same for all methods")
-
-
-def unknown_key(place: str, section: type[BaseModel]) -> str:
-    """What to say of a key that `section` does not have: its new name, or those that there are."""
-    key = place.split(".")[-1]
-    if key in RENAMED and section is Settings:
-        return f"{place} is called {RENAMED[key]} now"
-    return f"unknown key {place}; known are {', '.join(section.model_fields)}"
 
 
 def _check_method(settings: Settings, methods: Mapping[str, type[MethodRules]], path: Path) -> None:

@@ -13,7 +13,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SerializeAsAn
 from pipeline.common.precision_names import PrecisionName
 from pipeline.common.yaml_file import write_mapping
 
-Pooling = Literal["avg", "gem", "max", "avg+max"]
+Pooling = Literal["avg", "gem", "max", "avg+max", "token", "clip"]
 EpsSchedule = Literal["expo", "linear", "step", "log", "fix"]
 Neighbours = Literal["exact", "approximate"]
 ClusterUpdate = Literal["dynamic", "hard", "mean", "instance"]  # of a memory with one row per cluster
@@ -21,6 +21,7 @@ LearningRateSchedule = Literal["constant", "step", "milestones", "cosine"]
 OptimizerName = Literal["adam", "adamw", "sgd"]
 Distance = Literal["jaccard", "camera_jaccard"]
 CameraWeight = Literal["none", "batch", "cluster"]
+Normalization = Literal["backbone", "imagenet", "luperson"]
 
 # Settings of earlier versions -> what they are called now.
 RENAMED = {"optimiser": "optimizer", "reliability": "methods.spcl"}
@@ -89,6 +90,9 @@ class Model(Section):
     pooling: Pooling
     features: int = Field(ge=0)
     bn_group: int = Field(ge=2)
+    freeze: list[str] = []
+    drop_path: float = Field(default=0.0, ge=0, lt=1)
+    normalize: Normalization = "backbone"
 
 
 class Clustering(Section):
@@ -173,6 +177,11 @@ class MethodSettings(Section):
     """Settings of one method alone, below `methods.<method>`; a method that has some derives its own."""
 
 
+# Words of `pretrained`; anything else is a file.
+PublishedWeights = Literal["imagenet", "imagenet_v2"]
+NO_WEIGHTS = "none"
+
+
 class TrainingSettings(Section):
     """Every setting that decides the outcome of a training, beside its images and its starting weights.
 
@@ -215,6 +224,7 @@ class SourceSettings(Section):
     """Where an experiment's images and weights come from."""
 
     dataset: str
+    recipe: str = "dataset"
     pretrained: str
     synthetic: Synthetic
     own: Own

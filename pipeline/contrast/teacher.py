@@ -25,9 +25,12 @@ def teacher_decay(step: int, *, decay: float = 0.999) -> float:
 
 @torch.no_grad()
 def update_teacher_(teacher: nn.Module, student: nn.Module, *, decay: float) -> None:
-    """θ_T <- decay θ_T + (1 - decay) θ_S for all parameters; buffers of the teacher stay as they are."""
-    mine: list[torch.Tensor] = list(teacher.parameters())
-    theirs: list[torch.Tensor] = list(student.parameters())
-    assert len(mine) == len(theirs), (len(mine), len(theirs))
+    """θ_T <- decay θ_T + (1 - decay) θ_S for all parameters that the student learns.
+
+    Its other parameters, which are the same in both, and the buffers of the teacher stay as they are.
+    """
+    pairs = list(zip(teacher.parameters(), student.parameters(), strict=True))
+    mine: list[torch.Tensor] = [mine for mine, theirs in pairs if theirs.requires_grad]
+    theirs: list[torch.Tensor] = [theirs for _, theirs in pairs if theirs.requires_grad]
     torch._foreach_mul_(mine, decay)
     torch._foreach_add_(mine, theirs, alpha=1 - decay)

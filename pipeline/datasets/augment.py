@@ -16,10 +16,9 @@ from functools import cache
 import numpy as np
 import torch
 
+from pipeline.common.imagenet import IMAGENET_MEAN, IMAGENET_STD
 from pipeline.common.kernels import compiled
 
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
 ERASE_AREA = (0.02, 0.4)
 ERASE_ASPECT = (0.3, 1 / 0.3)
 ERASE_ATTEMPTS = 100

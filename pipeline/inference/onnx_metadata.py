@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.common.errors import UserError
+from pipeline.common.imagenet import IMAGENET_MEAN, IMAGENET_STD
 from pipeline.common.text import one_line
-from pipeline.datasets.augment import IMAGENET_MEAN, IMAGENET_STD
 from pipeline.inference.onnx_precision import PRECISIONS
 from pipeline.model.saved import ROLES, checked_settings, parsed_json
 

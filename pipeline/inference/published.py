@@ -19,7 +19,7 @@ def open_published(backbone: str, source: str, *, size: tuple[int, int], downloa
 
     Args:
         backbone: a name of `BACKBONES`, or `timm/<name>`.
-        source: "imagenet", "none", or the path of a file.
+        source: "imagenet", "imagenet_v2", "none", or the path of a file.
         size: H and W of its images.
         downloads: keeps published files; one that lies there is not fetched.
 

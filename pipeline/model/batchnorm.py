@@ -34,7 +34,7 @@ def group_size(model: nn.Module) -> int | None:
 
 def take_statistics_(model: nn.Module) -> Tensor:
     """The statistics (G, S) of the last forward pass in train mode, given away; (1, 0) of a model without BatchNorm."""
-    kept = [layer.take_statistics_() for layer in model.modules() if isinstance(layer, _Grouped)]
+    kept = [layer.take_statistics_() for layer in _moving(model)]
     return torch.cat(kept, dim=1) if kept else torch.zeros(1, 0)
 
 
@@ -55,7 +55,7 @@ def commit_statistics_(
         reduce: collects the rows of all processes, (G, S) -> (G of all processes, S), in the order of the ranks; it
             is called once. None: this process is the only one.
     """
-    layers = [layer for layer in model.modules() if isinstance(layer, _Grouped)]
+    layers = _moving(model)
     if not layers:
         return
     rows = take_statistics_(model) if rows is None else rows
@@ -71,6 +71,12 @@ def commit_statistics_(
         torch._foreach_mul_(moved, 1 - share)
         torch._foreach_add_(moved, [parts[place] for place in chosen], alpha=share)
     torch._foreach_add_([layer.num_batches_tracked for layer in layers], 1)
+
+
+def freeze_statistics_(layer: nn.Module) -> None:
+    """Lets a grouped BatchNorm normalise by its running statistics in train mode too, where they stay as they are."""
+    if isinstance(layer, _Grouped):
+        layer.frozen = True
 
 
 class _Grouped(nn.modules.batchnorm._BatchNorm):
@@ -100,11 +106,12 @@ class _Grouped(nn.modules.batchnorm._BatchNorm):
         super().__init__(num_features, eps=eps, momentum=momentum, affine=affine)
         self.group_size = group_size
         self.share = momentum
+        self.frozen = False
         # (G, 2 C): mean and unbiased variance of each group of the last forward pass in train mode.
         self.group_statistics: Tensor | None = None
 
     def forward(self, x: Tensor) -> Tensor:
-        """Normalizes each group by its own statistics (train), or everything by the running ones (eval).
+        """Normalizes each group by its own statistics (train), or everything by the running ones (eval, or frozen).
 
         Args:
             x: (B, C) or (B, C, H, W), float.
@@ -116,7 +123,7 @@ class _Grouped(nn.modules.batchnorm._BatchNorm):
             ValueError: in train mode, B is not a multiple of the group size, or a group has one value per channel.
         """
         self._check_input_dim(x)
-        if not self.training:
+        if not self.training or self.frozen:
             return F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, False, 0.0, self.eps)
         size = self._checked_group_size(x)
         num_groups = x.shape[0] // size
@@ -155,6 +162,11 @@ class GroupedBatchNorm1d(_Grouped, nn.BatchNorm1d):
 
 class GroupedBatchNorm2d(_Grouped, nn.BatchNorm2d):
     """`torch.nn.BatchNorm2d` in groups of images, for (B, C, H, W)."""
+
+
+def _moving(model: nn.Module) -> list[_Grouped]:
+    """The layers whose running statistics a step moves."""
+    return [layer for layer in model.modules() if isinstance(layer, _Grouped) and not layer.frozen]
 
 
 def _mean_of_rows(rows: Tensor) -> Tensor:

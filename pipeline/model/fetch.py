@@ -7,12 +7,13 @@ import re
 from pathlib import Path
 
 from pipeline.common.errors import UserError
+from pipeline.config.schema import PublishedWeights
 from pipeline.model.backbones import BACKBONES
 from pipeline.model.download import TIMEOUT, PublishedFile, check_digest, checked_mirror, download
 
 
-def published_weights(backbone: str) -> PublishedFile:
-    """The ImageNet weights of a backbone.
+def published_weights(backbone: str, source: PublishedWeights = "imagenet") -> PublishedFile:
+    """The ImageNet weights of a backbone; `imagenet_v2` are those of torchvision's newer recipe.
 
     Raises:
         UserError: nobody published any.
@@ -20,7 +21,13 @@ def published_weights(backbone: str) -> PublishedFile:
     """
     if backbone not in BACKBONES:
         raise ValueError(f"backbone must be one of {', '.join(BACKBONES)}, got {backbone!r}")
-    url = BACKBONES[backbone].weights
+    row = BACKBONES[backbone]
+    url = row.weights_v2 if source == "imagenet_v2" else row.weights
+    if url is None and source == "imagenet_v2":
+        known = ", ".join(name for name, each in BACKBONES.items() if each.weights_v2)
+        raise UserError(
+            f"pretrained: imagenet_v2, torchvision's newer weights, are those of {known}, not of {backbone}"
+        )
     if url is None:
         raise UserError(f"nobody published ImageNet weights of {backbone}: use `pretrained: none`, or a file")
     name = url.rsplit("/", 1)[1]
@@ -30,13 +37,20 @@ def published_weights(backbone: str) -> PublishedFile:
 
 
 def fetch_weights(
-    backbone: str, folder: Path, *, base_url: str | None = None, progress: bool = True, timeout: float = TIMEOUT
+    backbone: str,
+    folder: Path,
+    *,
+    source: PublishedWeights = "imagenet",
+    base_url: str | None = None,
+    progress: bool = True,
+    timeout: float = TIMEOUT,
 ) -> Path:
     """The file of the ImageNet weights of a backbone, downloaded unless it is there already.
 
     Args:
         backbone: a name of `BACKBONES`.
         folder: where the file is or shall be.
+        source: see `published_weights`.
         base_url: folder of a mirror that holds the file under its own name; None = where it was published.
         progress, timeout: see `download`.
 
@@ -47,7 +61,7 @@ def fetch_weights(
         UserError: the file cannot be had: which file to put where, with its digest. Or a file of this name is there
             with another digest.
     """
-    weights = published_weights(backbone)
+    weights = published_weights(backbone, source)
     target = Path(folder) / weights.name
     if target.exists():
         check_digest(target, weights.digest)

@@ -7,9 +7,10 @@ Person Re-identification", CVPR Workshops 2019.
 Shapes: B images, D = `num_features`, the width of the output.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -18,8 +19,10 @@ from torch import Tensor, nn
 from pipeline.common.errors import UserError
 from pipeline.model.backbones import BACKBONES, Trunk
 from pipeline.model.batchnorm import GroupedBatchNorm1d, GroupedBatchNorm2d
-from pipeline.model.pooling import POOLINGS
-from pipeline.model.timm_backbones import PREFIX, TimmTrunk, is_timm
+from pipeline.model.freezing import freeze_
+from pipeline.model.normalization import IMAGENET, STATISTICS
+from pipeline.model.pooling import POOLINGS, TOKEN_POOLINGS, TokenPool
+from pipeline.model.timm_backbones import PREFIX, Output, TimmTrunk, is_timm, no_class_token, no_drop_path
 from pipeline.model.weights import load_weights_
 
 
@@ -30,37 +33,64 @@ def build(
     features: int = 0,
     weights: Mapping[str, Tensor] | Path | str | None = None,
     bn_group: int | None = None,
+    freeze: Sequence[str] = (),
+    drop_path: float = 0.0,
+    normalize: str = "backbone",
     image_size: tuple[int, int] | None = None,
 ) -> "Network":
     """Builds a network, by torch's global generator, and loads weights into it.
 
     Args:
         backbone: a name of `BACKBONES`, or `timm/<name>` with a name of timm's.
-        pooling: avg, gem, max or avg+max.
+        pooling: avg, gem, max or avg+max; of a ViT also its class token (token), or that before and behind the
+            projection of a CLIP model, one after the other (clip).
         features: width of the linear embedding, 0 = none.
         weights: a state dict or a file of one (see `weights.load_weights_`): of the backbone alone, or of a whole
             network of this project. None = random.
         bn_group: images that share the statistics of BatchNorm in train mode; None = the batch of the process.
+        freeze: parts of the backbone that are not trained, see `freezing.freeze_`.
+        drop_path: rate of stochastic depth, for a timm model that has it.
+        normalize: the statistics that images are normalised by: imagenet, luperson, or those of the backbone's
+            published weights (backbone).
         image_size: H and W of the images, which most ViTs are built for; `BACKBONES` take any. None: a timm model is
             built for the images of its published weights.
 
     Raises:
-        UserError: unknown backbone, or weights that do not fit.
+        UserError: unknown backbone, a part to freeze, class token, projection or stochastic depth that it does not
+            have, or weights that do not fit.
         ValueError: another argument is out of its range.
     """
     if backbone not in BACKBONES and not is_timm(backbone):
         raise UserError(f"backbone must be one of {', '.join(BACKBONES)} or {PREFIX}<name>, got {backbone!r}")
-    if pooling not in POOLINGS:
-        raise ValueError(f"pooling must be one of {', '.join(POOLINGS)}, got {pooling!r}")
+    if pooling not in (*POOLINGS, *TOKEN_POOLINGS):
+        raise ValueError(f"pooling must be one of {', '.join((*POOLINGS, *TOKEN_POOLINGS))}, got {pooling!r}")
+    if not 0 <= drop_path < 1:
+        raise ValueError(f"drop_path must be at least 0 and less than 1, got {drop_path}")
+    if normalize not in ("backbone", *STATISTICS):
+        raise ValueError(f"normalize must be one of backbone, {', '.join(STATISTICS)}, got {normalize!r}")
     if features < 0:
         raise ValueError(f"features must be 0 (no embedding) or the width of the embedding, got {features}")
     if bn_group is not None and bn_group < 2:
         raise ValueError(f"bn_group must be at least 2 images, got {bn_group}")
     trunk: Trunk | TimmTrunk
+    statistics = STATISTICS.get(normalize)
     if is_timm(backbone):
-        trunk = TimmTrunk(backbone, image_size=image_size, group_size=bn_group)
+        trunk = TimmTrunk(
+            backbone,
+            image_size=image_size,
+            group_size=bn_group,
+            output=cast(Output, pooling) if pooling in TOKEN_POOLINGS else "maps",
+            drop_path=drop_path,
+            statistics=statistics,
+        )
+    elif pooling in TOKEN_POOLINGS:
+        raise no_class_token(backbone, pooling)
+    elif drop_path:
+        raise no_drop_path(backbone)
     else:
-        trunk = Trunk(BACKBONES[backbone], norm_layer=partial(GroupedBatchNorm2d, group_size=bn_group))
+        norm_layer = partial(GroupedBatchNorm2d, group_size=bn_group)
+        trunk = Trunk(BACKBONES[backbone], norm_layer=norm_layer, statistics=statistics or IMAGENET)
+    freeze_(trunk.timm if isinstance(trunk, TimmTrunk) else trunk, freeze, backbone=backbone)
     network = Network(trunk, pooling=pooling, features=features, bn_group=bn_group)
     if weights is not None:
         load_weights_(network, weights)
@@ -73,7 +103,7 @@ class Network(nn.Module):
     def __init__(self, trunk: Trunk | TimmTrunk, *, pooling: str, features: int, bn_group: int | None) -> None:
         super().__init__()
         self.backbone = trunk
-        self.pool = POOLINGS[pooling]()
+        self.pool = TokenPool() if pooling in TOKEN_POOLINGS else POOLINGS[pooling]()
         self.num_features: int = features or self.backbone.num_features
         self.embedding: nn.Linear | None = None
         if features:
@@ -82,6 +112,11 @@ class Network(nn.Module):
             nn.init.kaiming_normal_(self.embedding.weight, mode="fan_out")
         self.neck = GroupedBatchNorm1d(self.num_features, group_size=bn_group)
         self.neck.bias.requires_grad_(False)
+
+    def require_fitting_images(self) -> None:
+        """Raises a UserError where the network would not see a part of the images that it was built for."""
+        if isinstance(self.backbone, TimmTrunk):
+            self.backbone.require_whole_patches()
 
     def forward(self, images: Tensor) -> Tensor:
         """

@@ -6,7 +6,7 @@ significant digits.
 Source: generalized mean: Radenović, Tolias & Chum, "Fine-tuning CNN Image Retrieval with No Human Annotation",
 TPAMI 2019.
 
-Shapes: (B, C, H, W) -> (B, C).
+Shapes: (B, C, H, W) -> (B, C); H = W = 1 for a class token.
 """
 
 from collections.abc import Callable
@@ -59,9 +59,18 @@ class GeneralizedMeanPool(nn.Module):
         return powers.mean(dim=(2, 3)).pow(1 / self.p)
 
 
+class TokenPool(nn.Module):
+    """The one place of the maps that a trunk makes of a class token."""
+
+    def forward(self, maps: Tensor) -> Tensor:
+        return maps.flatten(1).to(torch.promote_types(maps.dtype, torch.float32))
+
+
 POOLINGS: dict[str, Callable[[], nn.Module]] = {
     "avg": AveragePool,
     "gem": GeneralizedMeanPool,
     "max": MaxPool,
     "avg+max": AverageMaxPool,
 }
+# Of a ViT, in place of its patch tokens: the class token, alone or before and behind CLIP's projection.
+TOKEN_POOLINGS = ("token", "clip")

@@ -37,12 +37,13 @@ class Probe:
     unused: tuple[str, ...]
 
 
-def probe(model: nn.Module, images: Tensor) -> Probe:
+def probe(model: nn.Module, images: Tensor, *, class_token: bool = False) -> Probe:
     """Runs `model` in train mode, forward and backward.
 
     Args:
         model: on the device "meta".
         images: (B, 3, H, W) on the same device.
+        class_token: of tokens, the first is used, and not those of the patches.
 
     Raises:
         ValueError: the model cannot serve as a trunk; the message says why.
@@ -60,7 +61,8 @@ def probe(model: nn.Module, images: Tensor) -> Probe:
     _stop_if_ungroupable(model, rows, len(images))
     kind, width, prefix = _form(model, output)
     names, parameters = zip(*model.named_parameters(), strict=True)
-    features = output[:, prefix:] if kind == "tokens" else output
+    used = slice(1) if class_token else slice(prefix, None)
+    features = output[:, used] if kind == "tokens" else output
     with torch.inference_mode(False), torch.enable_grad():
         gradients = torch.autograd.grad(features.sum(), parameters, allow_unused=True)
     unused = tuple(name for name, gradient in zip(names, gradients, strict=True) if gradient is None)

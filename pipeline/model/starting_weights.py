@@ -2,10 +2,11 @@
 
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import Any, cast, get_args
 
 from pipeline.common.errors import UserError
 from pipeline.common.files import read_json, replacing, sha256, write_json
+from pipeline.config.schema import NO_WEIGHTS, PublishedWeights
 from pipeline.model.backbones import BACKBONES
 from pipeline.model.fetch import fetch_weights
 from pipeline.model.timm_backbones import PREFIX, is_timm, timm_config
@@ -22,7 +23,7 @@ def place_starting_weights(
     """Fills `folder` with the weights and weights.json, which names their origin and SHA-256.
 
     Args:
-        source: "imagenet", "none", or the path of a file, absolute or relative to `checkout`.
+        source: "imagenet", "imagenet_v2", "none", or the path of a file, absolute or relative to `checkout`.
         backbone: a name of `BACKBONES`, or `timm/<name>`.
         folder: is replaced.
         downloads: keeps published files; one that lies there is not fetched.
@@ -72,14 +73,21 @@ def weights_file(
     elif backbone not in BACKBONES:
         known = f"{', '.join(BACKBONES)} or {PREFIX}<name>"
         raise UserError(f"backbone must be one of {known}, got {backbone!r} (params.yaml)")
-    if source == "none":
+    if source == NO_WEIGHTS:
         return None
-    if source == "imagenet":
-        fetch = fetch_timm_weights if is_timm(backbone) else fetch_weights
-        return fetch(backbone, downloads, base_url=mirror)
+    if is_timm(backbone) and source in get_args(PublishedWeights):
+        if source != "imagenet":
+            raise UserError(
+                f"pretrained: {source} is of torchvision's networks; of {backbone} name a tag as the backbone"
+            )
+        return fetch_timm_weights(backbone, downloads, base_url=mirror)
+    if source in get_args(PublishedWeights):
+        return fetch_weights(backbone, downloads, source=cast(PublishedWeights, source), base_url=mirror)
     file = checkout / source
     if not file.is_file():
-        raise UserError(f"pretrained must be imagenet, none or a file with weights, got {source!r}: no file at {file}")
+        raise UserError(
+            f"pretrained must be imagenet, imagenet_v2, none or a file with weights, got {source!r}: no file at {file}"
+        )
     if file.suffix not in SUFFIXES:
         raise UserError(f"pretrained: {file} must end in one of {', '.join(SUFFIXES)}")
     read_weights(file)

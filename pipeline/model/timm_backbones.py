@@ -7,11 +7,13 @@ the maps that our poolings expect:
 - tokens (B, n, C) of a ViT: class, register and other prefix tokens are dropped (they take part in the attention, so
   they are not lost), the patch tokens become maps (B, C, n, 1). So `avg` is the mean of the patch tokens. `gem` takes
   values below 0 for 0, and the tokens of a ViT have as many of them as of the others: prefer avg, max or avg+max there.
+- where the class token is asked for in place of the patches, it becomes maps of one place, (B, C, 1, 1): alone, or
+  before and behind the projection of a CLIP model (PCL-CLIP: Li & Gong, arXiv 2310.17218), one after the other.
 
 A step has to give the same bits on any number of processes, which asks for three changes: every BatchNorm becomes a
-grouped one, dropout and stochastic depth are switched off, and attention is computed by plain matrix products (the
-fused kernels' gradients differ from run to run on a GPU). A model that still draws random numbers is refused, as is
-one whose BatchNorm does not see the images as its rows.
+grouped one, dropout is switched off and stochastic depth is given its choices (`drop_path.py`), and attention is
+computed by plain matrix products (the fused kernels' gradients differ from run to run on a GPU). A model that still
+draws random numbers is refused, as is one whose BatchNorm does not see the images as its rows.
 
 Images arrive normalized by the ImageNet statistics; a model that was trained with others (many ViTs: 0.5 and 0.5)
 gets them with its own.
@@ -23,12 +25,15 @@ Shapes: (B, 3, H, W) -> (B, C, h, w); C = `num_features`; h and w depend on the 
 
 import difflib
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 from pipeline.common.errors import UserError
+from pipeline.model.drop_path import drop_paths, give_factors_, replace_drop_paths_
+from pipeline.model.normalization import Renormalize, Statistics
 from pipeline.model.probing import Probe, probe
 from pipeline.model.timm_batchnorm import group_batchnorms_
 
@@ -37,8 +42,9 @@ if TYPE_CHECKING:
 
 PREFIX = "timm/"
 HEADLESS: dict[str, Any] = {"num_classes": 0, "global_pool": ""}
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
+PROJECTION = "projection"  # of a CLIP model, which timm takes for its classifier
+
+Output = Literal["maps", "token", "clip"]  # what a trunk hands to the pooling
 
 
 def is_timm(backbone: str) -> bool:
@@ -52,8 +58,7 @@ def timm_config(backbone: str) -> "PretrainedCfg":
     Raises:
         UserError: timm has no such model, with the names that are nearest.
     """
-    import timm  # takes seconds, and only this backbone needs it
-
+    timm = _timm()
     name = backbone.removeprefix(PREFIX)
     if name not in _names():
         near = difflib.get_close_matches(name, _names(), n=4) or difflib.get_close_matches(name, _names(), cutoff=0.3)
@@ -78,13 +83,11 @@ def create(backbone: str, *, image_size: tuple[int, int], **options: Any) -> nn.
     Raises:
         UserError: unknown name, or timm cannot build it so.
     """
-    import timm
-
     config = timm_config(backbone)
     if config.fixed_input_size:
         options["img_size"] = image_size
     try:
-        return timm.create_model(backbone.removeprefix(PREFIX), **options)
+        return _timm().create_model(backbone.removeprefix(PREFIX), **options)
     except Exception as error:  # each of timm's families says in its own way that it cannot
         raise _unusable(backbone, image_size, error) from error
 
@@ -92,16 +95,25 @@ def create(backbone: str, *, image_size: tuple[int, int], **options: Any) -> nn.
 class TimmTrunk(nn.Module):
     """A model of timm without its head."""
 
-    scale: Tensor
-    shift: Tensor
-
-    def __init__(self, backbone: str, *, image_size: tuple[int, int] | None, group_size: int | None) -> None:
+    def __init__(
+        self,
+        backbone: str,
+        *,
+        image_size: tuple[int, int] | None,
+        group_size: int | None,
+        output: Output = "maps",
+        drop_path: float = 0.0,
+        statistics: Statistics | None = None,
+    ) -> None:
         """
         Args:
             backbone: `timm/<architecture>` or `timm/<architecture>.<tag>`.
             image_size: H and W of the images; None = those that the published weights were trained on. Convolutional
                 models take others as well, most ViTs do not.
             group_size: images that share the statistics of BatchNorm; None = the batch of the process.
+            output: the maps or patch tokens, the class token, or the class token before and behind the projection.
+            drop_path: rate of stochastic depth in the last block; it rises to it as timm has it for the model.
+            statistics: that images are normalised by; None = those of the published weights.
 
         Raises:
             UserError: unknown name, or a model that cannot serve here: it says why.
@@ -110,10 +122,12 @@ class TimmTrunk(nn.Module):
         config = timm_config(backbone)
         self.name = backbone
         self.image_size: tuple[int, int] = image_size or (config.input_size[1], config.input_size[2])
+        self._options = {**HEADLESS, "drop_path_rate": drop_path} if drop_path else HEADLESS
+        self._output = output
         found = self._probe()
         self.num_features: int = found.width
         # "timm" and not "model", so that no name of timm's is taken for a prefix, or for one of our neck.
-        self.timm = _deterministic(create(backbone, image_size=self.image_size, **HEADLESS))
+        self.timm = self._built()
         try:
             group_batchnorms_(self.timm, found.batchnorms, group_size=group_size)
         except ValueError as error:
@@ -121,51 +135,129 @@ class TimmTrunk(nn.Module):
         for name in found.unused:
             self.timm.get_parameter(name).requires_grad_(False)
         self._kind, self._prefix = found.kind, found.prefix
-        # (x std + mean - its mean) / its std
-        std, mean = torch.tensor(IMAGENET_STD), torch.tensor(IMAGENET_MEAN)
-        own_std, own_mean = torch.tensor(config.std), torch.tensor(config.mean)
-        self._renormalize = (tuple(config.mean), tuple(config.std)) != (IMAGENET_MEAN, IMAGENET_STD)
-        self.register_buffer("scale", (std / own_std).view(1, 3, 1, 1), persistent=False)
-        self.register_buffer("shift", ((mean - own_mean) / own_std).view(1, 3, 1, 1), persistent=False)
+        self.renormalize = Renormalize(statistics or (config.mean, config.std))
+        if output != "maps":
+            self._require_class_token(found)
+        if output == "clip":
+            width = self._projection_width(config)
+            self.timm.add_module(PROJECTION, nn.Linear(self.num_features, width, bias=False))
+            nn.init.normal_(self.timm.get_parameter(f"{PROJECTION}.weight"), std=self.num_features**-0.5)
+            self.num_features += width
 
     def forward(self, images: Tensor) -> Tensor:
-        if self._renormalize:
-            images = images * self.scale + self.shift
-        features = self.timm(images)
+        features = self.timm(self.renormalize(images))
+        if self._output != "maps":
+            token = features[:, 0]  # (B, C)
+            if self._output == "clip":
+                token = torch.cat([token, self.timm.get_submodule(PROJECTION)(token)], dim=1)
+            return token[:, :, None, None]
         if self._kind == "NCHW":
             return features
         if self._kind == "NHWC":
             return features.permute(0, 3, 1, 2)  # (B, h, w, C)
         return features[:, self._prefix :].transpose(1, 2).unsqueeze(3)  # (B, n, C) -> (B, C, n, 1)
 
+    def require_whole_patches(self) -> None:
+        """Raises a UserError where the images of a ViT are no whole number of patches: it would not see their rest."""
+        if self._kind == "tokens" and (error := self._cut_patches(self.timm)) is not None:
+            raise error
+
+    def _built(self) -> nn.Module:
+        drop_path = "drop_path_rate" in self._options
+        try:
+            model = create(self.name, image_size=self.image_size, **self._options)
+        except UserError as error:
+            if drop_path and "drop_path_rate" in str(error):  # timm's builder does not take it
+                raise no_drop_path(self.name) from error
+            raise
+        model = _deterministic(model, drop_path=drop_path)
+        if drop_path and not drop_paths(model):
+            raise no_drop_path(self.name)
+        return model
+
     def _probe(self) -> Probe:
         """What the model does with images, observed on one without memory."""
         with torch.random.fork_rng(devices=[]), torch.device("meta"):
-            model = _deterministic(create(self.name, image_size=self.image_size, **HEADLESS))
+            model = self._built()
         try:
-            return probe(model, torch.empty(2, 3, *self.image_size, device="meta"))
+            # One per image: a layer that sees anything else as its rows cannot be multiplied by them.
+            give_factors_(model, torch.ones(len(drop_paths(model)), 2, device="meta"))
+            return probe(model, torch.empty(2, 3, *self.image_size, device="meta"), class_token=self._output != "maps")
         except Exception as error:  # as in `create`
-            raise _unusable(self.name, self.image_size, error) from error
+            raise self._cut_patches(model) or _unusable(self.name, self.image_size, error) from error
+
+    def _cut_patches(self, model: nn.Module) -> UserError | None:
+        """What to say where the images are no whole number of the patches of `model`."""
+        patch = getattr(getattr(model, "patch_embed", None), "patch_size", None)
+        if not isinstance(patch, tuple):
+            return None
+        whole = tuple(max(size // side, 1) * side for size, side in zip(self.image_size, patch, strict=True))
+        if whole == self.image_size:
+            return None
+        (height, width), (rows, columns) = self.image_size, patch
+        return UserError(
+            f"images of {height} x {width} pixels are no whole number of patches of {self.name}, "
+            f"which are {rows} x {columns}: set image.height={whole[0]} and image.width={whole[1]}"
+        )
+
+    def _require_class_token(self, found: Probe) -> None:
+        if found.kind != "tokens" or not found.prefix or getattr(self.timm, "cls_token", None) is None:
+            raise no_class_token(self.name, self._output)
+
+    def _projection_width(self, config: "PretrainedCfg") -> int:
+        """Of the published projection; that of a CLIP model stands where others have their classifier."""
+        from timm.models.vision_transformer import VisionTransformer
+
+        published = isinstance(self.timm, VisionTransformer) and "_clip_" in str(config.architecture)
+        if not published or "_ft_" in str(config.tag) or not config.num_classes:
+            raise UserError(
+                f"model.pooling: clip needs a ViT with CLIP's projection, and {self.name} has none: "
+                "use token, or a backbone such as timm/vit_base_patch16_clip_quickgelu_224.openai"
+            )
+        return int(config.num_classes)
+
+
+def no_drop_path(backbone: str) -> UserError:
+    """What to tell whoever asks for stochastic depth where there is none."""
+    return UserError(f"model.drop_path: {backbone} has no stochastic depth", "set it to 0, or take another backbone")
+
+
+def no_class_token(backbone: str, pooling: str) -> UserError:
+    """What to tell whoever asks for the class token of a network without one."""
+    return UserError(
+        f"model.pooling: {pooling} needs a ViT with a class token, and {backbone} has none",
+        "use avg, gem, max or avg+max",
+    )
+
+
+def _timm() -> ModuleType:
+    """timm, which takes seconds to import and which only these backbones need, with our model in its registry."""
+    import timm
+
+    import pipeline.model.ics  # noqa: F401 - to register it
+
+    return timm
 
 
 @cache
 def _names() -> tuple[str, ...]:
     """Architectures, and architectures with the tag of published weights."""
-    import timm
-
+    timm = _timm()
     return tuple(dict.fromkeys((*timm.list_models(), *timm.list_models(include_tags=True))))
 
 
-def _deterministic(model: nn.Module) -> nn.Module:
-    """Switches off what draws random numbers in train mode, and the attention that is not repeatable."""
-    from timm.layers.drop import DropPath
+def _deterministic(model: nn.Module, *, drop_path: bool) -> nn.Module:
+    """Switches off what draws random numbers in train mode, and the attention that is not repeatable.
 
+    Args:
+        model: just built.
+        drop_path: whether its stochastic depth stays, by choices that it is given.
+    """
+    replace_drop_paths_(model, kept=drop_path)
     module: Any
     for module in model.modules():
         if isinstance(module, nn.modules.dropout._DropoutNd):
             module.p = 0.0
-        elif isinstance(module, DropPath):
-            module.drop_prob = 0.0
         if hasattr(module, "drop_rate"):  # for a function in place of a layer
             module.drop_rate = 0.0
         if hasattr(module, "fused_attn"):

@@ -12,8 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.common.errors import UserError
-from pipeline.model.timm_backbones import HEADLESS, TimmTrunk, create, timm_config
+from pipeline.model.timm_backbones import HEADLESS, PROJECTION, TimmTrunk, create, timm_config
 
+CLIP_HEAD = "head"  # where timm has the projection of a CLIP model, in place of a classifier
 LONGEST = 900  # characters of what timm says
 
 
@@ -32,7 +33,7 @@ def fit_published(
         the trunk of those that are not published, such as the last norm of a model whose head has its own.
 
     Raises:
-        UserError: timm cannot load them into the model.
+        UserError: timm cannot load them into the model, or they lack a projection that it has.
     """
     own = trunk.timm.state_dict()
     if {name: tensor.shape for name, tensor in tensors.items()} == {name: tensor.shape for name, tensor in own.items()}:
@@ -41,6 +42,13 @@ def fit_published(
     if tensors.keys() == own.keys():  # of a trunk for another size of image
         options = dict(HEADLESS)
     whole = _loaded(trunk, tensors, options, source).state_dict()
+    if f"{PROJECTION}.weight" in own:
+        # Its bias, which CLIP does not have, is left out: the neck takes every constant away again.
+        if (projection := whole.pop(f"{CLIP_HEAD}.weight", None)) is None:
+            raise UserError(
+                f"the weights of {source} have no projection of CLIP ({CLIP_HEAD}), use model.pooling: token"
+            )
+        whole[f"{PROJECTION}.weight"] = projection
     left_out = [name for name in whole if name not in own]
     initial = [name for name in own if name not in whole]
     return {name: tensor for name, tensor in whole.items() if name in own}, left_out, initial
@@ -69,6 +77,8 @@ def _loaded(trunk: TimmTrunk, tensors: Mapping[str, Tensor], options: dict[str, 
 def _num_classes(trunk: TimmTrunk, tensors: Mapping[str, Tensor]) -> int:
     """Of the classifier in the file; 0 if it has none."""
     named = timm_config(trunk.name).classifier or ()
+    if "visual.proj" in tensors:  # the projection in files of CLIP's authors
+        return tensors["visual.proj"].shape[1]
     for name in ((named,) if isinstance(named, str) else tuple(named)) + ("head", "fc", "classifier"):
         weight = tensors.get(f"{name}.weight")
         if weight is not None and weight.ndim in (2, 4):

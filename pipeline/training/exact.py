@@ -8,7 +8,7 @@ embeddings, every process computes.
 B: global batch · b: images of this process · g: images of a BatchNorm group · D: width of the embedding.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -16,8 +16,11 @@ from torch import nn
 
 from pipeline.common.errors import UserError
 from pipeline.common.precision import Precision
+from pipeline.common.seeding import generator
+from pipeline.common.transfer import send
 from pipeline.config.schema import Optimizer
 from pipeline.model import commit_statistics_, group_size
+from pipeline.model.drop_path import draw_factors, drop_paths
 from pipeline.model.embedding import layout_on
 from pipeline.training.distributed import Processes
 from pipeline.training.half_weights import HalfWeights
@@ -34,8 +37,9 @@ class Exact:
         optimizer: which one, and its settings.
         precision: name of the networks' precision, see `Precision`.
         compiled: whether torch.compile makes the forward passes.
-        recorded: whether the passes are CUDA graphs where they can be: on a GPU.
+        recorded: whether the passes are CUDA graphs where they can be: on a GPU, without stochastic depth.
         processes: this process among those that train together.
+        seed: the experiment's, from which the choices of stochastic depth follow.
     """
 
     def __init__(
@@ -48,8 +52,10 @@ class Exact:
         compiled: bool,
         processes: Processes,
         recorded: bool = True,
+        seed: int = 0,
     ) -> None:
-        self._student, self._processes = student, processes
+        self._student, self._processes, self._seed = student, processes, seed
+        self._drops = bool(drop_paths(student))
         networks = (student,) if teacher is None else (student, teacher)
         for network in networks[1:]:
             network.requires_grad_(False)
@@ -65,9 +71,9 @@ class Exact:
         self._gradient = FlatGradient(
             self._trainable, self._halves[student].leaves(self._trainable) if half else self._trainable
         )
-        kind = RecordedPasses if recorded and processes.device.type == "cuda" else Passes
+        recorded = recorded and processes.device.type == "cuda"
         self._passes = {
-            network: kind(
+            network: (RecordedPasses if recorded and not (self._drops and network is student) else Passes)(
                 network,
                 # Not in place: an extraction comes with batches of other sizes, and would be compiled for each of them.
                 _compiled(network) if compiled else self._halves.get(network, network),
@@ -82,17 +88,18 @@ class Exact:
         for group in self._optimizer.param_groups:
             group["lr"] = rate
 
-    def embed(self, network: nn.Module, images: torch.Tensor) -> torch.Tensor:
+    def embed(self, network: nn.Module, images: torch.Tensor, *, step: int | None = None) -> torch.Tensor:
         """Embeddings of the global batch, in rank order, the same in every process; moves the running statistics.
 
         Args:
             network: the student or the teacher.
             images: of this process, (b, 3, H, W).
+            step: counted over all epochs; a student with stochastic depth needs it.
 
         Returns:
             (B, D). Those of the student are a leaf that requires a gradient, for the loss and for `optimize`.
         """
-        whole = self._processes.gather(torch.cat(self._embed_groups(network, images)))
+        whole = self._processes.gather(torch.cat(self._embed_groups(network, images, step)))
         return whole.requires_grad_() if network is self._student else whole
 
     def optimize(self, loss: torch.Tensor, student: torch.Tensor) -> None:
@@ -128,16 +135,28 @@ class Exact:
         self._optimizer.load_state_dict(state["optimizer"])
         self._scaler.load_state_dict(state["scaler"])
 
-    def _embed_groups(self, network: nn.Module, images: torch.Tensor) -> list[torch.Tensor]:
+    def _embed_groups(self, network: nn.Module, images: torch.Tensor, step: int | None) -> list[torch.Tensor]:
         """Embeddings (g, D) of each BatchNorm group of this process's images; moves the running statistics."""
         images = images.to(next(network.parameters()).dtype)  # double precision tells rounding from a mistake
         images = images.contiguous(memory_format=self._layout)
         if network in self._halves:
             self._halves[network].refresh()
-        embeddings, statistics = self._passes[network].forward(images.split(group_size(network) or len(images)))
+        groups = images.split(group_size(network) or len(images))
+        factors = self._factors(groups, step) if self._drops and network is self._student else None
+        embeddings, statistics = self._passes[network].forward(groups, factors)
         several = self._processes.size > 1
         commit_statistics_(network, torch.cat(statistics), reduce=self._processes.gather if several else None)
         return embeddings
+
+    def _factors(self, groups: Sequence[torch.Tensor], step: int | None) -> list[torch.Tensor]:
+        """Of the student's stochastic depth in each group, the same in whichever process the group is."""
+        assert step is not None, "a student with stochastic depth draws anew in every step"
+        first = self._processes.rank * len(groups)
+        drawn = [
+            draw_factors(self._student, len(group), generator(self._seed, "drop_path", step, first + number))
+            for number, group in enumerate(groups)
+        ]
+        return [send(factors, group.device) for factors, group in zip(drawn, groups, strict=True)]
 
     def _set_gradients(self, gradient: torch.Tensor) -> None:
         """Gives every parameter the gradient of the whole batch, added up over all BatchNorm groups in their order.

@@ -17,6 +17,7 @@ from torch import nn
 from pipeline.common.errors import UserError
 from pipeline.common.precision import Precision
 from pipeline.model import take_statistics_
+from pipeline.model.drop_path import give_factors_
 
 
 class FlatGradient:
@@ -70,9 +71,19 @@ class Passes:
         self._network, self._call, self._precision, self._gradient = network, call, precision, gradient
         self._embeddings: list[torch.Tensor] = []
 
-    def forward(self, groups: Sequence[torch.Tensor]) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
-        """Embeddings (g, D), without a gradient, and statistics (see `take_statistics_`) of each group."""
-        passed = [self._forward(group) for group in groups]
+    def forward(
+        self, groups: Sequence[torch.Tensor], factors: Sequence[torch.Tensor] | None = None
+    ) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
+        """Embeddings (g, D), without a gradient, and statistics (see `take_statistics_`) of each group.
+
+        Args:
+            groups: (g, 3, H, W) each.
+            factors: of the stochastic depth of each group (see `draw_factors`); None: all paths are kept.
+        """
+        if factors is None:
+            passed = [self._forward(group) for group in groups]
+        else:
+            passed = [self._forward(group, drops) for group, drops in zip(groups, factors, strict=True)]
         if self._gradient is not None:
             self._embeddings = [embeddings for embeddings, _ in passed]
         return [embeddings.detach() for embeddings, _ in passed], [statistics for _, statistics in passed]
@@ -87,7 +98,8 @@ class Passes:
         embeddings, self._embeddings = self._embeddings, []
         return [self._backward(one, gradient) for one, gradient in zip(embeddings, gradients, strict=True)]
 
-    def _forward(self, group: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def _forward(self, group: torch.Tensor, factors: torch.Tensor | None = None) -> tuple[torch.Tensor, torch.Tensor]:
+        give_factors_(self._network, factors)
         with torch.set_grad_enabled(self._gradient is not None), self._precision.forward():
             return self._call(group), take_statistics_(self._network)
 
@@ -115,7 +127,10 @@ class RecordedPasses(Passes):
 
     _recorded: list[_Recorded] | None = None
 
-    def forward(self, groups: Sequence[torch.Tensor]) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
+    def forward(
+        self, groups: Sequence[torch.Tensor], factors: Sequence[torch.Tensor] | None = None
+    ) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
+        assert factors is None, "a recorded pass would repeat the choices with which it was recorded"
         if self._recorded is None:
             self._recorded = self._record(groups)
         for recorded, group in zip(self._recorded, groups, strict=True):

@@ -40,10 +40,11 @@ def new_trainer(
         recorded: whether passes are CUDA graphs where they can be.
 
     Raises:
-        UserError: the weights do not fit the network.
+        UserError: the weights do not fit the network, or the images its patches.
     """
     seed_everything(settings.seed, deterministic=settings.train.deterministic)
     student = build_of(settings.as_dict(), weights=weights).to(processes.device)
+    student.require_fitting_images()
     return Trainer(
         student,
         copy.deepcopy(student) if settings.has_teacher else None,

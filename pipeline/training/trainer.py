@@ -88,6 +88,7 @@ class Trainer:
             compiled=settings.train.compile,
             processes=self.processes,
             recorded=recorded,
+            seed=settings.seed,
         )
         self.next_epoch = 0
         self.step = 0  # the next one, counted over all epochs
@@ -101,7 +102,7 @@ class Trainer:
         state = self._state = self._state or self._begin()
         with self._interruption.deferred(), closing(self._steps_of(state, on_step)) as steps:
             for batch in steps:
-                student = self._exact.embed(self.student, batch.views[0])  # (B, D), of all processes
+                student = self._exact.embed(self.student, batch.views[0], step=self.step)  # (B, D), of all processes
                 teacher = self._exact.embed(self.teacher, batch.views[1]) if self.teacher else None
                 losses = self.method.loss(student, teacher, state.start.memory, batch.targets, batch.weights)
                 self._exact.optimize(losses[0], student)

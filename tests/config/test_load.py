@@ -57,8 +57,78 @@ def test_settings_value_stands_above_the_recipe(tmp_path: Path) -> None:
 
 
 def test_settings_every_recipe_resolves(tmp_path: Path) -> None:
-    for dataset in set(YAML(typ="safe").load(ORIGINAL)["recipes"]) - {"paper"}:
-        assert read_settings(with_change(tmp_path, dataset=dataset)).dataset == dataset
+    recipes = YAML(typ="safe").load(ORIGINAL)["recipes"]
+    for name in set(recipes) - {"paper", "dataset"}:
+        change = {"recipe": name} if "datasets" in recipes[name] else {"dataset": name}
+        assert read_settings(with_change(tmp_path, **change)).as_dict().items() >= change.items()
+
+
+CLIP: tuple[Any, ...] = ("timm/vit_base_patch16_clip_quickgelu_224.openai", "clip", ["patch_embed"], 0, 60, 16)
+LUPERSON: tuple[Any, ...] = ("timm/vit_small_ics", "token", [], 0.3, 50, 8)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "dataset", "method", "network", "learning", "eps", "memory"),
+    [
+        ("clip_vitb16", "msmt17", "dccc", CLIP, ("milestones", 0.01), 0.7, ("dynamic", 0.1)),
+        ("clip_vitb16", "market1501", "cluster_contrast", CLIP, ("milestones", 0.01), 0.5, ("instance", 0.1)),
+        ("clip_vitb16", "msmt17", "dccc_cam", CLIP, ("milestones", 0.01), 0.6, ("dynamic", 0.1)),
+        ("clip_vitb16", "folder", "dccc_cam", CLIP, ("milestones", 0.01), 0.4, ("dynamic", 0.1)),
+        ("luperson_vits", "msmt17", "cluster_contrast", LUPERSON, ("step", 0.1), 0.7, ("hard", 0.2)),
+        ("luperson_vits", "market1501", "dccc", LUPERSON, ("step", 0.1), 0.6, ("dynamic", 0.1)),
+    ],
+)
+def test_settings_recipe_for_several_data_sets(
+    tmp_path: Path,
+    recipe: str,
+    dataset: str,
+    method: str,
+    network: tuple[Any, ...],
+    learning: tuple[str, float],
+    eps: float,
+    memory: tuple[str, float],
+) -> None:
+    settings = read_settings(with_change(tmp_path, recipe=recipe, dataset=dataset, method=method))
+    model, optimizer = settings.model, settings.optimizer
+    parts = (model.pooling, model.freeze, model.drop_path, settings.epochs, settings.sampler.instances)
+    assert (settings.backbone, *parts) == network
+    assert (optimizer.name, optimizer.lr, optimizer.weight_decay, optimizer.momentum) == ("sgd", 3.5e-4, 5e-4, 0.9)
+    assert (optimizer.schedule, optimizer.warmup_start, optimizer.warmup_epochs) == (*learning, 10)
+    assert (optimizer.milestones, optimizer.step_epochs) == ([20, 40], 20)
+    assert (settings.clustering.eps, settings.memory.update, settings.memory.momentum) == (eps, *memory)
+    assert (settings.image.height, settings.image.width, settings.sampler.batch, settings.train.iters) == (
+        256,
+        128,
+        256,
+        200,
+    )
+    assert (settings.clustering.k1, settings.clustering.k2, settings.loss.temperature) == (30, 6, 0.05)
+    source = load.read_source_settings(tmp_path / "params.yaml")
+    assert (source.pretrained, source.recipe) == (settings.pretrained, recipe)
+
+
+def test_settings_recipe_of_another_data_set(tmp_path: Path) -> None:
+    settings = read_settings(with_change(tmp_path, dataset="folder", recipe="msmt17"))
+    assert (settings.dataset, settings.epochs, settings.clustering.eps) == ("folder", 80, 0.8)
+
+
+def test_settings_recipe_may_extend_one_for_several_data_sets(tmp_path: Path) -> None:
+    mine = {"extends": "clip_vitb16", "epochs": 3}
+    for name, epochs in (("mine", 3), ("clip_vitb16", 60)):
+        settings = read_settings(with_change(tmp_path, dataset="msmt17", recipe=name, recipes__mine=mine))
+        assert (settings.epochs, settings.clustering.eps) == (epochs, 0.7)
+
+
+def test_settings_recipe_packs_and_fetches_again_for_what_is_read_alone() -> None:
+    """A new learning rate of a recipe is none of these."""
+    stages = YAML(typ="safe").load((ROOT / "dvc.yaml").read_text())["stages"]
+    read = {"prepare": {"image"}, "pretrained": {"backbone", "pretrained"}}
+    recipes = YAML(typ="safe").load(ORIGINAL)["recipes"]
+    for stage, keys in read.items():
+        places = {place for place in stages[stage]["params"] if place.startswith("recipes.")}
+        assert places == {f"recipes.{name}.{key}" for name in ("${dataset}", "${recipe}") for key in keys}
+        for name in set(recipes) - {"paper"}:
+            assert recipes[name].keys() >= keys, f"DVC cannot follow recipes.{name}"
 
 
 @pytest.mark.parametrize(
@@ -127,7 +197,9 @@ def test_settings_of_before_the_cameras_are_those_without_them(tmp_path: Path) -
         "loss": ("camera_weight", "camera_weight_after"),
         "optimizer": ("name", "momentum", "milestones", "warmup_start"),
         "own": ("tracklet",),
+        "model": ("freeze", "drop_path", "normalize"),
     }
+    del values["recipe"]
     for section, keys in later.items():
         for key in keys:
             del values[section][key]
@@ -135,7 +207,7 @@ def test_settings_of_before_the_cameras_are_those_without_them(tmp_path: Path) -
         yaml.dump(values, file)
     settings, now = read_settings(tmp_path / "params.yaml"), read_settings(ROOT / "params.yaml")
     assert (settings.loss, settings.synthetic, settings.optimizer) == (now.loss, now.synthetic, now.optimizer)
-    assert settings.own == now.own
+    assert (settings.own, settings.model, settings.recipe) == (now.own, now.model, now.recipe)
     neighbours = {"k_intra": 5, "k_inter": 20}  # not in use
     assert settings.clustering == now.clustering.model_copy(update=neighbours)
     assert settings.clustering.distance == "jaccard" and settings.loss.camera_weight == "none"
@@ -181,7 +253,10 @@ def test_settings_written_beside_a_result_read_back(tmp_path: Path) -> None:
         ({"epochs": 0}, "epochs must be greater than or equal to 1, got 0"),
         ({"epochs": 2.5}, "epochs must be a valid integer, got 2.5"),
         ({"augment__flip": "often"}, "augment.flip must be a valid number, got 'often'"),
-        ({"model__pooling": "mean"}, "model.pooling must be 'avg', 'gem', 'max' or 'avg.max', got 'mean'"),
+        (
+            {"model__pooling": "mean"},
+            "model.pooling must be 'avg', 'gem', 'max', 'avg.max', 'token' or 'clip', got 'mean'",
+        ),
         ({"clustering__distance": "cosine"}, "clustering.distance must be 'jaccard' or 'camera_jaccard', got 'cos"),
         ({"clustering__k_inter": 0}, "clustering.k_inter must be greater than or equal to 1, got 0"),
         ({"loss__camera_weight": "some"}, "loss.camera_weight must be 'none', 'batch' or 'cluster', got 'some'"),
@@ -193,6 +268,26 @@ def test_settings_written_beside_a_result_read_back(tmp_path: Path) -> None:
         ({"recipes__paper__methods": {"moco": {}}}, "unknown key recipes.paper.methods.moco; known are dccc"),
         ({"recipes__paper__methods": {"spcl": {"image": {}}}}, "methods.spcl.image must stand in the recipe, the same"),
         ({"recipes__paper__methods": 3}, "recipes.paper.methods must hold keys and values, got 3"),
+        ({"recipe": "foo"}, r"recipe must be dataset or one of those below `recipes` \(synthetic, .*vits\), got 'foo'"),
+        ({"recipe": 3}, "recipe must be dataset or one of those below `recipes` .*, got 3"),
+        ({"recipe": "paper"}, "recipe must be dataset or one of .*, got 'paper'"),
+        ({"dataset": "clip_vitb16"}, r"dataset must be one of those below `recipes` \(.*, csv\), got 'clip_vitb16'"),
+        ({"recipes__clip_vitb16__datasets": 3}, "recipes.clip_vitb16.datasets must hold keys and values, got 3"),
+        (
+            {"recipes__clip_vitb16__datasets": {"msmt": {}}},
+            "unknown key recipes.clip_vitb16.datasets.msmt; known are synthetic, paper, market1501",
+        ),
+        (
+            {"recipes__clip_vitb16__datasets": {"veri": {"image": {}}}},
+            "recipes.clip_vitb16.datasets.veri.image must stand in the recipe, the same for all data sets",
+        ),
+        (
+            {"recipes__clip_vitb16__datasets": {"veri": {"methods": {"moco": {}}}}},
+            "unknown key recipes.clip_vitb16.datasets.veri.methods.moco; known are dccc",
+        ),
+        ({"model__freeze": "conv1"}, r"model.freeze must be a valid list, got 'conv1'"),
+        ({"model__drop_path": 1.0}, "model.drop_path must be less than 1, got 1.0"),
+        ({"model__normalize": "mine"}, "model.normalize must be 'backbone', 'imagenet' or 'luperson', got 'mine'"),
         ({"recipes__synthetic__colour": 5}, "unknown key recipes.synthetic.colour; known are dataset"),
         ({"recipes__synthetic__clustering": 5}, "recipes.synthetic.clustering must hold keys and values, got 5"),
         (

@@ -12,10 +12,9 @@ from hypothesis import strategies as st
 from scipy import stats
 from torchvision.transforms import functional as tv
 
+from pipeline.common.imagenet import IMAGENET_MEAN, IMAGENET_STD
 from pipeline.datasets import augment
 from pipeline.datasets.augment import (
-    IMAGENET_MEAN,
-    IMAGENET_STD,
     ViewParameters,
     apply_views,
     draw_views,

@@ -7,17 +7,27 @@ import numpy as np
 import pytest
 import torch
 
+from pipeline.inference.embedder import Embedder
 from pipeline.inference.onnx_export import export_onnx
 from pipeline.inference.onnx_runtime import OnnxNetwork
-from pipeline.model.saved import build_of
+from pipeline.model.embedding import embed
+from pipeline.model.saved import build_of, save_model
+from tests.tiny_clip import CLIP
+
+HEAD = {"pooling": "clip", "freeze": ["patch_embed"], "drop_path": 0.2, "normalize": "luperson"}
+NETWORKS: list[tuple[str, dict[str, Any]]] = [
+    ("timm/test_vit", {"pooling": "avg"}),
+    ("timm/test_efficientnet", {"pooling": "avg"}),
+    (CLIP, HEAD),
+]
 
 
-@pytest.mark.parametrize("backbone", ["timm/test_vit", "timm/test_efficientnet"])
-def test_export_of_timm_agrees_with_pytorch(backbone: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("backbone", "model"), NETWORKS)
+def test_file_and_export_of_timm_agree_with_pytorch(backbone: str, model: dict[str, Any], tmp_path: Path) -> None:
     torch.manual_seed(0)
     settings: dict[str, Any] = {
         "backbone": backbone,
-        "model": {"pooling": "avg", "features": 0, "bn_group": 8},
+        "model": {"features": 0, "bn_group": 8, **model},
         "image": {"height": 64, "width": 32},
     }
     network = build_of(settings).eval()
@@ -25,3 +35,6 @@ def test_export_of_timm_agrees_with_pytorch(backbone: str, tmp_path: Path) -> No
     path = tmp_path / "model.onnx"
     assert export_onnx(path, network, images, role="student", settings=settings).difference < 1e-5
     assert OnnxNetwork(path).num_features == network.num_features
+    save_model(tmp_path / "model.safetensors", network, None, settings=settings)
+    expected = embed(network, images, device=torch.device("cpu")).numpy()
+    np.testing.assert_array_equal(Embedder(tmp_path / "model.safetensors").embed(images, "crops"), expected)

@@ -114,7 +114,7 @@ def server(monkeypatch):
     for name in (*ENVIRONMENT, *(name.lower() for name in ENVIRONMENT), *BUNDLES):
         monkeypatch.delenv(name, raising=False)
     published = PublishedFile(url=f"https://weights.example/v1/{NAME}", name=NAME, digest=DIGEST[:8])
-    monkeypatch.setattr(fetch, "published_weights", lambda backbone: published)
+    monkeypatch.setattr(fetch, "published_weights", lambda *_: published)
     with Server() as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()

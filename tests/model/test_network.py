@@ -179,7 +179,7 @@ def test_network_can_be_exported_with_a_dynamic_batch(features):
 def test_mistakes_are_named():
     with pytest.raises(UserError, match=r"backbone must be one of resnet18, .*, got 'resnet20'"):
         build("resnet20")
-    with pytest.raises(ValueError, match=r"pooling must be one of avg, gem, max, avg\+max, got 'mean'"):
+    with pytest.raises(ValueError, match=r"pooling must be one of avg, gem, max, avg\+max, token, clip, got 'mean'"):
         build(THIN, pooling="mean")
     with pytest.raises(ValueError, match=r"features must be 0 .*, got -1"):
         build(THIN, features=-1)

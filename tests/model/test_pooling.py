@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from pipeline.config.schema import Model
-from pipeline.model.pooling import POOLINGS, GeneralizedMeanPool
+from pipeline.model.pooling import POOLINGS, TOKEN_POOLINGS, GeneralizedMeanPool
 
 
 @pytest.fixture
@@ -53,4 +53,4 @@ def test_pooling_does_not_depend_on_the_layout(name, maps):
 
 
 def test_poolings_are_those_of_the_settings():
-    assert set(POOLINGS) == set(get_args(Model.model_fields["pooling"].annotation))
+    assert {*POOLINGS, *TOKEN_POOLINGS} == set(get_args(Model.model_fields["pooling"].annotation))

@@ -4,17 +4,19 @@ import hashlib
 import http.server
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import save_file
+from torchvision.models.resnet import ResNet50_Weights
 
 import pipeline.model.fetch as fetch
 from pipeline.common.errors import UserError
 from pipeline.common.files import read_json
-from pipeline.model import build
+from pipeline.model import BACKBONES, build
 from pipeline.model.download import PublishedFile
 from pipeline.model.starting_weights import place_starting_weights, starting_weights
 from pipeline.model.weights import read_weights
@@ -112,7 +114,7 @@ def published(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> PublishedFile:
     file = weights_file(tmp_path / "published.pth")
     name = f"toy-{digest(file)[:8]}.pth"
     weights = PublishedFile(f"https://weights.example/{name}", name, digest(file)[:8])
-    monkeypatch.setattr(fetch, "published_weights", lambda backbone: weights)
+    monkeypatch.setattr(fetch, "published_weights", lambda *_: weights)
     for variable in ("HTTP_PROXY", "ALL_PROXY", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE"):
         monkeypatch.delenv(variable, raising=False)
         monkeypatch.delenv(variable.lower(), raising=False)
@@ -182,6 +184,46 @@ def test_imagenet_of_our_own_backbones_was_never_published(folder: Path) -> None
         place(folder, "imagenet")
 
 
+@pytest.fixture
+def v2(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Any]:
+    """A mirror with a file in the place of torchvision's V2 weights of ResNet-50, and its digest in their name."""
+    content = weights_file(tmp_path / "v2.pth").read_bytes()
+    name = f"resnet50-{hashlib.sha256(content).hexdigest()[:8]}.pth"
+    assert fetch.published_weights("resnet50", "imagenet_v2").url == ResNet50_Weights.IMAGENET1K_V2.url
+    row = replace(BACKBONES["resnet50"], weights_v2=f"https://weights.example/{name}")
+    monkeypatch.setitem(BACKBONES, "resnet50", row)
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        server.asked, server.content, server.name = [], content, name  # type: ignore[attr-defined]
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+def test_newer_weights_of_torchvision_are_fetched_by_their_name(folder: Path, tmp_path: Path, v2: Any) -> None:
+    mirror = f"http://127.0.0.1:{v2.server_port}/mirror"
+    message = place(folder, "imagenet_v2", backbone="resnet50", mirror=mirror)
+    assert message == f"resnet50 starts from {v2.name}" and v2.asked == [f"/mirror/{v2.name}"]
+    assert (tmp_path / "downloads" / v2.name).read_bytes() == v2.content
+    path, description = starting_weights(folder)
+    assert path is not None and path.read_bytes() == v2.content and description["source"] == "imagenet_v2"
+    assert starting_weights(folder)[1]["name"] != Path(ResNet50_Weights.IMAGENET1K_V1.url).name
+
+
+@pytest.mark.parametrize(
+    ("backbone", "match"),
+    [
+        ("resnet18", "imagenet_v2, torchvision's newer weights, are those of resnet50, resnet101, resnet152, not of"),
+        ("resnet_ibn50a", "imagenet_v2, .* are those of resnet50, resnet101, resnet152, not of resnet_ibn50a"),
+        ("timm/test_vit", "imagenet_v2 is of torchvision's networks; of timm/test_vit name a tag as the backbone"),
+    ],
+)
+def test_newer_weights_that_do_not_exist_are_refused(folder: Path, backbone: str, match: str) -> None:
+    with pytest.raises(UserError, match=f"^pretrained: {match}"):
+        place(folder, "imagenet_v2", backbone=backbone)
+
+
 def test_unknown_backbone_is_refused_before_anything_else(folder: Path) -> None:
     with pytest.raises(UserError, match=r"backbone must be one of resnet18, .*, got 'resnet20' \(params.yaml\)"):
         place(folder, "no such file", backbone="resnet20")
@@ -190,7 +232,9 @@ def test_unknown_backbone_is_refused_before_anything_else(folder: Path) -> None:
 @pytest.mark.parametrize("source", ["no such file.pth", "", ".", "weights", "ImageNet"])
 def test_file_that_is_none_is_named(folder: Path, tmp_path: Path, source: str) -> None:
     (tmp_path / "weights").mkdir()
-    with pytest.raises(UserError, match="pretrained must be imagenet, none or a file with weights, got '") as caught:
+    with pytest.raises(
+        UserError, match="pretrained must be imagenet, imagenet_v2, none or a file with weights, got '"
+    ) as caught:
         place(folder, source)
     assert f"got {source!r}: no file at {tmp_path / source}" in str(caught.value)
 

@@ -9,10 +9,11 @@ import torch
 from torch import nn
 
 from pipeline.common.errors import UserError
+from pipeline.common.imagenet import IMAGENET_MEAN, IMAGENET_STD
 from pipeline.model import build, commit_statistics_, take_statistics_
 from pipeline.model.batchnorm import GroupedBatchNorm1d, GroupedBatchNorm2d
 from pipeline.model.probing import Probe, _RandomDraws, probe
-from pipeline.model.timm_backbones import HEADLESS, IMAGENET_MEAN, IMAGENET_STD, TimmTrunk, is_timm, timm_config
+from pipeline.model.timm_backbones import HEADLESS, TimmTrunk, is_timm, timm_config
 from pipeline.model.timm_batchnorm import GroupedBatchNormAct2d
 
 SIZE = (64, 32)
@@ -130,7 +131,7 @@ def test_average_of_a_vit_is_the_mean_of_its_patch_tokens():
     torch.manual_seed(0)
     network = build("timm/test_vit", image_size=SIZE).eval()
     with torch.no_grad():
-        tokens = network.backbone.timm(images() * network.backbone.scale + network.backbone.shift)
+        tokens = network.backbone.timm(network.backbone.renormalize(images()))
         assert tokens.shape == (4, 1 + 8, 64)
         pooled = network.pool(network.backbone(images()))
     torch.testing.assert_close(pooled, tokens[:, 1:].mean(dim=1))
@@ -171,7 +172,7 @@ def test_batchnorm_with_activation_computes_what_timms_does_and_keeps_its_names(
     grouped = [module for module in ours.modules() if isinstance(module, GroupedBatchNormAct2d)]
     assert {type(module.act) for module in grouped} == {nn.SiLU, nn.Identity}
     batch = images()
-    torch.testing.assert_close(ours(batch), theirs(batch * ours.scale + ours.shift))
+    torch.testing.assert_close(ours(batch), theirs(ours.renormalize(batch)))
     commit_statistics_(ours)
     for key, tensor in theirs.state_dict().items():
         torch.testing.assert_close(ours.timm.state_dict()[key], tensor)

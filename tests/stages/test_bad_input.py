@@ -76,7 +76,11 @@ def test_prepare_that_fails_keeps_what_was_there(copied: Any, people: Path) -> N
         ("prepare", {"image__heigth": 32}, ["unknown key image.heigth", "known are height, width"]),
         ("pretrained", {"backbone": "resnet20"}, ["backbone must be one of", "resnet_ibn50a", "got 'resnet20'"]),
         ("pretrained", {"pretrained": "imagenet"}, ["nobody published ImageNet weights of resnet10_w32"]),
-        ("pretrained", {"pretrained": "no/such.pth"}, ["pretrained must be imagenet, none or a file", "such.pth"]),
+        (
+            "pretrained",
+            {"pretrained": "no/such.pth"},
+            ["pretrained must be imagenet, imagenet_v2, none or a file", "such.pth"],
+        ),
         ("train", {"clustering__eps": 1.5}, ["params.yaml", "clustering.eps must be less than 1, got 1.5"]),
         ("train", {"sampler__batch": 640}, ["cluster", "sampler.batch"]),
         ("train", {"clustering__eps": 0.001, "clustering__min_samples": 50}, ["no cluster"]),
