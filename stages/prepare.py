@@ -42,6 +42,7 @@ def prepare() -> None:
             width=settings.image.width,
             names=source.names,
             links=links,
+            tracklets=source.tracklets,
             skip_bad=settings.prepare.skip_bad,
             follow_links=settings.prepare.follow_links,
             list_if_refused=paths.checkout() / paths.BAD_IMAGES,

@@ -43,6 +43,7 @@ class Synthetic(Section):
     test_identities: int = Field(ge=1, le=4000)
     cameras: int = Field(ge=2, le=9)
     camera_strength: float = Field(default=1.0, ge=0, le=5)
+    tracklets: bool = False
 
 
 def _folder_of_images(folder: str) -> str:
