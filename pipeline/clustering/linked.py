@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from pipeline.clustering.camera_jaccard import CameraAware
 from pipeline.clustering.dbscan import OUTLIER
 from pipeline.clustering.outliers import without_gaps
+from pipeline.common.group_means import group_means
 from pipeline.datasets.links import Links
 
 
@@ -41,15 +42,7 @@ class Units:
 
     def means(self, embeddings: NDArray[np.float32]) -> NDArray[np.float32]:
         """(M, D) float32, L2-normalised means of the embeddings (N, D); of an image alone, its own to the bit."""
-        if len(self.sizes) == len(embeddings):
-            return embeddings[np.argsort(self.of, kind="stable")]
-        order = np.argsort(self.of, kind="stable")
-        starts = np.concatenate([[0], np.cumsum(self.sizes)[:-1]])
-        sums = np.add.reduceat(embeddings[order].astype(np.float64), starts, axis=0)
-        lengths = np.linalg.norm(sums, axis=1, keepdims=True)
-        first = embeddings[order[starts]]
-        alone = (self.sizes == 1)[:, None] | (lengths == 0)  # two that are opposite have no mean
-        return np.where(alone, first, (sums / np.where(lengths == 0, 1, lengths)).astype(np.float32))
+        return group_means(embeddings, self.of)
 
     def scaled(self, neighbours: int) -> int:
         """As many neighbours among units as so many among images, rounded up."""

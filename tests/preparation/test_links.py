@@ -55,6 +55,19 @@ def test_tracklets_that_are_wrong_are_named_by_their_line(tmp_path: Path, line: 
         table(tmp_path, line + "\n")
 
 
+def test_table_numbers_the_tracklets_of_its_test_half(tmp_path: Path) -> None:
+    lines = ("a,train,x,1,t", "q,query,x,1,u", "g,gallery,x,1,u", "h,gallery,y,2,", "i,gallery,0,2,v")
+    text = "".join(f"{line}\n" for line in ("path,split,pid,camid,tracklet", *lines))
+    write_text(tmp_path / "images.csv", text)
+    reading = csv_table.read(tmp_path, table="images.csv")
+    assert reading.tracklets == {("query", "q"): 0, ("gallery", "g"): 0, ("gallery", "i"): 1}
+    assert "3 tracklets hold 3 query and gallery images" in reading.notes
+    for line, what in (("j,gallery,y,2,v", "identities"), ("j,gallery,0,1,v", "cameras")):
+        write_text(tmp_path / "images.csv", f"{text}{line}\n")
+        with pytest.raises(UserError, match=f"line 7: tracklet v is of two {what}, this one and that of line 6"):
+            csv_table.read(tmp_path, table="images.csv")
+
+
 def test_folder_finds_tracklets_in_paths(tmp_path: Path) -> None:
     for name in ("t1/a.jpg", "t1/b.jpg", "t2/c.jpg", "other.jpg", CORRECTIONS):
         (tmp_path / name).parent.mkdir(exist_ok=True)
