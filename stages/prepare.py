@@ -62,7 +62,9 @@ def _report(dataset: str, summary: dict[str, Any]) -> None:
             print(f"warning: {count:,} {what}: {_lasting(paths.PREPARED / name)}")
     if "links" in summary:
         links = summary["links"]
-        print(f"links: the training images are {links['units']:,} units, and {links['apart']:,} pairs of these are two")
+        outliers = f"; {links['outliers']:,} images are in no cluster" if links["outliers"] else ""
+        told = f"links: the training images are {links['units']:,} units, and {links['apart']:,} pairs of these are two"
+        print(f"{told}{outliers}")
     splits = ", ".join(f"{name} {s['images']:,}" for name, s in summary["splits"].items())
     print(f"{dataset}: {summary['images']:,} images ({splits}), digest {summary['digest'][:12]}")
 

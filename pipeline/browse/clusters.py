@@ -49,13 +49,15 @@ def replayed(labels: NDArray[np.int64], paths: Sequence[str], actions: Sequence[
     row = {path: number for number, path in enumerate(paths)}
     following = int(now.max(initial=-1)) + 1
     for action in actions:
-        links = [link for link in action.links if link.path_a in row and link.path_b in row]
+        links = [link for link in action.links if all(path in row for path in link.paths)]
         if action.name == "split":
             marked = {row[link.path_a] for link in links} | {row[x.path_b] for x in links if x.kind == "must_link"}
             now[sorted(marked)] = following
             following += 1
             continue
         for link in links:
+            if link.kind == "outlier":
+                now[row[link.path_a]] = -1
             if link.kind != "must_link":
                 continue
             one, other = row[link.path_a], row[link.path_b]

@@ -22,6 +22,8 @@ OptimizerName = Literal["adam", "adamw", "sgd"]
 Distance = Literal["jaccard", "camera_jaccard"]
 CameraWeight = Literal["none", "batch", "cluster"]
 
+SIDES = (8, 4096)  # of an image: least and most pixels
+
 # Settings of earlier versions -> what they are called now.
 RENAMED = {"optimiser": "optimizer", "reliability": "methods.spcl"}
 
@@ -33,8 +35,8 @@ class Section(BaseModel):
 
 
 class Image(Section):
-    height: int = Field(ge=8, le=4096)
-    width: int = Field(ge=8, le=4096)
+    height: int = Field(ge=SIDES[0], le=SIDES[1])
+    width: int = Field(ge=SIDES[0], le=SIDES[1])
 
 
 class Synthetic(Section):

@@ -74,7 +74,8 @@ def write_prepared_folder(
     Returns:
         The contents of summary.json: size, digest, images, identities and cameras of each split, how many images were
         `skipped` (listed in bad_images.csv), how many test images are `leaked` (listed in leaked_images.csv), and of
-        `links`, where there are any, their digest, the units that they make of the training images, and pairs apart.
+        `links`, where there are any, their digest, the units that they make of the training images, pairs apart, and
+        outliers.
 
     Raises:
         UserError: images cannot be read and `skip_bad` is False, or none of a split can be read (all are listed in
@@ -121,7 +122,7 @@ def write_prepared_folder(
             "leaked": len(leaked),
         }
         if links is not None and (temporary / LINKS).is_file():
-            counts = {"units": links.num_groups, "apart": len(links.apart)}
+            counts = {"units": links.num_groups, "apart": len(links.apart), "outliers": len(links.outliers)}
             summary["links"] = {"digest": sha256(temporary / LINKS), **counts}
         write_json(temporary / SUMMARY, summary)
         if check is not None:

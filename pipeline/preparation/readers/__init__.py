@@ -98,7 +98,7 @@ def open_dataset(name: str, raw: Path, *, options: ReaderOptions = _DEFAULTS) ->
     warnings = ((warning,) if warning else ()) + reading.warnings
     links = (*reading.links, *read_corrections(folder, reading.catalogue["path"]))
     trained = set(reading.catalogue["path"][reading.catalogue["split"] == "train"])
-    if idle := sum(not {link.path_a, link.path_b} <= trained for link in links):
+    if idle := sum(not trained.issuperset(link.paths) for link in links):
         warnings += (f"{idle:,} links are of images that are not for training: they have no effect",)
     return Source(folder, reading.catalogue, warnings, reading.notes, reading.names, links, reading.tracklets)
 
