@@ -1,14 +1,14 @@
 """What a person decided, as rows of the data set's corrections.csv: written whole, and taken back one by one.
 
-The rows of one action carry its name in a fourth column, `merge`, `split` or `outlier` and a number of its own. So
-another tab, or a person with an editor, may add rows at any time; nothing that is in the file is lost.
+The rows of one action carry its name in a fourth column, one of `NAMES` and a number of its own. So another tab, or a
+person with an editor, may add rows at any time; nothing that is in the file is lost.
 """
 
 import csv
 import secrets
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 from pipeline.common.errors import UserError
 from pipeline.common.files import replacing
@@ -17,14 +17,15 @@ from pipeline.datasets.links import COLUMNS, Link, links_of
 from pipeline.preparation.links import contradictions_text, correction_rows
 
 ACTION = "action"
-Name = Literal["merge", "split", "outlier"]
+Name = Literal["merge", "split", "join", "outlier"]
+NAMES: tuple[str, ...] = get_args(Name)
 
 
 class Action(NamedTuple):
     """One decision.
 
     Attributes:
-        name: merge, split, outlier, or "" for rows that were written by hand.
+        name: one of `NAMES`, or "" for rows that were written by hand.
         links: that it stands for.
     """
 
@@ -99,7 +100,7 @@ def _contradictions(links: Sequence[Link]) -> list[Link]:
 
 
 def merged(one: str, other: str) -> list[Link]:
-    """The links of "these two clusters are one", by an image of each."""
+    """The links of "these two clusters are one", by an image of each, or of "this image is of that cluster"."""
     return [Link("must_link", one, other)]
 
 

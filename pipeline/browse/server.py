@@ -110,6 +110,8 @@ def _changed(session: Session, what: str, body: bytes) -> dict[str, Any]:
             session.merge([_whole(number) for number in given["clusters"]])
         elif what == "split":
             session.split(_whole(given["cluster"]), [_whole(row) for row in given["rows"]])
+        elif what == "join":
+            session.join([(_whole(row), _whole(number)) for row, number in given["images"]])
         elif what == "outlier":
             number = given["cluster"]
             session.mark_outliers(None if number is None else _whole(number), [_whole(row) for row in given["rows"]])

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pipeline.browse.actions import Action, Actions, merged, outliers, parted
-from pipeline.browse.clusters import SORTS, Cluster, described, replayed, sorted_by
+from pipeline.browse.clusters import SORTS, Cluster, described, nearest_clusters, replayed, sorted_by
 from pipeline.common.errors import UserError
 from pipeline.datasets.images import UnreadableImageError, read_content
 from pipeline.datasets.names import Names
@@ -77,6 +77,14 @@ class Session:
         self._lock = threading.Lock()
         self._known: _Shown | None = None
 
+    def clusters(self) -> list[Cluster]:
+        """The clusters as they are now, by their numbers."""
+        return self._now().clusters
+
+    def labels(self) -> NDArray[np.int64]:
+        """(N,) the cluster of each image as it is now, -1 for one that is in none."""
+        return self._now().labels
+
     def overview(self, *, sort: str = "doubt", page: int = 0) -> dict[str, Any]:
         """A page of clusters as plain values.
 
@@ -112,12 +120,23 @@ class Session:
         return {**self._plain(cluster, rows), "page": page, "pages": pages}
 
     def outliers(self, *, page: int = 0) -> dict[str, Any]:
-        """A page of the images that are in no cluster; `marked` are those that somebody decided on."""
+        """A page of the images that are in no cluster, each with the cluster that it is most like.
+
+        Those that are most like theirs come first; those that somebody has `marked` as outliers come last.
+        """
         now = self._now()
-        rows = np.flatnonzero(now.labels < 0)
+        rows, nearest, cosines = nearest_clusters(now.labels, self.run.embeddings)
+        decided = np.array([self._paths[row] in now.marked for row in rows.tolist()], bool)
+        order = np.argsort(decided, kind="stable")
         page, pages = _page(page, len(rows), IMAGES)
-        shown = [self._image(row) for row in rows[page * IMAGES : (page + 1) * IMAGES].tolist()]
-        images = [{**image, "marked": image["path"] in now.marked} for image in shown]
+        first = {cluster.number: int(cluster.rows[0]) for cluster in now.clusters}
+        images = []
+        for place in order[page * IMAGES : (page + 1) * IMAGES].tolist():
+            number, marked = int(nearest[place]), bool(decided[place])
+            like = None
+            if number >= 0 and not marked:
+                like = {"cluster": number, "row": first[number], "cosine": round(float(cosines[place]), 3)}
+            images.append({**self._image(int(rows[place])), "marked": marked, "like": like})
         return {"size": len(rows), "images": images, "page": page, "pages": pages}
 
     def merge(self, numbers: Sequence[int]) -> None:
@@ -146,6 +165,22 @@ class Session:
             marked = [self._paths[row] for row in inside if row in set(rows)]
             self.actions.add("split", parted(marked, [self._paths[row] for row in inside if row not in set(rows)]))
 
+    def join(self, pairs: Sequence[tuple[int, int]]) -> None:
+        """Says that images in no cluster are of clusters: (row, number of the cluster) of each.
+
+        Raises:
+            UserError: there is none, or an image or a cluster is not there any more; or it is against a decision.
+        """
+        with self._lock:
+            now = self._now()
+            if strangers := [row for row, _ in pairs if not self._is_free(row, now)]:
+                raise UserError(f"{len(strangers)} of the marked images are not in no cluster any more")
+            if not pairs:
+                raise UserError("mark an image or more")
+            first = {number: self._paths[self._of(number).rows[0]] for _, number in pairs}
+            links = [link for row, number in pairs for link in merged(first[number], self._paths[row])]
+            self.actions.add("join", links)
+
     def mark_outliers(self, number: int | None, rows: Sequence[int]) -> None:
         """Says that images are of nobody in particular.
 
@@ -158,10 +193,12 @@ class Session:
         """
         with self._lock:
             now = self._now()
-            inside = np.flatnonzero(now.labels < 0) if number is None else self._of(number).rows
-            there = {row for row in inside.tolist() if self._paths[row] not in now.marked}
-            if strangers := set(rows) - there:
-                where = "without a decision" if number is None else f"in cluster {number}"
+            if number is None:
+                strangers = {row for row in rows if not self._is_free(row, now)}
+            else:
+                strangers = set(rows) - set(self._of(number).rows.tolist())
+            if strangers:
+                where = "in no cluster" if number is None else f"in cluster {number}"
                 raise UserError(f"{len(strangers)} of the marked images are not {where} any more")
             self.actions.add("outlier", outliers([self._paths[row] for row in sorted(set(rows))]))
 
@@ -220,6 +257,10 @@ class Session:
             marked = {link.path_a for action in actions for link in action.links if link.kind == "outlier"}
             self._known = known = _Shown(actions, clusters, labels, marked)
         return known
+
+    def _is_free(self, row: int, now: _Shown) -> bool:
+        """Whether an image is in no cluster, and nobody has decided that it stays there."""
+        return 0 <= row < len(self._paths) and now.labels[row] < 0 and self._paths[row] not in now.marked
 
     def _of(self, number: int) -> Cluster:
         for cluster in self._now().clusters:

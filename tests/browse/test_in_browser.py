@@ -125,6 +125,15 @@ def test_images_are_marked_as_outliers_by_keys_and_taken_back(browser: Browser, 
     click(second, ".wide [aria-pressed]:enabled")
     click(second, "#outlier")
     second.wait_for("document.querySelectorAll('.wide [aria-pressed]:disabled').length === 2")
+    assert "like cluster 4" in second.text
+    click(second, ".wide [aria-pressed]:enabled")
+    second.key("j")
+    second.wait_for("document.body.innerText.includes('1 images are of a cluster now')")
+    assert session.cluster(4)["size"] == EACH - 1
+    second.key("u")
+    cards(second, 5)
+    second.key("n")
+    second.wait_for("document.querySelectorAll('.wide [aria-pressed]:enabled').length === 1")
     look = second.look()
     assert (look.overflow, look.beyond) == (0, [])
     tab.key("u")
@@ -184,6 +193,7 @@ def test_other_pages_change_nothing(session: Session, address: str) -> None:
         ("merge", '{"clusters": [true, "1"]}'),
         ("split", "{"),
         ("outlier", "{}"),
+        ("join", '{"images": [[1]]}'),
         ("steal", "{}"),
     ):
         answer = requests.post(f"{address}api/{what}", data=body, headers={"x-page": token}, timeout=10)

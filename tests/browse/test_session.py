@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from pipeline.browse.actions import Actions, merged, outliers, parted
-from pipeline.browse.clusters import described, replayed
+from pipeline.browse.clusters import described, nearest_clusters, replayed
 from pipeline.browse.session import Session, labels_of
 from pipeline.common.errors import UserError
 from pipeline.common.files import write_text
@@ -75,12 +75,13 @@ def test_images_that_are_marked_are_outliers_until_that_is_undone(session: Sessi
     assert links(session) == [Link("outlier", paths[2 * EACH], ""), Link("outlier", paths[2 * EACH + 1], "")]
     session.mark_outliers(None, [59])  # of those that the run left in none
     found = session.outliers()
-    assert [image["row"] for image in found["images"]] == [2 * EACH, 2 * EACH + 1, 58, 59] and found["size"] == 4
-    assert [image["marked"] for image in found["images"]] == [True, True, False, True]
+    assert {image["row"] for image in found["images"]} == {2 * EACH, 2 * EACH + 1, 58, 59} and found["size"] == 4
+    assert [image["marked"] for image in found["images"]] == [False, True, True, True]
+    assert found["images"][0]["row"] == 58 and found["images"][0]["like"]["cluster"] == 4
     for number, rows, message in (
         (2, [2 * EACH], "1 of the marked images are not in cluster 2 any more"),
         (2, [0], "not in cluster 2"),
-        (None, [59], "1 of the marked images are not without a decision any more"),
+        (None, [59], "1 of the marked images are not in no cluster any more"),
         (None, [], "mark an image or more"),
         (9, [0], "there is no cluster 9"),
     ):
@@ -91,6 +92,28 @@ def test_images_that_are_marked_are_outliers_until_that_is_undone(session: Sessi
     assert session.cluster(2)["size"] == EACH and session.overview()["outliers"] == 2
     session.mark_outliers(1, range(EACH, 2 * EACH))  # all of a cluster
     assert numbers(session, sort="number") == [0, 2, 3, 4]
+
+
+def test_images_in_no_cluster_are_joined_with_the_cluster_that_is_shown(session: Session) -> None:
+    shown = session.outliers()["images"]
+    assert [(image["row"], image["like"]["cluster"]) for image in shown] in ([(58, 4), (59, 4)], [(59, 4), (58, 4)])
+    assert shown[0]["like"]["cosine"] >= shown[1]["like"]["cosine"] > 0.9
+    first = session.cluster(4)["images"][0]["path"]
+    session.join([(58, 4)])
+    assert session.cluster(4)["size"] == EACH - 1 and session.overview()["outliers"] == 1
+    assert links(session) == [Link("must_link", first, session.run.paths[58])]
+    for pairs, message in (
+        ([(58, 4)], "1 of the marked images are not in no cluster any more"),
+        ([(59, 7)], "there is no cluster 7 any more"),
+        ([(-1, 4), (999, 4)], "2 of the marked images"),
+        ([], "mark an image or more"),
+    ):
+        with pytest.raises(UserError, match=message):
+            session.join(pairs)
+    session.undo()
+    assert session.overview()["outliers"] == 2
+    rows, nearest, cosines = nearest_clusters(np.full(3, -1), np.eye(3, dtype=np.float32))
+    assert rows.tolist() == [0, 1, 2] and set(nearest.tolist()) == set(cosines.tolist()) == {-1}
 
 
 def test_decision_against_an_earlier_one_is_refused_and_nothing_is_written(session: Session) -> None:

@@ -2,7 +2,7 @@
 // One page of clusters, one cluster, the images in none, or what a search found. Text from the server is only ever set as text.
 const token = document.querySelector("meta[name=page-token]").content;
 const by = id => document.getElementById(id);
-const view = { kind: "clusters", page: 0, number: null, selected: new Set(), marked: new Set() };
+const view = { kind: "clusters", page: 0, number: null, selected: new Set(), marked: new Set(), like: new Map() };
 let shown = null;   // what the server sent last
 
 function make(tag, properties = {}, ...children) {
@@ -68,13 +68,16 @@ function card(cluster) {
 
 function markable(image) {
   const button = make("button", { type: "button", disabled: image.marked === true }, picture(image));
+  if (image.like) button.append(make("img", { src: "thumb/" + image.like.row, loading: "lazy", className: "like", alt: "cluster " + image.like.cluster }));
   const pressed = () => button.setAttribute("aria-pressed", String(view.marked.has(image.row)));
   button.addEventListener("click", () => {
     if (view.marked.has(image.row)) view.marked.delete(image.row); else view.marked.add(image.row);
+    if (image.like) view.like.set(image.row, image.like.cluster);   // as it was seen, also on another page of the list
     pressed(); tools();
   });
   pressed();
-  const told = [image.camera === null ? "" : "camera " + image.camera, image.marked ? "outlier by decision" : ""];
+  const told = [image.camera === null ? "" : "camera " + image.camera, image.marked ? "outlier by decision" : "",
+    image.like ? `like cluster ${image.like.cluster}, ${image.like.cosine.toFixed(3)}` : ""];
   return make("li", {}, button, told.filter(text => text).join(" \u00b7 "));
 }
 
@@ -93,6 +96,9 @@ function tools() {
   by("split").hidden = view.kind !== "cluster";
   by("split").disabled = view.marked.size === 0;
   by("split").textContent = view.marked.size ? `Split off marked (${view.marked.size})` : "Split off marked";
+  by("join").hidden = view.kind !== "outliers";
+  by("join").disabled = view.marked.size === 0;
+  by("join").textContent = view.marked.size ? `Join marked (${view.marked.size})` : "Join marked";
   by("outlier").hidden = view.kind !== "cluster" && view.kind !== "outliers";
   by("outlier").disabled = view.marked.size === 0;
   by("outlier").textContent = view.marked.size ? `Marked are outliers (${view.marked.size})` : "Marked are outliers";
@@ -129,8 +135,8 @@ function drawCluster(found) {
 function drawOutliers(found) {
   by("main").replaceChildren(make("section", { className: "wide" },
     make("h2", {}, "In no cluster"),
-    make("p", { textContent: `${found.size} ${found.size === 1 ? "image" : "images"}. The next run may find a cluster for them; those that you mark as outliers stay in none.` }),
-    make("ul", { className: "images" }, ...found.images.map(markable))));
+    make("p", { textContent: `${found.size} ${found.size === 1 ? "image" : "images"}. Beside each stands the cluster that it is most like: mark those that belong there and join them, or mark those of nobody in particular: they are outliers.` }),
+    make("ul", { className: "images pairs" }, ...found.images.map(markable))));
   pages(found.page, found.pages);
 }
 
@@ -194,12 +200,18 @@ const outlier = () => {
   const given = { cluster: view.kind === "cluster" ? view.number : null, rows: [...view.marked] };
   act("outlier", given, `${view.marked.size} images are in no cluster now`, view.kind === "cluster" ? "clusters" : "outliers");
 };
+const join = () => {
+  if (view.kind !== "outliers" || view.marked.size === 0) return;
+  const images = [...view.marked].filter(row => view.like.has(row)).map(row => [row, view.like.get(row)]);
+  act("join", { images }, `${images.length} images are of a cluster now`, "outliers");
+};
 const none = () => view.kind !== "outliers" && go({ kind: "outliers", page: 0 });
 const undo = () => act("undo", {}, "the last decision is taken back");
 const back = () => view.kind !== "clusters" && go({ kind: "clusters", page: 0 });
 
 by("merge").addEventListener("click", merge);
 by("split").addEventListener("click", split);
+by("join").addEventListener("click", join);
 by("outlier").addEventListener("click", outlier);
 by("none").addEventListener("click", none);
 by("undo").addEventListener("click", undo);
@@ -209,7 +221,7 @@ by("sort").addEventListener("change", () => go({ kind: "clusters", page: 0 }));
 by("picture").addEventListener("change", event => event.target.files.length && search(event.target.files[0]));
 document.addEventListener("keydown", event => {
   if (event.ctrlKey || event.metaKey || event.altKey || event.target.tagName === "SELECT") return;
-  const action = { m: merge, s: split, o: outlier, n: none, u: undo, Escape: back }[event.key];
+  const action = { m: merge, s: split, j: join, o: outlier, n: none, u: undo, Escape: back }[event.key];
   if (action) { event.preventDefault(); action(); }
 });
 for (const kind of ["dragover", "dragenter"])
