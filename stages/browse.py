@@ -1,6 +1,7 @@
-"""A page in the browser to look at the clusters of the last run and correct them. No stage of dvc.yaml."""
+"""A page in the browser to look at clusters and correct them. No stage of dvc.yaml."""
 
 import socket
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -8,41 +9,55 @@ import uvicorn
 
 import stages
 from pipeline.browse.actions import Actions
-from pipeline.browse.opening import opened_run
+from pipeline.browse.opening import opened_discovery, opened_run
 from pipeline.browse.server import application
-from pipeline.browse.session import Session
+from pipeline.browse.session import Run, Session
 from pipeline.common import paths
 from pipeline.common.errors import UserError
+from pipeline.common.page_address import HOST, PORT, page_address
 from pipeline.model.saved import MODEL_FILE
 from pipeline.preparation.links import CORRECTIONS
 from pipeline.preparation.placing import reader_options
 from pipeline.preparation.readers import dataset_folder
 
-HOST = "127.0.0.1"
 
+def browse(
+    discovered: Annotated[
+        Path | None, typer.Argument(metavar="DIR", help="What stages.discover wrote; default: the last run.")
+    ] = None,
+    port: Annotated[int, typer.Option(help="Where the page is served, on this machine alone.")] = PORT,
+) -> None:
+    """Serves clusters until Ctrl-C: look, merge, split, mark outliers, undo, and search by dropping a picture.
 
-def browse(port: Annotated[int, typer.Option(help="Where the page is served, on this machine alone.")] = 8765) -> None:
-    """Serves the clusters of the last run, until Ctrl-C: look, merge, split, undo, and search by dropping a picture.
-
-    Reads params.yaml (dataset, own), data/prepared/, data/model/ and reports/clusters.csv. What is decided is written
-    into corrections.csv in the data set's folder, which the next `dvc repro` keeps. Embeddings are kept in
-    .scratch/browse/.
+    Of the last run it reads params.yaml (dataset, own), data/prepared/, data/model/ and reports/clusters.csv; of a
+    discovery the folder that it wrote, its images and its network. What is decided is written into corrections.csv in
+    the folder of the images, which the next `dvc repro` or `stages.discover` keeps. Embeddings are kept in .scratch/.
     """
+    run, folder = _run() if discovered is None else _discovery(discovered)
+    session = Session(run, Actions(folder / CORRECTIONS, paths.scratch() / "corrections.lock"))
+    session.overview()  # what is wrong with the corrections is told before the page opens
+    server = uvicorn.Server(uvicorn.Config(application(session), log_level="warning"))
+    taken = _socket(port)
+    print(f"open {page_address(port)} (Ctrl-C ends it)", flush=True)
+    print(f"decisions go to {folder / CORRECTIONS}", flush=True)
+    server.run(sockets=[taken])
+
+
+def _run() -> tuple[Run, Path]:
+    """The last run, and the folder of its images."""
     settings = stages.settings()
-    folder = dataset_folder(settings.dataset, paths.raw(), options=reader_options(settings))
     run = opened_run(
         prepared=paths.PREPARED,
         model=paths.MODEL / MODEL_FILE,
         clusters=paths.REPORTS / "clusters.csv",
         cache=paths.scratch() / "browse",
     )
-    session = Session(run, Actions(folder / CORRECTIONS, paths.scratch() / "corrections.lock"))
-    session.overview()  # what is wrong with the corrections is told before the page opens
-    server = uvicorn.Server(uvicorn.Config(application(session), log_level="warning"))
-    taken = _socket(port)
-    print(f"open http://{HOST}:{port}/ (Ctrl-C ends it)", flush=True)
-    print(f"decisions go to {folder / CORRECTIONS}", flush=True)
-    server.run(sockets=[taken])
+    return run, dataset_folder(settings.dataset, paths.raw(), options=reader_options(settings))
+
+
+def _discovery(folder: Path) -> tuple[Run, Path]:
+    places = {"last": paths.MODEL / MODEL_FILE, "downloads": paths.raw() / "weights"}
+    return opened_discovery(folder, **places, cache=paths.scratch() / "search")
 
 
 def _socket(port: int) -> socket.socket:

@@ -11,8 +11,7 @@ from pipeline.clustering.neighbours import METHODS as NEIGHBOURS
 from pipeline.common import paths
 from pipeline.common.errors import UserError
 from pipeline.discovery.individuals import How, find_individuals
-from pipeline.inference.embedder import Embedder
-from pipeline.inference.published import open_published
+from pipeline.discovery.origin import Origin
 from pipeline.model.saved import MODEL_FILE
 from pipeline.preparation.readers.image_folder import cameras_of
 from pipeline.report.suggestion import clusterings_text
@@ -24,8 +23,8 @@ def discover(
     model: Annotated[Path | None, typer.Option(help="Trained or exported; default: that of the last run.")] = None,
     role: Annotated[str | None, typer.Option(help="Of the model: student (default) or teacher.")] = None,
     backbone: Annotated[str | None, typer.Option(help="Without a model: resnet50, ..., timm/<name>.<tag>.")] = None,
-    pretrained: Annotated[str, typer.Option(help="Of the backbone: imagenet, imagenet_v2, none, a file.")] = "imagenet",
-    size: Annotated[tuple[int, int], typer.Option(help="Of the backbone's images: height and width.")] = (256, 128),
+    pretrained: Annotated[str | None, typer.Option(help="Of the backbone: imagenet (default), imagenet_v2, ...")] = None,
+    size: Annotated[tuple[int, int] | None, typer.Option(help="Of its images: height, width (256 128).")] = None,
     eps: Annotated[float | None, typer.Option(help="DBSCAN's radius; default: suggested by the images.")] = None,
     k1: Annotated[int, typer.Option(help="Neighbours of the k-reciprocal sets.")] = 20,
     k2: Annotated[int, typer.Option(help="Neighbours averaged in the local expansion.")] = 6,
@@ -37,12 +36,21 @@ def discover(
 ) -> None:
     """Clusters a folder of crops; run again when it has grown, and known individuals keep their numbers.
 
-    Reads the crops and a network. Prints what each eps finds, and what has changed since last time. Writes clusters.csv
-    (path, cluster; -1: none), a contact sheet per individual, suggestion.csv and .png, and individuals.json, which
-    remembers the numbers. The embeddings are kept in .scratch/search/.
+    Reads the crops, a network and, where it lies in DIR, corrections.csv, which it keeps exactly. Prints what each eps
+    finds, and what has changed since last time. Writes clusters.csv (path, cluster; -1: none), a contact sheet per
+    individual, suggestion.csv and .png, and for next time individuals.json and origin.json. The embeddings are kept in
+    .scratch/search/.
     """
-    if model is not None and backbone is not None:
-        raise UserError("--model and --backbone each name a network: give one of them")
+    origin = Origin(
+        folder=str(folder),
+        model=None if model is None else str(model),
+        role=role,
+        backbone=backbone,
+        pretrained=pretrained,
+        size=size,
+        camera=camera,
+        skip_bad=skip_bad,
+    )
     if eps is not None and not 0 < eps < 1:
         raise UserError(f"--eps must be above 0 and below 1, got {eps}")
     for name, value in (("--k1", k1), ("--k2", k2), ("--min-samples", min_samples)):
@@ -53,10 +61,7 @@ def discover(
     paths.require_own_place(output)
     if output.resolve().is_relative_to(folder.resolve()):
         raise UserError(f"--output {output} lies in {folder} and would be found next time: name another folder")
-    if backbone is None:
-        embedder = Embedder(model or paths.MODEL / MODEL_FILE, role=role)
-    else:
-        embedder = open_published(backbone, pretrained, size=size, downloads=paths.raw() / "weights")
+    embedder = origin.embedder(last=paths.MODEL / MODEL_FILE, downloads=paths.raw() / "weights")
     gallery = open_gallery(folder, embedder, paths.scratch() / "search", skip_bad=skip_bad)
     for warning in gallery.warnings:
         print(f"warning: {warning}", file=sys.stderr)
@@ -64,7 +69,9 @@ def discover(
     how = How(eps, k1, k2, min_samples, neighbours)
     found = find_individuals(gallery, how, folder=output, cameras=cameras)
     print(clusterings_text(found.table, k1=found.k1), *found.sentences(), sep="\n")
-    print(f"written to {output}: {', '.join(found.write(output))}")
+    written = found.write(output)
+    origin.write(output, embedder)
+    print(f"written to {output}: {', '.join(written)}")
 
 
 if __name__ == "__main__":

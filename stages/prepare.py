@@ -42,6 +42,7 @@ def prepare() -> None:
             width=settings.image.width,
             names=source.names,
             links=links,
+            tracklets=source.tracklets,
             skip_bad=settings.prepare.skip_bad,
             follow_links=settings.prepare.follow_links,
             list_if_refused=paths.checkout() / paths.BAD_IMAGES,
@@ -61,7 +62,9 @@ def _report(dataset: str, summary: dict[str, Any]) -> None:
             print(f"warning: {count:,} {what}: {_lasting(paths.PREPARED / name)}")
     if "links" in summary:
         links = summary["links"]
-        print(f"links: the training images are {links['units']:,} units, and {links['apart']:,} pairs of these are two")
+        outliers = f"; {links['outliers']:,} images are in no cluster" if links["outliers"] else ""
+        told = f"links: the training images are {links['units']:,} units, and {links['apart']:,} pairs of these are two"
+        print(f"{told}{outliers}")
     splits = ", ".join(f"{name} {s['images']:,}" for name, s in summary["splits"].items())
     print(f"{dataset}: {summary['images']:,} images ({splits}), digest {summary['digest'][:12]}")
 

@@ -30,6 +30,7 @@ def suggest(
     """Clusters the training images once for each eps from 0.25 to 0.85, and says which eps to begin with.
 
     Reads params.yaml, data/prepared/ and data/pretrained/ (run `dvc repro pretrained prepare` first); no identity.
+    Keeps the links of the training images as the training does.
     Prints clusters, outliers, the share of the largest cluster and, where cameras are known, of clusters of one camera,
     and writes them into suggestion.csv and suggestion.png.
     """
@@ -62,8 +63,9 @@ def suggest(
             neighbours=clustering.neighbours,
             cameras=data.camids,
             camera_aware=aware,
+            links=data.links,
             advance=progress.advance,
-        )
+        ).table
     print(suggestion_text(table, k1=widths[0], settings=settings.as_dict()))
     print(f"written to {output}: {', '.join(write_suggestion(table, output, k1=widths[0]))}")
 

@@ -1,30 +1,31 @@
 """What a person decided, as rows of the data set's corrections.csv: written whole, and taken back one by one.
 
-The rows of one action carry its name in a fourth column, `merge` or `split` and a number of its own. So another tab, or
-a person with an editor, may add rows at any time; nothing that is in the file is lost.
+The rows of one action carry its name in a fourth column, one of `NAMES` and a number of its own. So another tab, or a
+person with an editor, may add rows at any time; nothing that is in the file is lost.
 """
 
 import csv
 import secrets
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 from pipeline.common.errors import UserError
 from pipeline.common.files import replacing
 from pipeline.common.locks import locked
-from pipeline.datasets.links import COLUMNS, Link
-from pipeline.preparation.links import correction_rows
+from pipeline.datasets.links import COLUMNS, Link, links_of
+from pipeline.preparation.links import contradictions_text, correction_rows
 
 ACTION = "action"
-Name = Literal["merge", "split"]
+Name = Literal["merge", "split", "join", "outlier"]
+NAMES: tuple[str, ...] = get_args(Name)
 
 
 class Action(NamedTuple):
     """One decision.
 
     Attributes:
-        name: merge, split, or "" for rows that were written by hand.
+        name: one of `NAMES`, or "" for rows that were written by hand.
         links: that it stands for.
     """
 
@@ -58,10 +59,20 @@ class Actions:
         return [Action(label.split(" ")[0], tuple(links)) for label, links in found]
 
     def add(self, name: Name, links: Sequence[Link]) -> None:
-        """Adds a decision at the end."""
+        """Adds a decision at the end.
+
+        Raises:
+            UserError: it contradicts an earlier one, and is not added; or the file is not understood.
+        """
         with locked(self._lock):
-            label = f"{name} {secrets.token_hex(4)}"
-            self._write([*self._rows(), *((link, label) for link in links)])
+            rows, label = self._rows(), f"{name} {secrets.token_hex(4)}"
+            before = [link for link, _ in rows]
+            known = set(_contradictions(before))
+            if new := [link for link in _contradictions([*before, *links]) if link not in known]:
+                raise UserError(
+                    f"that contradicts an earlier decision: {contradictions_text(new)}; undo that one first"
+                )
+            self._write([*rows, *((link, label) for link in links)])
 
     def undo(self) -> bool:
         """Takes back the last decision that was made here; False if there is none."""
@@ -83,9 +94,25 @@ class Actions:
             writer.writerows([*link, label] for link, label in rows)
 
 
+def _contradictions(links: Sequence[Link]) -> list[Link]:
+    paths = list(dict.fromkeys(path for link in links for path in link.paths))
+    return links_of(paths, links)[1]
+
+
 def merged(one: str, other: str) -> list[Link]:
-    """The links of "these two clusters are one", by an image of each."""
+    """The links of "these two clusters are one", by an image of each, or of "this image is of that cluster"."""
     return [Link("must_link", one, other)]
+
+
+def outliers(paths: Sequence[str]) -> list[Link]:
+    """The links of "these images are of nobody in particular".
+
+    Raises:
+        UserError: there is none.
+    """
+    if not paths:
+        raise UserError("mark an image or more")
+    return [Link("outlier", path, "") for path in paths]
 
 
 def parted(marked: Sequence[str], rest: Sequence[str]) -> list[Link]:

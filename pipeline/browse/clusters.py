@@ -49,13 +49,15 @@ def replayed(labels: NDArray[np.int64], paths: Sequence[str], actions: Sequence[
     row = {path: number for number, path in enumerate(paths)}
     following = int(now.max(initial=-1)) + 1
     for action in actions:
-        links = [link for link in action.links if link.path_a in row and link.path_b in row]
+        links = [link for link in action.links if all(path in row for path in link.paths)]
         if action.name == "split":
             marked = {row[link.path_a] for link in links} | {row[x.path_b] for x in links if x.kind == "must_link"}
             now[sorted(marked)] = following
             following += 1
             continue
         for link in links:
+            if link.kind == "outlier":
+                now[row[link.path_a]] = -1
             if link.kind != "must_link":
                 continue
             one, other = row[link.path_a], row[link.path_b]
@@ -81,9 +83,7 @@ def described(
     members = np.flatnonzero(labels >= 0)
     if len(numbers) == 0:
         return []
-    ones = np.ones(len(members), np.float32)
-    sums = sp.csr_array((ones, (place, members)), shape=(len(numbers), len(labels))) @ embeddings
-    means = sums / np.maximum(np.linalg.norm(sums, axis=1, keepdims=True), np.float32(1e-12))
+    means = _means(labels, embeddings)
     cosines = np.einsum("nd,nd->n", embeddings[members], means[place])
     nearest, gaps = _nearest(means)
     clusters = []
@@ -99,10 +99,46 @@ def described(
     return clusters
 
 
+def nearest_clusters(
+    labels: NDArray[np.int64], embeddings: NDArray[np.float32], rows: int = 2048
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]:
+    """Images in no cluster, the likeliest first: their rows, the cluster whose mean is most like each, and the cosine.
+
+    Args:
+        labels: (N,), -1 for outliers.
+        embeddings: (N, D), L2-normalised.
+        rows: images at a time.
+
+    Returns:
+        (R,) each; where there is no cluster, -1 and -1 in place of its number and cosine.
+    """
+    alone, numbers = np.flatnonzero(labels < 0), np.unique(labels[labels >= 0])
+    nearest, cosines = np.full(len(alone), -1), np.full(len(alone), -1, np.float32)
+    if len(numbers) == 0:
+        return alone, nearest, cosines
+    means = _means(labels, embeddings)
+    for start in range(0, len(alone), rows):
+        products = embeddings[alone[start : start + rows]] @ means.T
+        nearest[start : start + rows] = numbers[products.argmax(axis=1)]
+        cosines[start : start + rows] = products.max(axis=1)
+    order = np.argsort(-cosines, kind="stable")
+    return alone[order], nearest[order], cosines[order]
+
+
 def sorted_by(clusters: Sequence[Cluster], sort: str) -> list[Cluster]:
     """The clusters in one of the orders of `SORTS`: the most doubtful, the largest, or the lowest number first."""
     keys = {"doubt": lambda c: -c.doubt, "size": lambda c: -len(c.rows), "number": lambda c: c.number}
     return sorted(clusters, key=lambda cluster: (keys[sort](cluster), cluster.number))
+
+
+def _means(labels: NDArray[np.int64], embeddings: NDArray[np.float32]) -> NDArray[np.float32]:
+    """(K, D) the normalised means of the clusters, by their numbers; there is one at least."""
+    numbers, place = np.unique(labels[labels >= 0], return_inverse=True)
+    members = np.flatnonzero(labels >= 0)
+    ones = np.ones(len(members), np.float32)
+    sums = sp.csr_array((ones, (place, members)), shape=(len(numbers), len(labels))) @ embeddings
+    means: NDArray[np.float32] = sums / np.maximum(np.linalg.norm(sums, axis=1, keepdims=True), np.float32(1e-12))
+    return means
 
 
 def _nearest(means: NDArray[np.float32], rows: int = 2048) -> tuple[NDArray[np.int64], NDArray[np.float64]]:

@@ -48,6 +48,10 @@ def application(session: Session) -> Starlette:
         number = request.query_params.get("page", "0")
         return await _answer(lambda: session.cluster(request.path_params["number"], page=_number(number)))
 
+    async def in_no_cluster(request: Request) -> Response:
+        number = request.query_params.get("page", "0")
+        return await _answer(lambda: session.outliers(page=_number(number)))
+
     async def thumbnail(request: Request) -> Response:
         try:
             content = await run_in_threadpool(session.thumbnail, request.path_params["row"])
@@ -76,6 +80,7 @@ def application(session: Session) -> Starlette:
         Route("/app.css", _static("app.css")),
         Route("/api/clusters", overview),
         Route("/api/clusters/{number:int}", cluster),
+        Route("/api/outliers", in_no_cluster),
         Route("/thumb/{row:int}", thumbnail),
         Route("/api/{what}", change, methods=["POST"]),
     ]
@@ -105,6 +110,11 @@ def _changed(session: Session, what: str, body: bytes) -> dict[str, Any]:
             session.merge([_whole(number) for number in given["clusters"]])
         elif what == "split":
             session.split(_whole(given["cluster"]), [_whole(row) for row in given["rows"]])
+        elif what == "join":
+            session.join([(_whole(row), _whole(number)) for row, number in given["images"]])
+        elif what == "outlier":
+            number = given["cluster"]
+            session.mark_outliers(None if number is None else _whole(number), [_whole(row) for row in given["rows"]])
         elif what == "undo":
             session.undo()
         else:

@@ -2,22 +2,21 @@
 
 import io
 import threading
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from PIL import Image
 
-from pipeline.browse.actions import Actions, merged, parted
-from pipeline.browse.clusters import SORTS, Cluster, described, replayed, sorted_by
+from pipeline.browse.actions import Action, Actions, merged, outliers, parted
+from pipeline.browse.clusters import SORTS, Cluster, described, nearest_clusters, replayed, sorted_by
 from pipeline.common.errors import UserError
-from pipeline.datasets.images import FORMATS
+from pipeline.datasets.images import UnreadableImageError, read_content
 from pipeline.datasets.names import Names
-from pipeline.datasets.packed_images import LabelledImages
 from pipeline.inference.embedder import Embedder
 from pipeline.inference.gallery import Gallery
 
@@ -26,25 +25,40 @@ IMAGES = 120  # of a page of one cluster
 FOUND = 24  # places of a search
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Run:
-    """A finished run.
+    """A finished run, or a discovery.
 
     Attributes:
         title: for the page.
-        train: its training images, of whose identities nothing is read.
+        paths: of its N images, of whose identities nothing is read.
+        picture: row -> pixels (h, w, 3), uint8.
+        camids: (N,), None where cameras are not known.
         labels: (N,) its clusters, -1 for outliers.
         embeddings: (N, D) by `embedder`.
         embedder: its network.
         names: of the cameras.
+        following: the command that uses the decisions.
     """
 
     title: str
-    train: LabelledImages
-    labels: NDArray[np.int64]
-    embeddings: NDArray[np.float32]
+    paths: tuple[str, ...]
+    picture: Callable[[int], NDArray[np.uint8]] = field(repr=False)
+    camids: NDArray[np.int64] | None = field(repr=False)
+    labels: NDArray[np.int64] = field(repr=False)
+    embeddings: NDArray[np.float32] = field(repr=False)
     embedder: Embedder
-    names: Names
+    names: Names = field(default_factory=Names)
+    following: str = "dvc repro"
+
+
+class _Shown(NamedTuple):
+    """What there is to see after some decisions."""
+
+    actions: list[Action]
+    clusters: list[Cluster]
+    labels: NDArray[np.int64]  # (N,)
+    marked: set[str]  # paths of the outliers that somebody decided on
 
 
 class Session:
@@ -57,11 +71,19 @@ class Session:
 
     def __init__(self, run: Run, actions: Actions) -> None:
         self.run, self.actions = run, actions
-        self._paths = run.train.paths
+        self._paths = run.paths
         self._rows = {path: row for row, path in enumerate(self._paths)}
         self._gallery = Gallery.of(run.embedder, self._paths, run.embeddings)
         self._lock = threading.Lock()
-        self._known: tuple[Any, list[Cluster], int] | None = None
+        self._known: _Shown | None = None
+
+    def clusters(self) -> list[Cluster]:
+        """The clusters as they are now, by their numbers."""
+        return self._now().clusters
+
+    def labels(self) -> NDArray[np.int64]:
+        """(N,) the cluster of each image as it is now, -1 for one that is in none."""
+        return self._now().labels
 
     def overview(self, *, sort: str = "doubt", page: int = 0) -> dict[str, Any]:
         """A page of clusters as plain values.
@@ -71,19 +93,19 @@ class Session:
         """
         if sort not in SORTS:
             raise UserError(f"sort must be one of {', '.join(SORTS)}, got {sort!r}")
-        clusters, outliers = self._clusters()
-        pages = max(1, -(-len(clusters) // PAGE))
-        page = min(max(page, 0), pages - 1)
-        shown = sorted_by(clusters, sort)[page * PAGE : (page + 1) * PAGE]
+        now = self._now()
+        page, pages = _page(page, len(now.clusters), PAGE)
+        shown = sorted_by(now.clusters, sort)[page * PAGE : (page + 1) * PAGE]
         return {
             "title": self.run.title,
             "clusters": [self._plain(cluster, cluster.rows[:SHOWN]) for cluster in shown],
-            "total": len(clusters),
-            "outliers": outliers,
+            "total": len(now.clusters),
+            "outliers": int((now.labels < 0).sum()),
             "images": len(self._paths),
             "page": page,
             "pages": pages,
-            "decisions": sum(bool(action.name) for action in self.actions.all()),
+            "decisions": sum(bool(action.name) for action in now.actions),
+            "following": self.run.following,
         }
 
     def cluster(self, number: int, *, page: int = 0) -> dict[str, Any]:
@@ -93,10 +115,29 @@ class Session:
             UserError: there is none of this number any more.
         """
         cluster = self._of(number)
-        pages = max(1, -(-len(cluster.rows) // IMAGES))
-        page = min(max(page, 0), pages - 1)
+        page, pages = _page(page, len(cluster.rows), IMAGES)
         rows = cluster.rows[page * IMAGES : (page + 1) * IMAGES]
         return {**self._plain(cluster, rows), "page": page, "pages": pages}
+
+    def outliers(self, *, page: int = 0) -> dict[str, Any]:
+        """A page of the images that are in no cluster, each with the cluster that it is most like.
+
+        Those that are most like theirs come first; those that somebody has `marked` as outliers come last.
+        """
+        now = self._now()
+        rows, nearest, cosines = nearest_clusters(now.labels, self.run.embeddings)
+        decided = np.array([self._paths[row] in now.marked for row in rows.tolist()], bool)
+        order = np.argsort(decided, kind="stable")
+        page, pages = _page(page, len(rows), IMAGES)
+        first = {cluster.number: int(cluster.rows[0]) for cluster in now.clusters}
+        images = []
+        for place in order[page * IMAGES : (page + 1) * IMAGES].tolist():
+            number, marked = int(nearest[place]), bool(decided[place])
+            like = None
+            if number >= 0 and not marked:
+                like = {"cluster": number, "row": first[number], "cosine": round(float(cosines[place]), 3)}
+            images.append({**self._image(int(rows[place])), "marked": marked, "like": like})
+        return {"size": len(rows), "images": images, "page": page, "pages": pages}
 
     def merge(self, numbers: Sequence[int]) -> None:
         """Says that clusters are one.
@@ -124,6 +165,43 @@ class Session:
             marked = [self._paths[row] for row in inside if row in set(rows)]
             self.actions.add("split", parted(marked, [self._paths[row] for row in inside if row not in set(rows)]))
 
+    def join(self, pairs: Sequence[tuple[int, int]]) -> None:
+        """Says that images in no cluster are of clusters: (row, number of the cluster) of each.
+
+        Raises:
+            UserError: there is none, or an image or a cluster is not there any more; or it is against a decision.
+        """
+        with self._lock:
+            now = self._now()
+            if strangers := [row for row, _ in pairs if not self._is_free(row, now)]:
+                raise UserError(f"{len(strangers)} of the marked images are not in no cluster any more")
+            if not pairs:
+                raise UserError("mark an image or more")
+            first = {number: self._paths[self._of(number).rows[0]] for _, number in pairs}
+            links = [link for row, number in pairs for link in merged(first[number], self._paths[row])]
+            self.actions.add("join", links)
+
+    def mark_outliers(self, number: int | None, rows: Sequence[int]) -> None:
+        """Says that images are of nobody in particular.
+
+        Args:
+            number: of the cluster that they are in; None for images that are in none.
+            rows: of the images.
+
+        Raises:
+            UserError: they are not there any more, or there is none; or one is joined with another by a decision.
+        """
+        with self._lock:
+            now = self._now()
+            if number is None:
+                strangers = {row for row in rows if not self._is_free(row, now)}
+            else:
+                strangers = set(rows) - set(self._of(number).rows.tolist())
+            if strangers:
+                where = "in no cluster" if number is None else f"in cluster {number}"
+                raise UserError(f"{len(strangers)} of the marked images are not {where} any more")
+            self.actions.add("outlier", outliers([self._paths[row] for row in sorted(set(rows))]))
+
     def undo(self) -> None:
         """Takes the last decision back.
 
@@ -140,17 +218,23 @@ class Session:
         Raises:
             UserError: it is no picture.
         """
+        height, width = self.run.embedder.size
         try:
-            picture = Image.open(io.BytesIO(content), formats=FORMATS)
-        except Exception as error:  # Pillow raises what it likes
-            raise UserError("this is no picture that can be read") from error
-        now = {row: cluster.number for cluster in self._clusters()[0] for row in cluster.rows.tolist()}
-        hits = self._gallery.search(picture, top=FOUND)[0]
-        rows = [self._rows[hit.name] for hit in hits]
-        return [
-            {**self._image(row), "cosine": round(hit.cosine, 3), "verdict": hit.verdict, "cluster": now.get(row)}
-            for row, hit in zip(rows, hits, strict=True)
-        ]
+            picture = read_content(content, height=height, width=width)
+        except UnreadableImageError as reason:
+            raise UserError(f"this is no picture that can be read: {reason}") from reason
+        labels = self._now().labels
+        found = []
+        for hit in self._gallery.search(picture, top=FOUND)[0]:
+            row = self._rows[hit.name]
+            cluster = int(labels[row])
+            more = {
+                "cosine": round(hit.cosine, 3),
+                "verdict": hit.verdict,
+                "cluster": cluster if cluster >= 0 else None,
+            }
+            found.append({**self._image(row), **more})
+        return found
 
     def thumbnail(self, row: int) -> bytes:
         """The image as JPEG.
@@ -161,20 +245,25 @@ class Session:
         if not 0 <= row < len(self._paths):
             raise UserError(f"there is no image {row}")
         buffer = io.BytesIO()
-        Image.fromarray(np.asarray(self.run.train.images[row])).save(buffer, format="JPEG", quality=88)
+        Image.fromarray(self.run.picture(row)).save(buffer, format="JPEG", quality=88)
         return buffer.getvalue()
 
-    def _clusters(self) -> tuple[list[Cluster], int]:
-        """The clusters as they are now, and how many images are in none."""
+    def _now(self) -> _Shown:
         actions = self.actions.all()
-        if self._known is None or self._known[0] != actions:
-            now = replayed(self.run.labels, self._paths, actions)
-            found = described(now, self.run.embeddings, self.run.train.camids)
-            self._known = actions, found, int((now < 0).sum())
-        return self._known[1], self._known[2]
+        known = self._known
+        if known is None or known.actions != actions:
+            labels = replayed(self.run.labels, self._paths, actions)
+            clusters = described(labels, self.run.embeddings, self.run.camids)
+            marked = {link.path_a for action in actions for link in action.links if link.kind == "outlier"}
+            self._known = known = _Shown(actions, clusters, labels, marked)
+        return known
+
+    def _is_free(self, row: int, now: _Shown) -> bool:
+        """Whether an image is in no cluster, and nobody has decided that it stays there."""
+        return 0 <= row < len(self._paths) and now.labels[row] < 0 and self._paths[row] not in now.marked
 
     def _of(self, number: int) -> Cluster:
-        for cluster in self._clusters()[0]:
+        for cluster in self._now().clusters:
             if cluster.number == number:
                 return cluster
         raise UserError(f"there is no cluster {number} any more: somebody changed it")
@@ -191,12 +280,18 @@ class Session:
         }
 
     def _image(self, row: int) -> dict[str, Any]:
-        camids = self.run.train.camids
+        camids = self.run.camids
         camera = None if camids is None else str(self.run.names.camera(int(camids[row])))
         return {"row": row, "path": self._paths[row], "camera": camera}
 
 
-def labels_of(table: Path, train: LabelledImages) -> NDArray[np.int64]:
+def _page(page: int, number: int, most: int) -> tuple[int, int]:
+    """A page that there is, and how many there are."""
+    pages = max(1, -(-number // most))
+    return min(max(page, 0), pages - 1), pages
+
+
+def labels_of(table: Path, images: int) -> NDArray[np.int64]:
     """The clusters of clusters.csv, (N,).
 
     Raises:
@@ -205,6 +300,6 @@ def labels_of(table: Path, train: LabelledImages) -> NDArray[np.int64]:
     if not table.is_file():
         raise UserError(f"{table} is missing: run `dvc repro` first")
     labels = pd.read_csv(table)["cluster"].to_numpy(np.int64)
-    if len(labels) != len(train):
+    if len(labels) != images:
         raise UserError(f"{table} is of other images than data/prepared: run `dvc repro`")
     return labels

@@ -8,6 +8,7 @@ N: images.
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -17,12 +18,26 @@ from numpy.typing import NDArray
 from pipeline.clustering.camera_jaccard import CameraAware, camera_jaccard_distance
 from pipeline.clustering.dbscan import dbscan
 from pipeline.clustering.jaccard import jaccard_distance
+from pipeline.clustering.linked import Units
 from pipeline.clustering.neighbours import nearest_neighbours
 from pipeline.clustering.signals import cluster_signals
+from pipeline.datasets.links import Links
 
 EPS = tuple(round(0.05 * step, 2) for step in range(5, 18))  # 0.25 to 0.85
 # A cluster that holds a larger share of the images is taken for many that have flowed together.
 LARGEST = 0.25
+
+
+class Clusterings(NamedTuple):
+    """The clusterings of one set of embeddings.
+
+    Attributes:
+        table: one row per clustering, see `clusterings`.
+        labels: (N,) of each, in the order of the rows; -1 for outliers.
+    """
+
+    table: pd.DataFrame
+    labels: list[NDArray[np.int64]]
 
 
 def clusterings(
@@ -35,9 +50,10 @@ def clusterings(
     neighbours: str = "exact",
     cameras: NDArray[np.int64] | None = None,
     camera_aware: CameraAware | None = None,
+    links: Links | None = None,
     advance: Callable[[], object] = lambda: None,
-) -> pd.DataFrame:
-    """The clusterings of embeddings over a grid of eps and k1.
+) -> Clusterings:
+    """The clusterings of embeddings over a grid of eps and k1, as `pseudo_labels` would find each.
 
     Args:
         embeddings: (N, D) float32, L2-normalised.
@@ -48,19 +64,25 @@ def clusterings(
         neighbours: see `nearest_neighbours`.
         cameras: (N,), None where they are not known.
         camera_aware: clusters by the camera-aware distance; then `k1` of the table is 0.
+        links: are kept, see `pseudo_labels`.
         advance: called after each distance.
 
     Returns:
-        One row per k1 and eps, in this order: k1, eps, clusters, outliers (share of the images), largest (share of the
-        images that are in the largest cluster, 0 without one) and, where cameras are known, the signals of cameras.
+        With one row of the table per k1 and eps, in this order: k1, eps, clusters, outliers (share of the images),
+        largest (share of the images that are in the largest cluster, 0 without one) and, where cameras are known, the
+        signals of cameras.
 
     Raises:
         ValueError: as its parts; no k1 is below N.
     """
-    rows = []
-    for width, distance in _distances(embeddings, max(eps), k1, k2, neighbours, camera_aware):
+    units = None if links is None else Units.from_links(links)
+    sizes_of_units = None if units is None else units.sizes
+    rows, found = [], []
+    for width, distance in _distances(embeddings, max(eps), k1, k2, neighbours, camera_aware, units):
         for radius in eps:
-            labels = dbscan(distance, eps=radius, min_samples=min_samples)
+            labels = dbscan(distance, eps=radius, min_samples=min_samples, weights=sizes_of_units)
+            if units is not None:
+                labels = units.of_images(units.parted(labels, distance, eps=radius, min_samples=min_samples)[0])
             sizes = np.bincount(labels[labels >= 0])
             rows.append(
                 {
@@ -72,8 +94,9 @@ def clusterings(
                     **cluster_signals(labels, cameras=cameras, before=None),
                 }
             )
+            found.append(labels)
         advance()
-    return pd.DataFrame(rows)
+    return Clusterings(pd.DataFrame(rows), found)
 
 
 def _distances(
@@ -83,17 +106,25 @@ def _distances(
     k2: int,
     neighbours: str,
     camera_aware: CameraAware | None,
+    units: Units | None,
 ) -> Iterator[tuple[int, sp.csr_array]]:
-    """Each k1 with its distances up to `limit`, one after the other: they are the largest thing in memory."""
+    """Each k1 with the distances up to `limit` (of the units, where there are any), one after the other.
+
+    They are the largest thing in memory.
+    """
+    means = embeddings if units is None else units.means(embeddings)
     if camera_aware is not None:
-        yield 0, camera_jaccard_distance(embeddings, camera_aware, max_distance=limit, method=neighbours)
+        how = camera_aware if units is None else units.seen_by(camera_aware)
+        yield 0, camera_jaccard_distance(means, how, max_distance=limit, method=neighbours)
         return
     usable = [width for width in sorted(set(k1)) if width < len(embeddings)]
     if not usable:
         raise ValueError(f"k1 must be below the number of images, {len(embeddings)}, got {sorted(set(k1))}")
-    ranks = nearest_neighbours(embeddings, usable[-1], method=neighbours)
+    scaled = int if units is None else units.scaled
+    ranks = nearest_neighbours(means, scaled(usable[-1]), method=neighbours)
     for width in usable:
-        yield width, jaccard_distance(embeddings, k1=width, k2=min(k2, width), max_distance=limit, neighbours=ranks)
+        own_k1, own_k2 = scaled(width), scaled(min(k2, width))
+        yield width, jaccard_distance(means, k1=own_k1, k2=own_k2, max_distance=limit, neighbours=ranks)
 
 
 def suggested(table: pd.DataFrame, *, k1: int, largest: float = LARGEST) -> pd.Series | None:
@@ -102,7 +133,7 @@ def suggested(table: pd.DataFrame, *, k1: int, largest: float = LARGEST) -> pd.S
     Of equally many clusters, the one with fewer outliers.
 
     Args:
-        table: as from `clusterings`.
+        table: of `clusterings`.
         k1: as asked for; where the table has none with it, its largest.
         largest: share of the images that a cluster may hold.
 

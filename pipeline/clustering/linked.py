@@ -3,7 +3,7 @@
 Images that must-links join become one unit, whose embedding is the mean of theirs and which weighs as many images in
 DBSCAN's density. As there are fewer units than images, the numbers of neighbours shrink alike. A cluster that holds
 units which cannot be one is split along its weakest links: its pairs are joined again from the nearest on, without
-those that would join what has to be apart.
+those that would join what has to be apart. Images that are outliers for good are no unit: they are nobody's neighbour.
 
 N: images · M: units · D: width of the embedding.
 """
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from pipeline.clustering.camera_jaccard import CameraAware
 from pipeline.clustering.dbscan import OUTLIER
 from pipeline.clustering.outliers import without_gaps
+from pipeline.common.group_means import group_means
 from pipeline.datasets.links import Links
 
 
@@ -25,7 +26,7 @@ class Units:
     """The units of N images.
 
     Attributes:
-        of: (N,) the unit of each image.
+        of: (N,) the unit of each image, -1 for one that is in no cluster.
         sizes: (M,) images of each.
         apart: (P, 2) units that cannot be one.
     """
@@ -37,28 +38,39 @@ class Units:
     @classmethod
     def from_links(cls, links: Links) -> "Units":
         """The units that must-links make."""
-        return cls(links.groups, np.bincount(links.groups), links.apart)
+        if len(links.outliers) == 0:
+            return cls(links.groups, np.bincount(links.groups), links.apart)
+        rows = np.delete(np.arange(len(links.groups)), links.outliers)
+        rest = links.of_rows(rows)
+        of = np.full(len(links.groups), OUTLIER)
+        of[rows] = rest.groups
+        return cls(of, np.bincount(rest.groups), rest.apart)
+
+    @property
+    def num_images(self) -> int:
+        """How many images are of a unit."""
+        return int(self.sizes.sum())
+
+    def of_images(self, labels: NDArray[np.int64]) -> NDArray[np.int64]:
+        """(N,) the labels of the images, from those of the units (M,)."""
+        return np.where(self.of >= 0, np.append(labels, OUTLIER)[self.of], OUTLIER)
 
     def means(self, embeddings: NDArray[np.float32]) -> NDArray[np.float32]:
         """(M, D) float32, L2-normalised means of the embeddings (N, D); of an image alone, its own to the bit."""
-        if len(self.sizes) == len(embeddings):
-            return embeddings[np.argsort(self.of, kind="stable")]
-        order = np.argsort(self.of, kind="stable")
-        starts = np.concatenate([[0], np.cumsum(self.sizes)[:-1]])
-        sums = np.add.reduceat(embeddings[order].astype(np.float64), starts, axis=0)
-        lengths = np.linalg.norm(sums, axis=1, keepdims=True)
-        first = embeddings[order[starts]]
-        alone = (self.sizes == 1)[:, None] | (lengths == 0)  # two that are opposite have no mean
-        return np.where(alone, first, (sums / np.where(lengths == 0, 1, lengths)).astype(np.float32))
+        if self.num_images == len(self.of):
+            return group_means(embeddings, self.of)
+        inside = self.of >= 0
+        return group_means(embeddings[inside], self.of[inside])
 
     def scaled(self, neighbours: int) -> int:
         """As many neighbours among units as so many among images, rounded up."""
-        return max(min(neighbours, 2), -(-neighbours * len(self.sizes) // len(self.of)))
+        return max(min(neighbours, 2), -(-neighbours * len(self.sizes) // max(self.num_images, 1)))
 
     def seen_by(self, how: CameraAware) -> CameraAware:
         """The camera-aware clustering of the units: each counts for the camera that took most of its images."""
-        names, camera = np.unique(how.cameras, return_inverse=True)
-        pairs, counts = np.unique(np.stack([self.of, camera]), axis=1, return_counts=True)
+        inside = self.of >= 0
+        names, camera = np.unique(how.cameras[inside], return_inverse=True)
+        pairs, counts = np.unique(np.stack([self.of[inside], camera]), axis=1, return_counts=True)
         order = np.lexsort((pairs[1], -counts, pairs[0]))
         _, first = np.unique(pairs[0][order], return_index=True)
         return replace(

@@ -110,7 +110,7 @@ def pseudo_labels(
             labels, num_unreliable, threshold = _trusted([labels, *others], reliability, units)
         if units is not None:
             labels, broken = units.parted(labels, distance, eps=eps, min_samples=min_samples)
-            labels = labels[units.of]
+            labels = units.of_images(labels)
     return PseudoLabels(labels, share, num_unreliable, threshold, broken)
 
 
@@ -121,7 +121,7 @@ def _trusted(
 
     A unit of which one image cannot be trusted is an outlier as a whole.
     """
-    images = clusterings if units is None else [each[units.of] for each in clusterings]
+    images = clusterings if units is None else [units.of_images(each) for each in clusterings]
     kept, threshold = reliable(
         *images, threshold=reliability.independence_threshold, independent=reliability.independent
     )

@@ -23,6 +23,8 @@ Distance = Literal["jaccard", "camera_jaccard"]
 CameraWeight = Literal["none", "batch", "cluster"]
 Normalization = Literal["backbone", "imagenet", "luperson"]
 
+SIDES = (8, 4096)  # of an image: least and most pixels
+
 # Settings of earlier versions -> what they are called now.
 RENAMED = {"optimiser": "optimizer", "reliability": "methods.spcl"}
 
@@ -34,8 +36,8 @@ class Section(BaseModel):
 
 
 class Image(Section):
-    height: int = Field(ge=8, le=4096)
-    width: int = Field(ge=8, le=4096)
+    height: int = Field(ge=SIDES[0], le=SIDES[1])
+    width: int = Field(ge=SIDES[0], le=SIDES[1])
 
 
 class Synthetic(Section):
@@ -44,6 +46,7 @@ class Synthetic(Section):
     test_identities: int = Field(ge=1, le=4000)
     cameras: int = Field(ge=2, le=9)
     camera_strength: float = Field(default=1.0, ge=0, le=5)
+    tracklets: bool = False
 
 
 def _folder_of_images(folder: str) -> str:

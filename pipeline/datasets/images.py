@@ -16,6 +16,9 @@ import os
 import stat
 import sys
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -68,17 +71,39 @@ def read_image(path: Path, *, height: int, width: int) -> np.ndarray:
         UnreadableImageError: whatever is wrong with the file. An image of more pixels than Image.MAX_IMAGE_PIXELS is
             refused before any of them is decoded.
     """
+    with _explained(path):
+        _require_contents(path)
+        return _decoded(path, height=height, width=width)
+
+
+def read_content(content: bytes, *, height: int, width: int) -> np.ndarray:
+    """As `read_image`, of a file's content."""
+    with _explained(content):
+        if not content:
+            raise UnreadableImageError("an empty file")
+        return _decoded(BytesIO(content), height=height, width=width)
+
+
+@contextmanager
+def _explained(source: Path | bytes) -> Iterator[None]:
+    """Whatever goes wrong within becomes an UnreadableImageError that says what is wrong with the file."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # about odd metadata; what cannot be decoded raises
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         try:
-            _require_contents(path)
-            with Image.open(path, formats=FORMATS) as image:
-                return _resized(image, height=height, width=width)
+            yield
         except UnreadableImageError:
             raise
         except Exception as error:  # a broken file can make Pillow raise nearly anything
-            raise UnreadableImageError(_reason(error, path)) from error
+            raise UnreadableImageError(_reason(error, source)) from error
+
+
+def _decoded(file: Path | BytesIO, *, height: int, width: int) -> np.ndarray:
+    with Image.open(file, formats=FORMATS) as image:
+        # Pillow warns of it, which raises here, but for another thread that has set the warnings otherwise.
+        if Image.MAX_IMAGE_PIXELS is not None and image.width * image.height > Image.MAX_IMAGE_PIXELS:
+            raise Image.DecompressionBombError
+        return _resized(image, height=height, width=width)
 
 
 def resized_image(image: Image.Image, *, height: int, width: int) -> np.ndarray:
@@ -195,12 +220,13 @@ def _turned(image: Image.Image, orientation: object) -> Image.Image:
     return image if turn is None else image.transpose(turn)
 
 
-def _reason(error: Exception, path: Path) -> str:
-    """What is wrong with the image, in words."""
+def _reason(error: Exception, source: Path | bytes) -> str:
+    """What is wrong with the image, a file or its content, in words."""
     if isinstance(error, FileNotFoundError):
-        return "a symbolic link that leads nowhere" if path.is_symlink() else "no such file"
+        dangling = isinstance(source, Path) and source.is_symlink()
+        return "a symbolic link that leads nowhere" if dangling else "no such file"
     if isinstance(error, UnidentifiedImageError):
-        return _what_it_is(path)
+        return _what_it_is(source)
     if isinstance(error, Image.DecompressionBombError | Image.DecompressionBombWarning):
         return f"too many pixels to be decoded safely, more than {Image.MAX_IMAGE_PIXELS:,}"
     if isinstance(error, MemoryError):
@@ -212,9 +238,12 @@ def _reason(error: Exception, path: Path) -> str:
     return f"damaged: {one_line(' '.join(text.split()))}"
 
 
-def _what_it_is(path: Path) -> str:
-    with path.open("rb") as file:
-        start = file.read(_BYTES_TO_TELL)
+def _what_it_is(source: Path | bytes) -> str:
+    if isinstance(source, bytes):
+        start = source[:_BYTES_TO_TELL]
+    else:
+        with source.open("rb") as file:
+            start = file.read(_BYTES_TO_TELL)
     if start.startswith(_OUR_BEGINNINGS) or (start[:4], start[8:12]) == (b"RIFF", b"WEBP") or start[:2] == b"BM":
         return "damaged: the beginning is that of an image, what follows is not"
     kind = next((kind for beginning, kind in _BEGINNINGS if start.startswith(beginning)), None)

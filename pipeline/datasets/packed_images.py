@@ -3,6 +3,7 @@
 It holds `images.npy` ((N, H, W, 3) uint8, rows in catalogue order), `catalogue.csv` and `summary.json`.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pandas as pd
 from pipeline.common.errors import UserError
 from pipeline.datasets.catalogue import SPLITS, read_catalogue
 from pipeline.datasets.links import Links, read_links
+from pipeline.datasets.tracklets import read_tracklets
 
 IMAGES, CATALOGUE, SUMMARY = "images.npy", "catalogue.csv", "summary.json"
 
@@ -43,12 +45,14 @@ class LabelledImages:
         pids: (N,) int64, or None where identities are not known.
         camids: (N,) int64, or None where cameras are not known.
         paths: N paths relative to the data set's folder.
+        tracklets: (N,) int64, -1 for an image of none; None where no image is of one, and for training images.
     """
 
     images: np.ndarray
     pids: np.ndarray | None
     camids: np.ndarray | None
     paths: tuple[str, ...]
+    tracklets: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.images)
@@ -75,6 +79,7 @@ class PackedImages:
                 f"{folder}: {IMAGES} holds {len(self.images)} images, {CATALOGUE} {len(self.catalogue)}: "
                 "run the prepare stage again"
             )
+        self._tracklets = read_tracklets(folder)
         self.links = read_links(folder, self.split("train").paths)
 
     def split(self, name: str) -> LabelledImages:
@@ -88,7 +93,12 @@ class PackedImages:
             camids=_whole_numbers(part["camid"]),
             pids=_whole_numbers(part["pid"]),
             paths=tuple(part["path"]),
+            tracklets=self._tracklets_of(name, part["path"]),
         )
+
+    def _tracklets_of(self, split: str, paths: Iterable[str]) -> np.ndarray | None:
+        found = np.array([self._tracklets.get((split, path), -1) for path in paths], np.int64)
+        return found if (found >= 0).any() else None
 
 
 def open_training_images(folder: Path) -> TrainingImages:

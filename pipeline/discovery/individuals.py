@@ -9,14 +9,16 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from pipeline.clustering import cluster_table, pseudo_labels
+from pipeline.clustering import cluster_table
 from pipeline.clustering.eps_choice import EPS, LARGEST, clusterings, suggested
 from pipeline.common.errors import UserError
 from pipeline.common.files import replacing
 from pipeline.common.progress import Progress
 from pipeline.common.text import csv_cell
+from pipeline.datasets.links import Links
 from pipeline.discovery.numbering import Known, changes, numbered, read_known
 from pipeline.discovery.sheets import write_sheets
+from pipeline.preparation.links import CORRECTIONS, consistent_links, read_corrections
 from pipeline.report.suggestion import write_suggestion
 from pipeline.search.gallery import Gallery
 
@@ -52,6 +54,7 @@ class Discovery:
         table: one row per eps that was looked at, see `clusterings`.
         before, now: the individuals of last time and of today.
         gallery: the images.
+        links: of them that were kept; None without.
     """
 
     eps: float
@@ -60,6 +63,7 @@ class Discovery:
     before: Known
     now: Known
     gallery: Gallery
+    links: Links | None = None
 
     def write(self, folder: Path) -> list[str]:
         """Writes clusters.csv, suggestion.csv and .png, individuals.json and the contact sheets; returns their names.
@@ -87,6 +91,9 @@ class Discovery:
             f"{len(numbers):,} images: {found:,} individuals, and {outliers:,} images in no cluster "
             f"(eps {self.eps:g}, k1 {self.k1})"
         ]
+        if self.links is not None:
+            pairs = f"{len(self.links.apart):,} pairs apart, {len(self.links.outliers):,} images in no cluster"
+            said.append(f"kept of {CORRECTIONS}: {len(numbers) - self.links.num_groups:,} images joined, {pairs}")
         largest = max((numbers.count(number) for number in set(numbers) - {-1}), default=0) / len(numbers)
         if largest > LARGEST:
             said.append(
@@ -99,6 +106,8 @@ class Discovery:
 def find_individuals(gallery: Gallery, how: How, *, folder: Path, cameras: np.ndarray | None = None) -> Discovery:
     """Clusters a gallery; individuals that `folder` knows keep their numbers.
 
+    What a file of corrections in the gallery's folder joins and parts is kept, whatever the network says.
+
     Args:
         gallery: N images.
         how: to cluster them.
@@ -106,38 +115,42 @@ def find_individuals(gallery: Gallery, how: How, *, folder: Path, cameras: np.nd
         cameras: (N,), for the signals; None where they are not known.
 
     Raises:
-        UserError: there are fewer than three images, no eps can be suggested, or `folder` holds something damaged.
+        UserError: there are fewer than three images, no eps can be suggested, `folder` holds something damaged, or the
+            corrections are not understood or contradict each other.
     """
     before, names = read_known(folder), gallery.names
     if len(names) < 3:
         raise UserError(f"{gallery.folder} holds {len(names)} images: there is nothing to cluster below three")
-    embeddings = _embeddings(gallery)
+    links = consistent_links(names, read_corrections(gallery.folder, names), table=folder / "contradictions.csv")
     k1 = min(how.k1, len(names) - 1)
-    k2, min_samples = min(how.k2, k1), how.min_samples
-    with Progress(f"clustering {len(EPS)} times", 1) as progress:
-        table = clusterings(
-            embeddings,
+    grid = EPS if how.eps is None else tuple(sorted({*EPS, how.eps}))
+    with Progress(f"clustering {len(grid)} times", 1) as progress:
+        found = clusterings(
+            embeddings_of(gallery),
+            eps=grid,
             k1=[k1],
-            k2=k2,
-            min_samples=min_samples,
+            k2=min(how.k2, k1),
+            min_samples=how.min_samples,
             neighbours=how.neighbours,
             cameras=cameras,
+            links=links,
             advance=progress.advance,
         )
-    eps = how.eps
-    if eps is None:
-        row = suggested(table, k1=k1)
-        if row is None:  # of four individuals, each has a quarter of the images
-            row = suggested(table, k1=k1, largest=1.0)
-        if row is None:
-            raise UserError(_ONE_FOR_ALL)
-        eps = float(row["eps"])
-    found = pseudo_labels(embeddings, eps=eps, min_samples=min_samples, k1=k1, k2=k2, neighbours=how.neighbours)
-    clusters = cluster_table(found.labels, names)["cluster"].to_numpy()
-    return Discovery(eps, k1, table, before, numbered(clusters, names, before), gallery)
+    eps = _suggested_eps(found.table, k1) if how.eps is None else how.eps
+    clusters = cluster_table(found.labels[grid.index(eps)], names)["cluster"].to_numpy()
+    return Discovery(eps, k1, found.table, before, numbered(clusters, names, before), gallery, links)
 
 
-def _embeddings(gallery: Gallery) -> np.ndarray:
+def _suggested_eps(table: pd.DataFrame, k1: int) -> float:
+    row = suggested(table, k1=k1)
+    if row is None:  # of four individuals, each has a quarter of the images
+        row = suggested(table, k1=k1, largest=1.0)
+    if row is None:
+        raise UserError(_ONE_FOR_ALL)
+    return float(row["eps"])
+
+
+def embeddings_of(gallery: Gallery) -> np.ndarray:
     """(N, D) float32 in the order of the names."""
     found: np.ndarray | None = None
     for indices, part in gallery.parts():

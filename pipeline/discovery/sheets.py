@@ -49,14 +49,14 @@ def _sheet(files: Sequence[str], title: str) -> Image.Image:
     some = f", {len(shown)} of them" if len(shown) < len(files) else ""
     ImageDraw.Draw(sheet).text((GAP, 4), f"{title}: {len(files)} images{some}", fill="black")
     for place, file in enumerate(shown):
-        picture = _thumbnail(Path(file))
+        picture = thumbnail(Path(file))
         left = GAP + (place % columns) * (SIDE + GAP) + (SIDE - picture.width) // 2
         top = HEAD + GAP + (place // columns) * (SIDE + GAP) + (SIDE - picture.height) // 2
         sheet.paste(picture, (left, top))
     return sheet
 
 
-def _thumbnail(file: Path) -> Image.Image:
+def thumbnail(file: Path) -> Image.Image:
     """The picture in its shape, or an empty square where it cannot be read any more."""
     try:
         with Image.open(file) as opened:

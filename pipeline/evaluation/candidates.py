@@ -14,13 +14,16 @@ from pipeline.evaluation.metrics import MAIN, METRICS, metrics
 from pipeline.evaluation.ranked_lists import COLUMNS
 from pipeline.evaluation.test_set import Embed, TestSet
 
+BY_TRACKLET = "_tracklets"  # at the end of a candidate's name: its scores by tracklet
+
 
 @dataclass(frozen=True)
 class Comparison:
     """What `compare` found.
 
     Attributes:
-        metrics: candidate -> name of a score -> share in [0, 1]; and `queries`: how many there are and are valid.
+        metrics: candidate -> name of a score -> share in [0, 1]; and `queries`: how many there are and are valid. Where
+            images are of tracklets, `<candidate>_tracklets` has the scores of these, and `queries` their numbers too.
         cmc: rank (from 1) and one column per candidate.
         ranked_lists: the best, median and worst queries of the first candidate, see `rank_queries`.
         features: of the first candidate, (Q, D) of the queries and (M, D) of the gallery; None where there is none.
@@ -65,10 +68,14 @@ def compare(
         scored[name], curves[name] = metrics(scores), scores.cmc_curve
         if name in rerank:
             scored[f"{name}_reranked"] = metrics(test.score(query, gallery, rerank=by))
+        if (tracklets := test.score_tracklets(query, gallery)) is not None:
+            scored[f"{name}{BY_TRACKLET}"] = metrics(tracklets)
         if lists is None:
             features = query, gallery
             lists = test.ranked_lists(query, gallery, scores)
             queries = {"all": float(scores.num_queries), "valid": float(scores.num_valid_queries)}
+            if tracklets is not None:
+                queries |= {"tracklets": tracklets.num_queries, "valid_tracklets": tracklets.num_valid_queries}
     assert lists is not None and queries is not None, "there is no candidate"
     ranks = range(1, len(next(iter(curves.values()))) + 1)
     return Comparison({**scored, "queries": queries}, pd.DataFrame({"rank": ranks, **curves}), lists, features)
@@ -83,7 +90,10 @@ def table_of(scored: Mapping[str, Mapping[str, float]]) -> str:
             cells = (metric.percent(values[key]) for key, metric in METRICS.items())
             lines.append(f"{name:20}" + "".join(f"{cell:>{width}}" for cell in cells))
     queries = scored["queries"]
-    return "\n".join([*lines, f"{queries['valid']:,.0f} of {queries['all']:,.0f} queries have a match"])
+    lines.append(f"{queries['valid']:,.0f} of {queries['all']:,.0f} queries have a match")
+    if "tracklets" in queries:
+        lines.append(f"as tracklets: {queries['valid_tracklets']:,.0f} of {queries['tracklets']:,.0f}")
+    return "\n".join(lines)
 
 
 def summary_of(scored: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
@@ -93,11 +103,14 @@ def summary_of(scored: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
         scored: as reports/metrics.json holds them; `clustering` is always there, the rest where it was scored.
 
     Returns:
-        The student's metrics, `teacher_mAP` and `untrained_mAP` where there are any, then `clusters` and `outliers` of
-        the training images and what of `SIGNALS` is known of the last epoch.
+        The student's metrics, `teacher_mAP` and `untrained_mAP` where there are any, the student's by tracklet as
+        `tracklets_<metric>` where there are tracklets, then `clusters` and `outliers` of the training images and what
+        of `SIGNALS` is known of the last epoch.
     """
     scores = {key: scored["student"][key] for key in METRICS} if "student" in scored else {}
     others = {f"{name}_{MAIN.key}": scored[name][MAIN.key] for name in ("teacher", "untrained") if name in scored}
+    by_tracklet = scored.get(f"student{BY_TRACKLET}", {})
+    others |= {f"tracklets_{key}": by_tracklet[key] for key in METRICS if by_tracklet}
     found = scored["clustering"]
     return {**scores, **others, **{name: found[name] for name in ("clusters", "outliers", *SIGNALS) if name in found}}
 

@@ -12,10 +12,12 @@ from pipeline.datasets.packed_images import LabelledImages, PackedImages
 from pipeline.evaluation.metrics import cmc_ranks
 from pipeline.evaluation.protocol import RetrievalScores, evaluate
 from pipeline.evaluation.ranked_lists import rank_queries
+from pipeline.evaluation.tracklets import TrackletSide, tracklet_sides
 from pipeline.evaluation.verification import Verification, verify
 
 Embed = Callable[[np.ndarray, str], torch.Tensor | np.ndarray]
 Own = tuple[np.ndarray | None, np.ndarray | None]
+_Identified = LabelledImages | TrackletSide
 
 
 def why_not_scored(packed: PackedImages) -> str | None:
@@ -43,6 +45,7 @@ class TestSet:
         uses_cameras: which of the two protocols it is.
         own: (Q,) and (M,) numbers: where both the number and the identity agree, a gallery image is taken out of a
             query's list. Cameras, or files.
+        tracklets: of queries and gallery; None where no image is of one.
 
     Raises:
         UserError: there is nothing to evaluate, see `why_not_scored`.
@@ -60,6 +63,7 @@ class TestSet:
         own = cameras if self.uses_cameras else _files(self.query, self.gallery)
         assert own[0] is not None and own[1] is not None
         self.own = own[0], own[1]
+        self.tracklets = tracklet_sides(self.query, self.gallery, self.own, uses_cameras=self.uses_cameras)
 
     def embed(self, embed: Embed) -> tuple[np.ndarray, np.ndarray]:
         """The features (Q, D) of the queries and (M, D) of the gallery by `embed(images, title)`."""
@@ -102,6 +106,16 @@ class TestSet:
         sides = (query_features, query.pids, own_query, gallery_features, gallery.pids, own_gallery)
         return evaluate(*sides, ranks=cmc_ranks(), rerank=rerank)
 
+    def score_tracklets(self, query_features: np.ndarray, gallery_features: np.ndarray) -> RetrievalScores | None:
+        """As `score`, of tracklets by the means of their features; None where there are none, or none has a match."""
+        if self.tracklets is None:
+            return None
+        query, gallery = self.tracklets
+        if not _has_match(query, gallery, (query.own, gallery.own)):
+            return None
+        sides = (query.means(query_features), query.pids, query.own)
+        return evaluate(*sides, gallery.means(gallery_features), gallery.pids, gallery.own, ranks=cmc_ranks())
+
     def verify(self, query_features: np.ndarray, gallery_features: np.ndarray) -> Verification:
         """What thresholds on the cosine are worth, over the pairs that survive the protocol."""
         query, gallery = self.query, self.gallery
@@ -115,8 +129,8 @@ def _files(query: LabelledImages, gallery: LabelledImages) -> Own:
     return codes[: len(query)], codes[len(query) :]
 
 
-def _has_match(query: LabelledImages, gallery: LabelledImages, own: Own) -> bool:
-    """Whether any query has a gallery image of its identity left when those that share its number are taken out."""
+def _has_match(query: _Identified, gallery: _Identified, own: Own) -> bool:
+    """Whether any query has something of its identity left in the gallery when what shares its number is taken out."""
     asked, there = (pd.DataFrame({"pid": p.pids, "own": o}) for p, o in zip((query, gallery), own, strict=True))
     asked, there = asked[asked["pid"].isin(there["pid"])], there[there["pid"].isin(asked["pid"])]
     numbers = pd.concat([asked, there]).groupby("pid")["own"]

@@ -6,6 +6,7 @@ from pathlib import Path
 from pipeline.common.errors import UserError
 from pipeline.common.files import sha256
 from pipeline.common.seeding import seed_everything
+from pipeline.config.schema import SIDES
 from pipeline.inference.embedder import Embedder
 from pipeline.model.saved import build_of
 from pipeline.model.starting_weights import weights_file
@@ -27,8 +28,9 @@ def open_published(backbone: str, source: str, *, size: tuple[int, int], downloa
         UserError: unknown backbone, weights that cannot be had or do not fit, or no such size.
     """
     height, width = size
-    if min(size) < 1:
-        raise UserError(f"--size must be a height and a width of at least 1, got {height} {width}")
+    least, most = SIDES
+    if min(size) < least or max(size) > most:
+        raise UserError(f"--size must be a height and a width from {least} to {most}, got {height} {width}")
     file = weights_file(source, backbone=backbone, downloads=downloads, checkout=Path())
     seed_everything(_SEED, deterministic=True)
     settings = {"backbone": backbone, "model": _MODEL, "image": {"height": height, "width": width}}

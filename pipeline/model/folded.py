@@ -46,7 +46,7 @@ def folded(network: Network) -> Callable[[Tensor], Tensor]:
     blocks = [_block(block) for layer in (trunk.layer1, trunk.layer2, trunk.layer3, trunk.layer4) for block in layer]
 
     def embed(images: Tensor) -> Tensor:
-        maps = trunk.maxpool(stem(images))
+        maps = trunk.maxpool(stem(trunk.renormalize(images)))
         for block in blocks:
             maps = block(maps)
         return network.head(maps)

@@ -1,8 +1,8 @@
 """Where links come from: tracklets of a table or of paths, and corrections by hand.
 
 The crops of a tracklet are one individual. Two tracklets of one camera that were there at the same time are two. A file
-`corrections.csv` in the data set's folder holds further links: its columns are kind (must_link or cannot_link), path_a
-and path_b, with paths as in the catalogue.
+`corrections.csv` in the data set's folder holds further links: its columns are kind (must_link, cannot_link or
+outlier), path_a and path_b, with paths as in the catalogue; an outlier is one image, and has no path_b.
 """
 
 import csv
@@ -64,7 +64,7 @@ def read_corrections(folder: Path, paths: Iterable[str]) -> list[Link]:
     """
     known, links = set(paths), []
     for link, _ in correction_rows(folder / CORRECTIONS):
-        for path in (link.path_a, link.path_b):
+        for path in link.paths:
             if path not in known:
                 raise UserError(f"{folder / CORRECTIONS}: there is no image {one_line(path)!r} in the data set")
         links.append(link)
@@ -102,9 +102,12 @@ def _row(file: Path, line: int, fields: Sequence[str], header: Sequence[str]) ->
         raise UserError(f"{file}: line {line} has {len(fields)} values, but there are {len(header)} columns")
     kind, *paths = fields[: len(COLUMNS)]
     if kind.strip() not in KINDS:
-        raise UserError(f"{file}: line {line}: kind must be {' or '.join(KINDS)}, got {kind!r}")
+        raise UserError(f"{file}: line {line}: kind must be one of {', '.join(KINDS)}, got {kind!r}")
     more = dict(zip(header[len(COLUMNS) :], fields[len(COLUMNS) :], strict=True))
-    return Link(cast(Kind, kind.strip()), *paths), more
+    link = Link(cast(Kind, kind.strip()), *paths)
+    if link.kind == "outlier" and link.path_b:
+        raise UserError(f"{file}: line {line}: an outlier is one image: leave path_b empty, got {link.path_b!r}")
+    return link, more
 
 
 def consistent_links(paths: Sequence[str], links: Sequence[Link], *, table: Path) -> Links | None:
@@ -116,17 +119,25 @@ def consistent_links(paths: Sequence[str], links: Sequence[Link], *, table: Path
         table: where to list contradictions; removed where there are none.
 
     Raises:
-        UserError: must-links join two images that a cannot-link keeps apart.
+        UserError: must-links join two images that a cannot-link keeps apart, or an outlier with another image.
     """
     found, contradictions = links_of(paths, links)
     if contradictions:
         with replacing(table) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
-            rows = [(csv_cell(link.path_a), csv_cell(link.path_b)) for link in contradictions]
-            csv.writer(file, lineterminator="\n").writerows([COLUMNS[1:], *rows])
-        shown = some((f"{one_line(a)} and {one_line(b)}" for _, a, b in contradictions), shown=3)
-        raise UserError(
-            f"{len(contradictions)} cannot-links are between images that must-links (tracklets, {CORRECTIONS}) join: "
-            f"{shown}; all are listed in {table}"
-        )
+            rows = [(link.kind, csv_cell(link.path_a), csv_cell(link.path_b)) for link in contradictions]
+            csv.writer(file, lineterminator="\n").writerows([COLUMNS, *rows])
+        raise UserError(f"{contradictions_text(contradictions)}; all are listed in {table}")
     table.unlink(missing_ok=True)
-    return found if found.num_groups < len(paths) or len(found.apart) else None
+    return found if found.say_something else None
+
+
+def contradictions_text(contradictions: Sequence[Link]) -> str:
+    """What contradicts the must-links, see `links_of`, in one clause."""
+    apart = [link for link in contradictions if link.kind == "cannot_link"]
+    outliers = [link for link in contradictions if link.kind == "outlier"]
+    told = []
+    for links, what in ((apart, "cannot-links are between images"), (outliers, "outliers are images")):
+        if links:
+            shown = some((f"{one_line(a)} and {one_line(b)}" for _, a, b in links), shown=3)
+            told.append(f"{len(links)} {what} that must-links (tracklets, {CORRECTIONS}) join: {shown}")
+    return "; ".join(told)

@@ -24,6 +24,7 @@ def reader_options(settings: SourceSettings) -> ReaderOptions:
         camera=None if settings.own.camera == "none" else settings.own.camera,
         tracklet=None if settings.own.tracklet == "none" else settings.own.tracklet,
         test_size=settings.vehicleid.test_size,
+        tracklets=settings.synthetic.tracklets,
         follow_links=settings.prepare.follow_links,
     )
 
@@ -38,7 +39,8 @@ def _place(settings: SourceSettings) -> None:
     folders = dataset_folders(settings.dataset, paths.raw(), options=reader_options(settings))
     if settings.dataset == "synthetic":
         with Progress("generating images", unit="image") as progress:
-            ensure_synthetic(folders[0], **settings.synthetic.model_dump(), progress=progress.reach)
+            drawing = settings.synthetic.model_dump(exclude={"tracklets"})  # which are drawn, used or not
+            ensure_synthetic(folders[0], **drawing, progress=progress.reach)
         return
     with ExitStack() as stack:
         shown: list[Progress] = []  # a bar appears with the first byte: mostly there is nothing to unpack

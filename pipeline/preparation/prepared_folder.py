@@ -2,8 +2,8 @@
 
 `pipeline.datasets.packed_images` says what a prepared folder holds; it depends on the images alone. Beside that it has
 `bad_images.csv` (path, reason) if images could not be read and were left out, `leaked_images.csv` (train, test) if test
-images are training images too, `names.json` if identities or cameras came with names, and
-`links.csv` if pairs of training images are known to be one individual or two.
+images are training images too, `names.json` if identities or cameras came with names, `links.csv` if pairs of training
+images are known to be one individual or two, and `tracklets.csv` if query and gallery images are of tracklets.
 """
 
 from collections.abc import Callable
@@ -23,6 +23,7 @@ from pipeline.datasets.links import LINKS, Links, write_links
 from pipeline.datasets.names import Names
 from pipeline.datasets.packed_images import CATALOGUE, IMAGES, SUMMARY
 from pipeline.datasets.packing import leave_out, pack_images
+from pipeline.datasets.tracklets import Tracklets, write_tracklets
 from pipeline.preparation.leakage import leaked_images
 from pipeline.preparation.readers.layout import FOLLOW_LINKS
 
@@ -40,6 +41,7 @@ def write_prepared_folder(
     width: int,
     names: Names = _NO_NAMES,
     links: Links | None = None,
+    tracklets: Tracklets | None = None,
     skip_bad: bool = False,
     follow_links: bool = False,
     list_if_refused: Path | None = None,
@@ -61,6 +63,7 @@ def write_prepared_folder(
         width: W of the packed images.
         names: of identities and cameras, kept beside the catalogue.
         links: of the training images, kept beside it too; None where there are none.
+        tracklets: of query and gallery images, likewise.
         skip_bad: leave images that cannot be read out of the catalogue, instead of stopping.
         follow_links: read images that links place outside `source`, too.
         list_if_refused: where to list the unreadable images if they stop it (None: beside `target`); removed if not.
@@ -71,7 +74,8 @@ def write_prepared_folder(
     Returns:
         The contents of summary.json: size, digest, images, identities and cameras of each split, how many images were
         `skipped` (listed in bad_images.csv), how many test images are `leaked` (listed in leaked_images.csv), and of
-        `links`, where there are any, their digest, the units that they make of the training images, and pairs apart.
+        `links`, where there are any, their digest, the units that they make of the training images, pairs apart, and
+        outliers.
 
     Raises:
         UserError: images cannot be read and `skip_bad` is False, or none of a split can be read (all are listed in
@@ -111,13 +115,14 @@ def write_prepared_folder(
         names.write(temporary)
         if links is not None:
             write_links(temporary, list(catalogue["path"][catalogue["split"] == "train"]), links)
+        write_tracklets(temporary, zip(catalogue["split"], catalogue["path"], strict=True), tracklets or {})
         summary = {
             **_summary(catalogue, height, width, combine_digest(catalogue, hashes)),
             "skipped": len(bad),
             "leaked": len(leaked),
         }
         if links is not None and (temporary / LINKS).is_file():
-            counts = {"units": links.num_groups, "apart": len(links.apart)}
+            counts = {"units": links.num_groups, "apart": len(links.apart), "outliers": len(links.outliers)}
             summary["links"] = {"digest": sha256(temporary / LINKS), **counts}
         write_json(temporary / SUMMARY, summary)
         if check is not None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pipeline.preparation.synthetic as synthetic
 from pipeline.common.errors import UserError
 from pipeline.common.files import read_json, write_json
+from pipeline.preparation.links import CORRECTIONS
 from pipeline.preparation.synthetic import write_synthetic
 
 MADE_BY = "made_by.json"
@@ -24,6 +25,8 @@ def ensure_synthetic(
 ) -> None:
     """Generates the data set in `folder`, unless it is there as these settings and this code make it.
 
+    A file of corrections that lies there stays.
+
     Args:
         folder: in the Market-1501 layout afterwards.
         seed, train_identities, test_identities, cameras, camera_strength, progress: see `write_synthetic`.
@@ -37,9 +40,11 @@ def ensure_synthetic(
     if description.is_file():
         if read_json(description) == wanted:
             return
-    elif folder.exists() and any(folder.iterdir()):
+    elif folder.exists() and any(file.name != CORRECTIONS for file in folder.iterdir()):
         raise UserError(f"{folder} holds files that this project did not generate: move them away")
-    write_synthetic(folder, seed=seed, **counts, camera_strength=camera_strength, progress=progress)
+    write_synthetic(
+        folder, seed=seed, **counts, camera_strength=camera_strength, keep=(CORRECTIONS,), progress=progress
+    )
     write_json(description, wanted)
 
 

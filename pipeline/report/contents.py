@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike
 from pipeline.datasets.names import Names
 from pipeline.evaluation.metrics import MAIN
 
-Kind = Literal["result", "best-of-run", "baseline", "published"]
+Kind = Literal["result", "tracklets", "best-of-run", "baseline", "published"]
 Verdict = Literal["right", "wrong", "distractor"]
 
 

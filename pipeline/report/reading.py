@@ -1,5 +1,6 @@
 """From the files of the stages to the data of a report."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +59,7 @@ def read_report(*, prepared: Path, pretrained: Path, model: Path, evaluation: Pa
         num_queries=int(queries["all"]),
         num_valid_queries=int(queries["valid"]),
         uses_cameras=protocol["uses_cameras"],
-        notes=(f"Not evaluated: {protocol['not_evaluated']}.",) if protocol["not_evaluated"] else (),
+        notes=_notes(protocol["not_evaluated"], queries),
         names=names,
         provenance={
             "Seed": str(settings["seed"]),
@@ -68,6 +69,14 @@ def read_report(*, prepared: Path, pretrained: Path, model: Path, evaluation: Pa
             "MLflow run": run["run_id"],
         },
     )
+
+
+def _notes(not_evaluated: str | None, queries: Mapping[str, float]) -> tuple[str, ...]:
+    notes: tuple[str, ...] = (f"Not evaluated: {not_evaluated}.",) if not_evaluated else ()
+    if "tracklets" in queries:
+        valid, number = queries["valid_tracklets"], queries["tracklets"]
+        notes += (f"By tracklet, {valid:,.0f} of {number:,.0f} queries have a match.",)
+    return notes
 
 
 def summarise_splits(catalogue: pd.DataFrame) -> tuple[SplitSummary, ...]:

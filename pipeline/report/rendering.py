@@ -16,6 +16,7 @@ import jinja2
 import numpy as np
 from PIL import Image
 
+from pipeline.common.page_address import cluster_address, page_address
 from pipeline.report import wording
 from pipeline.report.figures.drawing import Picture
 
@@ -78,8 +79,9 @@ def _environment() -> jinja2.Environment:
         lstrip_blocks=True,
         finalize=lambda value: wording.printable(value) if type(value) is str else value,
     )
-    environment.globals["verdicts"] = wording.VERDICTS
+    environment.globals |= {"verdicts": wording.VERDICTS, "page_address": page_address()}
     environment.filters |= {
+        "cluster_address": cluster_address,
         "cluster_caption": wording.cluster_caption,
         "confusion_caption": wording.confusion_caption,
         "entry_alt": wording.entry_alt,

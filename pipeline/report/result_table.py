@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 import pandas as pd
 
+from pipeline.evaluation.candidates import BY_TRACKLET
 from pipeline.evaluation.metrics import METRICS
 from pipeline.report.contents import Kind, ResultRow
 
@@ -19,6 +20,8 @@ _ROWS: dict[str, tuple[str, Kind]] = {
     "pretrained": ("Starting weights", "baseline"),
     "colour_histogram": ("Colour histogram", "baseline"),
 }
+_IMAGES = ("student", "teacher", "untrained", "pretrained", "colour_histogram")
+_ROWS |= {f"{name}{BY_TRACKLET}": (_ROWS[name][0], "tracklets") for name in _IMAGES}
 _CMC_NAMES = {name: title for name, (title, kind) in _ROWS.items() if kind != "best-of-run"}
 
 

@@ -19,12 +19,14 @@ DASH = "–"
 _KEPT = "\n\t\N{ZERO WIDTH JOINER}\N{ZERO WIDTH NON-JOINER}"  # of what Python does not call printable
 KIND_TITLES = {
     "result": "Result: the last epoch of this run",
+    "tracklets": "By tracklet",
     "best-of-run": "Best evaluation of the run, chosen by its test mAP",
     "baseline": "Baselines without training",
     "published": "Published",
 }
 KIND_REMARKS = {
     "result": "Nothing about it was chosen by looking at the test set.",
+    "tracklets": "The mean embedding of a tracklet's images in place of the images, among queries and gallery.",
     "best-of-run": "What the papers report. Choosing it looks at the test set, so it is not the result.",
     "baseline": "The same evaluation without any training on these images.",
     "published": "As their authors report it: compare with the best of the run. DCCC* is most likely the IBN backbone.",

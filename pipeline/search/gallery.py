@@ -27,6 +27,7 @@ from pipeline.datasets.images import UnreadableImageError, locate
 from pipeline.datasets.packing import pack_images
 from pipeline.evaluation.ranking import checked_features
 from pipeline.inference.embedder import Embedder
+from pipeline.preparation.links import CORRECTIONS
 from pipeline.search.shards import SHARD, Shard, open_shards, rows_of, tidied, write_shard
 
 PACKED = 4 * SHARD  # images that lie decoded on the disk at a time: several processes decode them
@@ -45,7 +46,7 @@ class Gallery:
         bad: (path, reason) of the images that cannot be read; they are not among `names`.
         embedded: how many images were embedded just now; the others were known.
         damaged: files of the index that were damaged; what they held was embedded again.
-        others: files of the folder that are not named like images.
+        others: files of the folder that are neither named like images nor corrections.
     """
 
     folder: Path
@@ -135,7 +136,7 @@ def open_gallery(folder: Path, embedder: Embedder, cache: Path, *, skip_bad: boo
         tuple(sorted(bad)),
         len(set(new) & rows.keys()),
         tuple(damaged),
-        tree.others,
+        tuple(name for name in tree.others if name != CORRECTIONS),
         tuple(shards),
         rows,
     )

@@ -10,7 +10,6 @@ from PIL import Image
 from pipeline.browse.actions import Actions
 from pipeline.browse.session import Run, Session
 from pipeline.datasets.names import Names
-from pipeline.datasets.packed_images import LabelledImages
 from pipeline.inference.embedder import Embedder
 from pipeline.model.saved import save_model
 from pipeline.model.thresholds import KEY, Thresholds
@@ -43,8 +42,16 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     camids[:EACH] = 1  # one camera sees the first alone
     labels = np.repeat(np.arange(len(COLOURS)), EACH).astype(np.int64)
     labels[-2:] = -1
-    train = LabelledImages(images, None, camids, tuple(paths))
-    return Run("toy", train, labels, embedder.embed(images, "", shown=False), embedder, Names(cameras={1: "gate"}))
+    return Run(
+        title="toy",
+        paths=tuple(paths),
+        picture=images.__getitem__,
+        camids=camids,
+        labels=labels,
+        embeddings=embedder.embed(images, "", shown=False),
+        embedder=embedder,
+        names=Names(cameras={1: "gate"}),
+    )
 
 
 @pytest.fixture

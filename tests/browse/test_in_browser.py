@@ -104,6 +104,46 @@ def test_tab_that_is_behind_is_told_and_loses_nothing(browser: Browser, session:
         tab.close()
 
 
+def test_images_are_marked_as_outliers_by_keys_and_taken_back(browser: Browser, session: Session, address: str) -> None:
+    tab = browser.visit(f"{address}#cluster-0")  # as the report links to it
+    tab.wait_for("document.querySelectorAll('.wide [aria-pressed]').length === 12")
+    tab.evaluate("document.querySelector('.wide [aria-pressed]').focus()")
+    tab.key("Enter")
+    tab.wait_for("document.body.innerText.includes('Marked are outliers (1)')")
+    second = browser.visit(f"{address}#cluster-0")
+    second.wait_for("document.querySelectorAll('.wide [aria-pressed]').length === 12")
+    click(second, ".wide [aria-pressed]")
+    tab.key("o")
+    cards(tab, 5)
+    assert "1 images are in no cluster now" in tab.text and "3 images in none; 1 decisions" in tab.text
+    second.key("o")  # the same image, by a tab that is behind
+    second.wait_for("document.querySelector('#status.error') !== null")
+    assert "not in cluster 0 any more" in second.text and session.overview()["decisions"] == 1
+    second.key("n")
+    second.wait_for("document.querySelectorAll('.wide [aria-pressed]').length === 3")
+    assert "outlier by decision" in second.text
+    click(second, ".wide [aria-pressed]:enabled")
+    click(second, "#outlier")
+    second.wait_for("document.querySelectorAll('.wide [aria-pressed]:disabled').length === 2")
+    assert "like cluster 4" in second.text
+    click(second, ".wide [aria-pressed]:enabled")
+    second.key("j")
+    second.wait_for("document.body.innerText.includes('1 images are of a cluster now')")
+    assert session.cluster(4)["size"] == EACH - 1
+    second.key("u")
+    cards(second, 5)
+    second.key("n")
+    second.wait_for("document.querySelectorAll('.wide [aria-pressed]:enabled').length === 1")
+    look = second.look()
+    assert (look.overflow, look.beyond) == (0, [])
+    tab.key("u")
+    tab.wait_for("document.body.innerText.includes('1 decisions')")
+    tab.key("u")
+    tab.wait_for("document.body.innerText.includes('2 images in none; 0 decisions')")
+    for each in (tab, second):
+        each.close()
+
+
 def test_picture_that_is_dropped_is_searched(browser: Browser, address: str) -> None:
     buffer = io.BytesIO()
     Image.fromarray(crop("blue", 4)).save(buffer, format="PNG")
@@ -148,7 +188,14 @@ def test_other_pages_change_nothing(session: Session, address: str) -> None:
     assert requests.get(f"{address}api/clusters?page=999", timeout=10).json()["page"] == 0
     assert requests.get(f"{address}../../etc/passwd", timeout=10).status_code == 404
     token = requests.get(address, timeout=10).text.split('page-token" content="')[1].split('"')[0]
-    for what, body in (("merge", "[]"), ("merge", '{"clusters": [true, "1"]}'), ("split", "{"), ("steal", "{}")):
+    for what, body in (
+        ("merge", "[]"),
+        ("merge", '{"clusters": [true, "1"]}'),
+        ("split", "{"),
+        ("outlier", "{}"),
+        ("join", '{"images": [[1]]}'),
+        ("steal", "{}"),
+    ):
         answer = requests.post(f"{address}api/{what}", data=body, headers={"x-page": token}, timeout=10)
         assert answer.status_code == 409 and answer.json()["error"]
     assert session.overview()["decisions"] == 0

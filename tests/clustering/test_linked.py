@@ -1,5 +1,6 @@
 """Every link is kept by every clustering."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -36,6 +37,7 @@ def require_kept(labels: np.ndarray, links: Links) -> None:
     for a, b in links.apart:
         one, other = labels[links.groups == a][0], labels[links.groups == b][0]
         assert one < 0 or one != other
+    assert (labels[links.outliers] == -1).all()
     found = np.unique(labels[labels >= 0])
     np.testing.assert_array_equal(found, np.arange(len(found)))
 
@@ -51,6 +53,8 @@ def test_every_link_is_kept(seed: int, camera_aware: bool, reliable: bool) -> No
         groups[groups == groups[a]] = groups[b]
     apart = [tuple(rng.integers(0, len(who), 2)) for _ in range(rng.integers(0, 40))]
     links = links_of(groups, apart)  # type: ignore[arg-type]
+    alone = np.flatnonzero(np.bincount(links.groups)[links.groups] == 1)
+    links = replace(links, outliers=np.sort(rng.permutation(alone)[: rng.integers(0, 6)]))
     more: dict[str, Any] = {}
     if camera_aware:
         more["camera_aware"] = CameraAware(
@@ -110,3 +114,15 @@ def test_images_that_are_all_one_are_one_cluster() -> None:
     links = links_of(np.zeros(len(features), np.int64), [])
     labels = pseudo_labels(features, **{**HOW, "min_samples": 1}, links=links).labels
     assert set(labels.tolist()) == {0}
+
+
+def test_outliers_for_good_are_as_if_they_were_not_there() -> None:
+    features, who = people(1)
+    out = np.array([0, 5, 40, 95])
+    rest = np.delete(np.arange(len(who)), out)
+    links = Links(np.arange(len(who)), np.zeros((0, 2), np.int64), out)
+    labels = pseudo_labels(features, **HOW, links=links).labels
+    assert (labels[out] == -1).all()
+    np.testing.assert_array_equal(labels[rest], pseudo_labels(features[rest], **HOW).labels)
+    none = Links(links.groups, links.apart, np.arange(len(who)))
+    assert (pseudo_labels(features, **HOW, links=none).labels == -1).all()

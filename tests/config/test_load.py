@@ -193,7 +193,7 @@ def test_settings_of_before_the_cameras_are_those_without_them(tmp_path: Path) -
     distance = ("distance", "k_intra", "k_inter", "k2_intra", "k2_inter", "k2_first")
     later = {
         "clustering": distance,
-        "synthetic": ("camera_strength",),
+        "synthetic": ("camera_strength", "tracklets"),
         "loss": ("camera_weight", "camera_weight_after"),
         "optimizer": ("name", "momentum", "milestones", "warmup_start"),
         "own": ("tracklet",),

@@ -24,7 +24,7 @@ def part(rows: slice, name: str) -> Any:
     images = np.zeros((len(PIDS), 1, 1, 3), dtype=np.uint8)
     images[:, 0, 0, 0] = np.arange(len(PIDS))
     paths = tuple(f"{name}{number}" for number in range(len(PIDS)))
-    return Part(images=images[rows], pids=PIDS[rows], camids=CAMS[rows], paths=paths[rows])
+    return Part(images=images[rows], pids=PIDS[rows], camids=CAMS[rows], paths=paths[rows], tracklets=None)
 
 
 @pytest.fixture

@@ -27,6 +27,7 @@ class Part:
     pids: np.ndarray | None
     camids: np.ndarray | None
     paths: tuple[str, ...]
+    tracklets: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.images)

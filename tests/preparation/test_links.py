@@ -7,7 +7,7 @@ import pytest
 
 from pipeline.common.errors import UserError
 from pipeline.common.files import write_text
-from pipeline.datasets.links import Link, read_links
+from pipeline.datasets.links import Link, read_links, write_links
 from pipeline.preparation.links import CORRECTIONS, Span, consistent_links, read_corrections, tracklet_links
 from pipeline.preparation.prepared_folder import write_prepared_folder
 from pipeline.preparation.readers import ReaderOptions, csv_table, image_folder, open_dataset
@@ -55,6 +55,19 @@ def test_tracklets_that_are_wrong_are_named_by_their_line(tmp_path: Path, line: 
         table(tmp_path, line + "\n")
 
 
+def test_table_numbers_the_tracklets_of_its_test_half(tmp_path: Path) -> None:
+    lines = ("a,train,x,1,t", "q,query,x,1,u", "g,gallery,x,1,u", "h,gallery,y,2,", "i,gallery,0,2,v")
+    text = "".join(f"{line}\n" for line in ("path,split,pid,camid,tracklet", *lines))
+    write_text(tmp_path / "images.csv", text)
+    reading = csv_table.read(tmp_path, table="images.csv")
+    assert reading.tracklets == {("query", "q"): 0, ("gallery", "g"): 0, ("gallery", "i"): 1}
+    assert "3 tracklets hold 3 query and gallery images" in reading.notes
+    for line, what in (("j,gallery,y,2,v", "identities"), ("j,gallery,0,1,v", "cameras")):
+        write_text(tmp_path / "images.csv", f"{text}{line}\n")
+        with pytest.raises(UserError, match=f"line 7: tracklet v is of two {what}, this one and that of line 6"):
+            csv_table.read(tmp_path, table="images.csv")
+
+
 def test_folder_finds_tracklets_in_paths(tmp_path: Path) -> None:
     for name in ("t1/a.jpg", "t1/b.jpg", "t2/c.jpg", "other.jpg", CORRECTIONS):
         (tmp_path / name).parent.mkdir(exist_ok=True)
@@ -79,10 +92,12 @@ def test_corrections_are_read(tmp_path: Path) -> None:
     [
         ("", "its first line must begin with kind,path_a,path_b, got "),
         ("path_a,path_b\n", "its first line must begin with kind,path_a,path_b, got path_a,path_b"),
-        ("kind,path_a,path_b\nsame,a,b\n", "line 2: kind must be must_link or cannot_link, got 'same'"),
+        ("kind,path_a,path_b\nsame,a,b\n", "line 2: kind must be one of must_link, cannot_link, outlier, got 'same'"),
         ("kind,path_a,path_b\nmust_link,a\n", "line 2 has 2 values, but there are 3 columns"),
         ("kind,path_a,path_b\nmust_link,a,b\nmust_link,a,x\n", "there is no image 'x' in the data set"),
         ('kind,path_a,path_b\nmust_link,"a,b\n', "is a quote missing"),
+        ("kind,path_a,path_b\noutlier,a,b\n", "line 2: an outlier is one image: leave path_b empty, got 'b'"),
+        ("kind,path_a,path_b\noutlier,x,\n", "there is no image 'x' in the data set"),
     ],
 )
 def test_corrections_that_are_wrong_are_named_by_their_line(tmp_path: Path, text: str, message: str) -> None:
@@ -111,10 +126,24 @@ def test_contradictions_are_listed_and_stop(tmp_path: Path) -> None:
     links = [Link("must_link", "a", "b"), Link("must_link", "b", "=c"), Link("cannot_link", "a", "=c")]
     with pytest.raises(UserError, match=r"1 cannot-links are between images that .* join: a and =c; all are"):
         consistent_links(["a", "b", "=c"], links, table=listed)
-    assert listed.read_text() == "path_a,path_b\na,'=c\n"
+    assert listed.read_text() == "kind,path_a,path_b\ncannot_link,a,'=c\n"
     found = consistent_links(["a", "b", "=c"], links[:2], table=listed)
     assert found is not None and found.num_groups == 1 and not listed.exists()
     assert consistent_links(["a"], links, table=listed) is None
+
+
+def test_outlier_that_is_joined_is_a_contradiction(tmp_path: Path) -> None:
+    listed = tmp_path / "contradictions.csv"
+    links = [Link("must_link", "a", "b"), Link("outlier", "b", ""), Link("outlier", "c", ""), Link("outlier", "c", "")]
+    with pytest.raises(UserError, match=r"1 outliers are images that must-links .* join: b and a; all are"):
+        consistent_links("abc", links, table=listed)
+    assert listed.read_text() == "kind,path_a,path_b\noutlier,b,a\n"
+    found = consistent_links("abc", [*links[2:], Link("cannot_link", "a", "c")], table=listed)
+    assert found is not None and found.outliers.tolist() == [2] and found.apart.tolist() == [[0, 2]]
+    write_links(tmp_path, "abc", found)
+    again = read_links(tmp_path, "abc")
+    assert again is not None and again.outliers.tolist() == [2] and again.apart.tolist() == [[0, 2]]
+    assert found.of_rows(np.array([1, 2])).outliers.tolist() == [1] and not listed.exists()
 
 
 def test_prepared_folder_keeps_the_links_of_the_images_that_are_left(tmp_path: Path, write_image) -> None:

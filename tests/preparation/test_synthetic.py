@@ -63,6 +63,7 @@ def test_write_synthetic_layout_names_and_sizes(tmp_path):
         "bounding_box_test",
         "bounding_box_train",
         "query",
+        "tracklets.csv",
     ]
     train, query, gallery = (
         keys(tmp_path / "set" / name) for name in ("bounding_box_train", "query", "bounding_box_test")

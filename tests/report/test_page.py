@@ -13,8 +13,10 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from pipeline.common.page_address import page_address
 from pipeline.evaluation.metrics import METRICS, Metric
 from pipeline.report import (
+    ClusterSample,
     RankedImage,
     RankedList,
     ReportData,
@@ -137,6 +139,15 @@ def test_page_is_self_contained(usual, usual_page):
     assert not re.search(r"url\(|@import|https?:", style + " ".join(a.get("style", "") for _, a in usual_page.elements))
     policy = [meta["content"] for meta in usual_page.all("meta") if "http-equiv" in meta]
     assert policy == ["default-src 'none'; img-src data:; style-src 'unsafe-inline'"]
+
+
+def test_clusters_lead_to_the_page_that_corrects_them(tmp_path):
+    clusters = (ClusterSample(7, 5, (picture(1),)), ClusterSample(None, 3, (picture(2),)))
+    text = written(tmp_path, clusters=clusters)
+    assert "run <code>python -m stages.browse</code> in the project" in text
+    links = [a["href"] for a in Page(text).all("a") if not a["href"].startswith("#")]
+    assert links == [page_address(), f"{page_address()}#cluster-7"]
+    assert '#cluster-7">cluster 7, 5 images</a>' in text and "<figcaption>outliers, 3 images<" in text
 
 
 def test_page_speaks_of_every_picture(usual_page):

@@ -1,5 +1,6 @@
 """Individuals in a folder of crops, by a network that is there."""
 
+import io
 import re
 import shutil
 from collections.abc import Callable
@@ -10,6 +11,10 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from pipeline.browse.actions import Actions
+from pipeline.browse.opening import opened_discovery
+from pipeline.browse.session import Session
+from pipeline.common.files import read_json, write_json
 from pipeline.model import build
 from pipeline.model.saved import save_model
 from tests.inference.conftest import network_of, settings_of
@@ -70,6 +75,44 @@ def test_discover_finds_individuals_that_keep_their_numbers(project: Project) ->
     assert "individual 5: 4 images fewer" in run(project)
 
 
+def test_discover_keeps_corrections_and_the_page_opens_what_it_found(project: Project) -> None:
+    """What is decided on the page of a discovery, the next one keeps, whatever the network says."""
+    run(project)
+    folder = project.folder
+    found, images = opened_discovery(
+        folder / "reports/discover", last=folder / MODEL, downloads=folder, cache=folder / ".scratch/search"
+    )
+    page = Session(found, Actions(images / "corrections.csv", folder / "lock"))
+    seen = page.overview(sort="number")
+    assert seen["title"] == "crops" and seen["following"] == "stages.discover" and seen["total"] == 5
+    page.merge([0, 1])
+    crop = seen["clusters"][2]["images"][0]
+    page.mark_outliers(2, [crop["row"]])
+    assert Image.open(io.BytesIO(page.thumbnail(crop["row"]))).size == (128, 85)
+    told = run(project)
+    assert "kept of corrections.csv: 1 images joined, 0 pairs apart, 1 images in no cluster" in told
+    assert "not being images" not in told
+    now = clusters(project)
+    links = pd.read_csv(project.folder / "crops/corrections.csv")
+    (merge,) = links[links["kind"] == "must_link"].to_dict("records")
+    assert now[merge["path_a"]] == now[merge["path_b"]] >= 0
+    assert now[crop["path"]] == -1 and (now == 2).sum() == 7
+    with (images / "corrections.csv").open("a") as file:
+        file.write(f"cannot_link,{merge['path_a']},{merge['path_b']},\n")
+    assert "1 cannot-links are between images that must-links" in project.refused("discover", "crops", "--k1", "7")
+    assert (project.folder / "reports/discover/contradictions.csv").is_file()
+    (images / "corrections.csv").unlink()
+    draw(images, "yellow")
+    assert "holds other images than reports/discover knows: run" in project.refused("browse", "reports/discover")
+    assert "origin.json is missing: name a folder that" in project.refused("browse", "crops")
+    origin = folder / "reports/discover/origin.json"
+    kept = read_json(origin)
+    write_json(origin, {**kept, "digest": "0" * 64})
+    assert "was made with another network than data/model" in project.refused("browse", "reports/discover")
+    write_json(origin, {**kept, "colour": "red"})
+    assert "origin.json is damaged" in project.refused("browse", "reports/discover")
+
+
 def test_discover_of_few_individuals_warns(project: Project) -> None:
     for colour in COLOURS[2:]:
         for path in (project.folder / "crops").rglob(f"{colour}-*"):
@@ -101,6 +144,13 @@ def test_discover_by_a_backbone_with_a_file_of_weights(project: Project) -> None
         (("--backbone", "resnet19"), "backbone must be one of"),
         (("--backbone", "resnet10_w32"), "nobody published ImageNet weights of resnet10_w32"),
         (("--backbone", "resnet10_w32", "--pretrained", "none", "--size", "0", "8"), "--size must be a height and a"),
+        (("--backbone", "resnet10_w32", "--size", "64", "4097"), "--size must be a height and a width from 8 to 4096"),
+        (
+            ("--backbone", "resnet18", "--role", "teacher"),
+            "--role says which network of a trained model, and --backbone",
+        ),
+        (("--pretrained", "none"), "--pretrained and --size say more about --backbone: name one"),
+        (("--size", "64", "32"), "--pretrained and --size say more about --backbone: name one"),
     ],
 )
 def test_discover_refuses_in_one_line(project: Project, words: tuple[str, ...], message: str) -> None:

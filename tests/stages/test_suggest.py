@@ -2,11 +2,16 @@
 
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
 
+from pipeline.clustering import pseudo_labels
 from pipeline.clustering.eps_choice import EPS
+from pipeline.datasets.links import Links, read_links, write_links
+from pipeline.datasets.packed_images import PackedImages
+from pipeline.inference.embedder import Embedder
 from tests.stages.conftest import Project
 
 
@@ -40,6 +45,25 @@ def test_suggestion_is_that_of_the_first_epochs_clusters(copied: Any, monkeypatc
     assert row["clusters"] == first["num_clusters"]
     for signal in ("camera_entropy", "single_camera"):
         assert row[signal] == pytest.approx(first[signal], abs=1e-12)
+
+
+def test_suggest_keeps_the_links_as_the_training_does(copied: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With all images of a person joined, and some out of every cluster, the clusters are those of pseudo_labels."""
+    monkeypatch.setattr("stages.suggest.EPS", (0.5,))
+    packed = PackedImages(copied.folder / "data/prepared").split("train")
+    assert packed.pids is not None
+    groups = packed.pids.copy()
+    groups[5] = groups.max() + 1
+    groups = pd.factorize(groups)[0].astype(np.int64)
+    write_links(copied.folder / "data/prepared", packed.paths, Links(groups, np.array([[0, 1]]), np.array([5])))
+    model = "data/model/model.safetensors"
+    copied.here("suggest", "--model", model, "--k1", "6")
+    (row,) = pd.read_csv(copied.folder / "reports/suggestion.csv").to_dict("records")
+    embeddings = Embedder(copied.folder / model).embed(packed.images, "", shown=False)
+    links = read_links(copied.folder / "data/prepared", packed.paths)
+    how = {"eps": 0.5, "min_samples": 2, "k1": 6, "k2": 3, "neighbours": "exact"}
+    labels = pseudo_labels(embeddings, **how, links=links).labels  # type: ignore[arg-type]
+    assert row["clusters"] == labels.max() + 1 and row["outliers"] == pytest.approx((labels < 0).mean())
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,8 @@
 "use strict";
-// One page of clusters, one cluster, or what a search found. Text from the server is only ever set as text.
+// One page of clusters, one cluster, the images in none, or what a search found. Text from the server is only ever set as text.
 const token = document.querySelector("meta[name=page-token]").content;
 const by = id => document.getElementById(id);
-const view = { kind: "clusters", page: 0, number: null, selected: new Set(), marked: new Set() };
+const view = { kind: "clusters", page: 0, number: null, selected: new Set(), marked: new Set(), like: new Map() };
 let shown = null;   // what the server sent last
 
 function make(tag, properties = {}, ...children) {
@@ -67,14 +67,18 @@ function card(cluster) {
 }
 
 function markable(image) {
-  const button = make("button", { type: "button" }, picture(image));
+  const button = make("button", { type: "button", disabled: image.marked === true }, picture(image));
+  if (image.like) button.append(make("img", { src: "thumb/" + image.like.row, loading: "lazy", className: "like", alt: "cluster " + image.like.cluster }));
   const pressed = () => button.setAttribute("aria-pressed", String(view.marked.has(image.row)));
   button.addEventListener("click", () => {
     if (view.marked.has(image.row)) view.marked.delete(image.row); else view.marked.add(image.row);
+    if (image.like) view.like.set(image.row, image.like.cluster);   // as it was seen, also on another page of the list
     pressed(); tools();
   });
   pressed();
-  return make("li", {}, button, image.camera === null ? "" : "camera " + image.camera);
+  const told = [image.camera === null ? "" : "camera " + image.camera, image.marked ? "outlier by decision" : "",
+    image.like ? `like cluster ${image.like.cluster}, ${image.like.cosine.toFixed(3)}` : ""];
+  return make("li", {}, button, told.filter(text => text).join(" \u00b7 "));
 }
 
 function hit(image) {
@@ -92,6 +96,13 @@ function tools() {
   by("split").hidden = view.kind !== "cluster";
   by("split").disabled = view.marked.size === 0;
   by("split").textContent = view.marked.size ? `Split off marked (${view.marked.size})` : "Split off marked";
+  by("join").hidden = view.kind !== "outliers";
+  by("join").disabled = view.marked.size === 0;
+  by("join").textContent = view.marked.size ? `Join marked (${view.marked.size})` : "Join marked";
+  by("outlier").hidden = view.kind !== "cluster" && view.kind !== "outliers";
+  by("outlier").disabled = view.marked.size === 0;
+  by("outlier").textContent = view.marked.size ? `Marked are outliers (${view.marked.size})` : "Marked are outliers";
+  by("none").hidden = view.kind === "outliers";
   by("back").hidden = view.kind === "clusters";
 }
 
@@ -108,6 +119,7 @@ function pages(page, number) {
 function drawClusters(found) {
   by("title").textContent = document.title = "Clusters: " + found.title;
   by("counts").textContent = `${found.total} clusters of ${found.images} images, ${found.outliers} images in none; ${found.decisions} decisions`;
+  by("following").textContent = found.following;
   by("main").replaceChildren(...found.clusters.map(card));
   pages(found.page, found.pages);
 }
@@ -115,8 +127,16 @@ function drawClusters(found) {
 function drawCluster(found) {
   by("main").replaceChildren(make("section", { className: "wide" },
     make("h2", {}, "Cluster " + found.number, ...badges(found)), facts(found),
-    make("p", { textContent: "Mark the images of another individual, then split them off." }),
+    make("p", { textContent: "Mark the images of another individual and split them off, or those of nobody in particular: they are outliers." }),
     make("ul", { className: "images" }, ...found.images.map(markable))));
+  pages(found.page, found.pages);
+}
+
+function drawOutliers(found) {
+  by("main").replaceChildren(make("section", { className: "wide" },
+    make("h2", {}, "In no cluster"),
+    make("p", { textContent: `${found.size} ${found.size === 1 ? "image" : "images"}. Beside each stands the cluster that it is most like: mark those that belong there and join them, or mark those of nobody in particular: they are outliers.` }),
+    make("ul", { className: "images pairs" }, ...found.images.map(markable))));
   pages(found.page, found.pages);
 }
 
@@ -132,6 +152,7 @@ async function load() {
   try {
     if (view.kind === "clusters") drawClusters(shown = await ask(`api/clusters?sort=${by("sort").value}&page=${view.page}`));
     else if (view.kind === "cluster") drawCluster(shown = await ask(`api/clusters/${view.number}?page=${view.page}`));
+    else if (view.kind === "outliers") drawOutliers(shown = await ask(`api/outliers?page=${view.page}`));
     tools();
   } catch (error) { say(error.message, true); }
 }
@@ -144,11 +165,11 @@ async function go(to) {
   window.scrollTo(0, 0);
 }
 
-async function act(what, given, done) {
+async function act(what, given, done, back_to = "clusters") {
   try {
     await change(what, given);
     view.selected.clear(); view.marked.clear();
-    if (view.kind !== "clusters" && what !== "undo") Object.assign(view, { kind: "clusters", page: 0 });
+    if (view.kind !== "clusters" && what !== "undo") Object.assign(view, { kind: back_to, page: 0 });
     if (what === "undo") Object.assign(view, { kind: "clusters" });
     await load();
     say(done);
@@ -174,11 +195,25 @@ const merge = () => view.kind === "clusters" && view.selected.size > 1 &&
   act("merge", { clusters: [...view.selected] }, `${view.selected.size} clusters are one now`);
 const split = () => view.kind === "cluster" && view.marked.size > 0 &&
   act("split", { cluster: view.number, rows: [...view.marked] }, `${view.marked.size} images are another individual now`);
+const outlier = () => {
+  if ((view.kind !== "cluster" && view.kind !== "outliers") || view.marked.size === 0) return;
+  const given = { cluster: view.kind === "cluster" ? view.number : null, rows: [...view.marked] };
+  act("outlier", given, `${view.marked.size} images are in no cluster now`, view.kind === "cluster" ? "clusters" : "outliers");
+};
+const join = () => {
+  if (view.kind !== "outliers" || view.marked.size === 0) return;
+  const images = [...view.marked].filter(row => view.like.has(row)).map(row => [row, view.like.get(row)]);
+  act("join", { images }, `${images.length} images are of a cluster now`, "outliers");
+};
+const none = () => view.kind !== "outliers" && go({ kind: "outliers", page: 0 });
 const undo = () => act("undo", {}, "the last decision is taken back");
 const back = () => view.kind !== "clusters" && go({ kind: "clusters", page: 0 });
 
 by("merge").addEventListener("click", merge);
 by("split").addEventListener("click", split);
+by("join").addEventListener("click", join);
+by("outlier").addEventListener("click", outlier);
+by("none").addEventListener("click", none);
 by("undo").addEventListener("click", undo);
 by("back").addEventListener("click", back);
 by("tools").addEventListener("submit", event => event.preventDefault());
@@ -186,7 +221,7 @@ by("sort").addEventListener("change", () => go({ kind: "clusters", page: 0 }));
 by("picture").addEventListener("change", event => event.target.files.length && search(event.target.files[0]));
 document.addEventListener("keydown", event => {
   if (event.ctrlKey || event.metaKey || event.altKey || event.target.tagName === "SELECT") return;
-  const action = { m: merge, s: split, u: undo, Escape: back }[event.key];
+  const action = { m: merge, s: split, j: join, o: outlier, n: none, u: undo, Escape: back }[event.key];
   if (action) { event.preventDefault(); action(); }
 });
 for (const kind of ["dragover", "dragenter"])
@@ -197,4 +232,9 @@ document.addEventListener("drop", event => {
   document.body.classList.remove("over");
   if (event.dataTransfer.files.length) search(event.dataTransfer.files[0]);
 });
-load();
+function follow() {   // #cluster-7 of the report
+  const found = location.hash.match(/^#cluster-(\d{1,9})$/);
+  return found ? go({ kind: "cluster", number: Number(found[1]), page: 0 }) : load();
+}
+window.addEventListener("hashchange", follow);
+follow();

@@ -13,6 +13,7 @@ from pipeline.datasets.catalogue import SPLITS
 from pipeline.datasets.links import Link
 from pipeline.datasets.names import Names
 from pipeline.datasets.published_counts import PUBLISHED_IDENTITIES, PUBLISHED_IMAGES
+from pipeline.datasets.tracklets import Tracklets
 from pipeline.preparation.archives import archive_suffix, other_archives
 from pipeline.preparation.links import read_corrections
 from pipeline.preparation.nesting import unnested
@@ -43,6 +44,7 @@ class ReaderOptions:
         tracklet: `folder`: regular expression that finds the tracklet in a path, or None.
         test_size: `vehicleid`: identities of the test list, 800, 1600 or 2400.
         seed: `vehicleid`: of the draw of the gallery.
+        tracklets: `synthetic`: use those that were drawn.
         follow_links: `folder`: to folders outside the data set's, too.
     """
 
@@ -52,6 +54,7 @@ class ReaderOptions:
     tracklet: str | None = None
     test_size: int = 800
     seed: int = 1
+    tracklets: bool = False
     follow_links: bool = False
 
 
@@ -69,6 +72,7 @@ class Source:
         notes: one line each, of what was decided and the user should know.
         names: of identities and cameras that are not numbers as they came.
         links: of images, from tracklets and from corrections.csv in the folder.
+        tracklets: of query and gallery images, see `datasets.tracklets`.
     """
 
     folder: Path
@@ -77,6 +81,7 @@ class Source:
     notes: tuple[str, ...] = ()
     names: Names = field(default_factory=Names)
     links: tuple[Link, ...] = ()
+    tracklets: Tracklets = field(default_factory=dict)
 
 
 def open_dataset(name: str, raw: Path, *, options: ReaderOptions = _DEFAULTS) -> Source:
@@ -93,9 +98,9 @@ def open_dataset(name: str, raw: Path, *, options: ReaderOptions = _DEFAULTS) ->
     warnings = ((warning,) if warning else ()) + reading.warnings
     links = (*reading.links, *read_corrections(folder, reading.catalogue["path"]))
     trained = set(reading.catalogue["path"][reading.catalogue["split"] == "train"])
-    if idle := sum(not {link.path_a, link.path_b} <= trained for link in links):
+    if idle := sum(not trained.issuperset(link.paths) for link in links):
         warnings += (f"{idle:,} links are of images that are not for training: they have no effect",)
-    return Source(folder, reading.catalogue, warnings, reading.notes, reading.names, links)
+    return Source(folder, reading.catalogue, warnings, reading.notes, reading.names, links, reading.tracklets)
 
 
 def dataset_folder(name: str, raw: Path, *, options: ReaderOptions = _DEFAULTS) -> Path:
@@ -167,6 +172,7 @@ def _published_identities(name: str, test_size: int) -> dict[str, int]:
 def _readers(options: ReaderOptions) -> dict[str, Callable[[Path], Reading]]:
     return {
         **{name: partial(split_folders.read, layout=layout) for name, layout in SPLIT_FOLDERS.items()},
+        "synthetic": partial(split_folders.read_synthetic, tracklets=options.tracklets),
         "msmt17": msmt17.read,
         "vehicleid": partial(vehicleid.read, test_size=options.test_size, seed=options.seed),
         "vehiclex": vehiclex.read,

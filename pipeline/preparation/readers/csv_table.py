@@ -16,7 +16,8 @@ in any case, mean that identity or camera is not known. Identities, and so camer
 for none, and for all query and gallery images or for none: without, there is no evaluation.
 
 The crops of a tracklet, a column of that name, are one individual; with the columns start and end (numbers in one unit
-for all), two tracklets of one camera that overlap are two. The training uses both, for training images.
+for all), two tracklets of one camera that overlap are two. The training uses both, for training images; those of query
+and gallery are scored, and are each of one identity and one camera.
 
 Whether every image is there is found out when it is decoded. A path that no file has stands for the file whose name
 differs from it only in its Unicode form or in the case of its extension. Messages count lines as an editor does.
@@ -38,7 +39,7 @@ from pipeline.datasets.catalogue import PATH_RULE, SPLITS, from_rows, is_image_p
 from pipeline.datasets.names import Names
 from pipeline.preparation.readers.labels import number_labels, whole_number
 from pipeline.preparation.readers.layout import Reading
-from pipeline.preparation.readers.tracklets import TRACK, tracklets_of
+from pipeline.preparation.readers.tracklets import TRACK, Tracked, tracklets_of
 
 REQUIRED, OPTIONAL = ("path", "split"), ("pid", "camid")
 DELIMITERS = (",", "\t", ";")
@@ -85,10 +86,14 @@ def read(folder: Path, *, table: str) -> Reading:
     unknown = [one_line(name) or "one without a name" for name in header if name not in REQUIRED + OPTIONAL + TRACK]
     unused = [f"these columns are not used: {some(unknown)}"] if unknown else []
     warnings = tuple(f"{source}: {warning}" for warning in (*unused, *_distractor_queries(kept)))
-    training = [(line, camids[line.camid]) for line in kept if line.split == "train"]
-    links, track_note = tracklets_of(training, source)
-    notes += [note for note in (pid_note, camid_note, track_note) if note]
-    return Reading(from_rows(rows), warnings, tuple(notes), Names(identities, cameras), tuple(links))
+    tracked = [
+        Tracked(line.number, path, split, pid, camid, line.tracklet, line.start, line.end)
+        for line, (path, pid, camid, split) in zip(kept, rows, strict=True)
+    ]
+    tracks = tracklets_of(tracked, source)
+    notes += [note for note in (pid_note, camid_note, *tracks.notes) if note]
+    names = Names(identities, cameras)
+    return Reading(from_rows(rows), warnings, tuple(notes), names, tracks.links, tracks.numbers)
 
 
 def _read_records(source: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:

@@ -14,6 +14,7 @@ from pipeline.datasets.catalogue import Row, Split
 from pipeline.datasets.image_tree import is_ignored
 from pipeline.datasets.links import Link
 from pipeline.datasets.names import Names
+from pipeline.datasets.tracklets import Tracklets
 
 FOLLOW_LINKS = "prepare.follow_links: true"  # what lets links lead out of the data set's folder
 
@@ -28,6 +29,7 @@ class Reading:
         notes: one line each, of what was decided and the user should know.
         names: of identities and cameras that are not numbers as they came.
         links: of images that tracklets join or keep apart.
+        tracklets: of query and gallery images, see `datasets.tracklets`.
     """
 
     catalogue: pd.DataFrame
@@ -35,6 +37,7 @@ class Reading:
     notes: tuple[str, ...] = ()
     names: Names = field(default_factory=Names)
     links: tuple[Link, ...] = ()
+    tracklets: Tracklets = field(default_factory=dict)
 
 
 def require(folder: Path, parts: tuple[str, ...], *, name: str) -> None:

@@ -16,11 +16,14 @@ r"""Data sets of one folder per split, whose image names tell identity and camer
 """
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
 from pipeline.datasets.catalogue import SPLITS, from_rows
 from pipeline.preparation.readers.layout import Reading, labelled_folders
+from pipeline.preparation.readers.tracklets import read_drawn, tracklets_of
+from pipeline.preparation.synthetic.walks import TRACKLETS
 
 JUNK = -1
 
@@ -90,3 +93,17 @@ def read(folder: Path, layout: SplitFolders) -> Reading:
     pattern = re.compile(layout.pattern, re.IGNORECASE)
     rows = labelled_folders(folder, parts, pattern, example=layout.example, name=layout.title)
     return Reading(from_rows(row for row in rows if row.pid != JUNK))
+
+
+def read_synthetic(folder: Path, *, tracklets: bool) -> Reading:
+    """The catalogue of the drawn people, and their tracklets if these are asked for.
+
+    Raises:
+        UserError: see `read`; or there are no tracklets.
+    """
+    reading = read(folder, SPLIT_FOLDERS["synthetic"])
+    if not tracklets:
+        return reading
+    table = folder / TRACKLETS
+    tracks = tracklets_of(read_drawn(table, reading.catalogue), table)
+    return replace(reading, links=tracks.links, tracklets=tracks.numbers, notes=tracks.notes)

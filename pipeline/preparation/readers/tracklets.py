@@ -1,9 +1,16 @@
-"""Tracklets of a table of images: the columns tracklet, start and end."""
+"""Tracklets of a table of images: the columns tracklet, start and end.
 
+Those of training images become links. Those of query and gallery images are scored as a whole, so each must be of one
+identity and one camera.
+"""
+
+import csv
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple
+
+import pandas as pd
 
 from pipeline.common.errors import UserError
 from pipeline.common.text import one_line
@@ -11,63 +18,130 @@ from pipeline.datasets.links import Link
 from pipeline.preparation.links import Span, tracklet_links
 
 TRACK = ("tracklet", "start", "end")
+_HEADER = ("path", *TRACK)
 
 
-class Line(Protocol):
-    """A line of a table, its fields as they came; an empty one is not known."""
+class Tracked(NamedTuple):
+    """An image and what a table says of its tracklet; fields that are empty or None are not known."""
 
-    @property
-    def number(self) -> int: ...
-    @property
-    def path(self) -> str: ...
-    @property
-    def tracklet(self) -> str: ...
-    @property
-    def start(self) -> str: ...
-    @property
-    def end(self) -> str: ...
+    line: int
+    path: str
+    split: str
+    pid: int | None
+    camid: int | None
+    tracklet: str
+    start: str
+    end: str
 
 
-def tracklets_of(lines: Iterable[tuple[Line, int | None]], source: Path) -> tuple[list[Link], str | None]:
-    """The links that the tracklets of training images stand for, and a note on how many there are.
+class Tracks(NamedTuple):
+    """What tracklets say of images.
+
+    Attributes:
+        links: of training images.
+        numbers: (split, path) -> number of the tracklet, from 0, of query and gallery images that are of one.
+        notes: how many there are, one line each.
+    """
+
+    links: tuple[Link, ...] = ()
+    numbers: Mapping[tuple[str, str], int] = {}
+    notes: tuple[str, ...] = ()
+
+
+def tracklets_of(images: Sequence[Tracked], source: Path) -> Tracks:
+    """The tracklets of the images of a data set.
 
     Args:
-        lines: of the training images, each with the number of its camera.
+        images: in the order of the table.
         source: the table, for messages.
 
     Raises:
-        UserError: start and end are not understood, or a tracklet with them is of two cameras; the message names the
-            line.
+        UserError: start and end of a training image are not understood; a training tracklet with them is of two
+            cameras; one of the test half is of two cameras or two identities. The message names the line.
     """
+    links, count, held = _training([image for image in images if image.split == "train"], source)
+    numbers = _numbered([image for image in images if image.split != "train"], source)
+    notes = []
+    if numbers:
+        each = {(split, number) for (split, _), number in numbers.items()}
+        notes.append(f"{len(each):,} tracklets hold {len(numbers):,} query and gallery images")
+    if count:
+        notes.append(f"{count:,} tracklets hold {held:,} training images")
+    return Tracks(tuple(links), numbers, tuple(notes))
+
+
+def read_drawn(file: Path, catalogue: pd.DataFrame) -> list[Tracked]:
+    """The images of a catalogue with what a table of its tracklets (path, tracklet, start, end) says of them.
+
+    Raises:
+        UserError: there is no such table, or it is damaged.
+    """
+    advice = f"remove {file.parent}, and it is drawn again"
+    try:
+        with file.open(encoding="utf-8", newline="") as opened:
+            header, *rows = csv.reader(opened)
+        known = {path: (number, track) for number, (path, *track) in enumerate(rows, 2)}
+    except FileNotFoundError as error:
+        raise UserError(f"{file} is missing: {advice}") from error
+    except (ValueError, csv.Error) as error:
+        raise UserError(f"{file} is damaged: {advice}") from error
+    if tuple(header) != _HEADER or any(len(track) != len(TRACK) for _, track in known.values()):
+        raise UserError(f"{file} is damaged: {advice}")
+    found = []
+    for path, pid, camid, split in catalogue.itertuples(index=False, name=None):
+        line, track = known.get(path, (0, [""] * len(TRACK)))
+        found.append(Tracked(line, path, split, pid, camid, *track))
+    return found
+
+
+def _training(images: Iterable[Tracked], source: Path) -> tuple[list[Link], int, int]:
+    """The links of training images, how many tracklets there are, and how many images these hold."""
     tracklets: dict[str, list[str]] = {}
     spans: dict[str, Span] = {}
-    for line, camera in lines:
-        if bool(line.start) != bool(line.end):
-            raise UserError(f"{source}: line {line.number}: give both start and end, or neither")
-        if not line.tracklet:
-            if line.start:
-                raise UserError(f"{source}: line {line.number}: start and end are of a tracklet, and there is none")
+    for image in images:
+        if bool(image.start) != bool(image.end):
+            raise UserError(f"{source}: line {image.line}: give both start and end, or neither")
+        if not image.tracklet:
+            if image.start:
+                raise UserError(f"{source}: line {image.line}: start and end are of a tracklet, and there is none")
             continue
-        tracklets.setdefault(line.tracklet, []).append(line.path)
-        if line.start:
-            span = Span(camera, _moment(source, line, "start"), _moment(source, line, "end"))
+        tracklets.setdefault(image.tracklet, []).append(image.path)
+        if image.start:
+            span = Span(image.camid, _moment(source, image, "start"), _moment(source, image, "end"))
             if span.start > span.end:
-                raise UserError(f"{source}: line {line.number}: start {line.start} is after end {line.end}")
-            before = spans.setdefault(line.tracklet, span)
-            if before.camera != camera:
-                raise UserError(f"{source}: line {line.number}: tracklet {one_line(line.tracklet)} is of two cameras")
-            spans[line.tracklet] = Span(camera, min(before.start, span.start), max(before.end, span.end))
-    images = sum(map(len, tracklets.values()))
-    note = f"{len(tracklets):,} tracklets hold {images:,} training images" if tracklets else None
-    return tracklet_links(tracklets, spans), note
+                raise UserError(f"{source}: line {image.line}: start {image.start} is after end {image.end}")
+            before = spans.setdefault(image.tracklet, span)
+            if before.camera != image.camid:
+                raise UserError(f"{source}: line {image.line}: tracklet {one_line(image.tracklet)} is of two cameras")
+            spans[image.tracklet] = Span(image.camid, min(before.start, span.start), max(before.end, span.end))
+    return tracklet_links(tracklets, spans), len(tracklets), sum(map(len, tracklets.values()))
 
 
-def _moment(source: Path, line: Line, column: str) -> float:
-    text = getattr(line, column)
+def _numbered(images: Iterable[Tracked], source: Path) -> dict[tuple[str, str], int]:
+    """See `Tracks.numbers`; a tracklet may have images on both sides."""
+    first: dict[str, Tracked] = {}
+    number: dict[str, int] = {}
+    found = {}
+    for image in images:
+        if not image.tracklet:
+            continue
+        other = first.setdefault(image.tracklet, image)
+        for what, one, two in (("identities", other.pid, image.pid), ("cameras", other.camid, image.camid)):
+            if one != two:
+                raise UserError(
+                    f"{source}: line {image.line}: tracklet {one_line(image.tracklet)} is of two {what}, this one and "
+                    f"that of line {other.line}"
+                )
+        found[image.split, image.path] = number.setdefault(image.tracklet, len(number))
+    return found
+
+
+def _moment(source: Path, image: Tracked, column: str) -> float:
+    text = getattr(image, column)
     try:
         moment = float(text)
     except ValueError:
         moment = math.nan
     if not math.isfinite(moment):
-        raise UserError(f"{source}: line {line.number}: {column} must be a number (seconds, frames), got {text!r}")
+        raise UserError(f"{source}: line {image.line}: {column} must be a number (seconds, frames), got {text!r}")
     return moment

@@ -2,12 +2,13 @@
 
 An identity is clothing, hair, skin, build, bag and shoes (`identity`); a camera is viewpoint, light, colour cast,
 blur and scale (`camera`); every picture has a background, pose, shift, occlusion and noise of its own (`scene`,
-`person`, `picture`); the seed and the processes are in `series`.
+`person`, `picture`); the seed and the processes are in `series`. When a person was where is in `walks`.
 
 Source of the layout and of the naming: Zheng et al., "Scalable Person Re-identification: A Benchmark", ICCV 2015.
 """
 
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from pipeline.common.errors import UserError
 from pipeline.common.files import replacing
 from pipeline.preparation.synthetic.picture import Style
 from pipeline.preparation.synthetic.series import OTHER, OWN, Series, Shot, draw_shots, write_shots
+from pipeline.preparation.synthetic.walks import write_tracklets
 
 __all__ = ["draw_images", "write_synthetic"]
 
@@ -35,6 +37,7 @@ def write_synthetic(
     camera_strength: float = 1.0,
     misalignment: float = 1.0,
     occlusion: float = 0.15,
+    keep: Sequence[str] = (),
     workers: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> None:
@@ -42,7 +45,7 @@ def write_synthetic(
 
     `bounding_box_train/`, `query/` and `bounding_box_test/` hold files named as in `0002_c1s1_000451_03.jpg`. Each
     person is seen by some of the cameras, `images_per_camera` times in train or gallery and, if in the test half,
-    once more as a query.
+    once more as a query. `tracklets.csv` says which images are of one tracklet, and when it was seen: see `walks`.
 
     Args:
         folder: becomes the data set.
@@ -58,6 +61,7 @@ def write_synthetic(
         camera_strength: factor on the differences between cameras, see `random_camera`, in [0, 5].
         misalignment: factor on shift and scale of the person in the frame.
         occlusion: probability that something stands in front of the person, in [0, 1].
+        keep: names of files that stay, where they lie in `folder`.
         workers: processes; None takes one a core, 1 draws in this process.
         progress: called with (pictures drawn, pictures in all) now and then.
 
@@ -79,6 +83,10 @@ def write_synthetic(
             done += count
             if progress is not None:
                 progress(done, len(shots))
+        write_tracklets(series, shots, temporary)
+        for name in keep:
+            if (folder / name).is_file():
+                shutil.copy(folder / name, temporary / name)
 
 
 def draw_images(

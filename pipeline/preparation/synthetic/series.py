@@ -24,7 +24,7 @@ from pipeline.preparation.synthetic.picture import Style, draw_person
 # Streams: the data set's own people and cameras, and others that it never shows, whatever the seed.
 OWN, OTHER = 0, 1
 # Kinds of randomness.
-_PERSON, _CAMERA, _PICTURE, _PLAN = range(4)
+_PERSON, _CAMERA, _PICTURE, _PLAN, _WALK = range(5)
 _CHUNK = 64  # pictures that a process draws at a time, about a fifth of a second
 
 Result = TypeVar("Result")
@@ -68,6 +68,10 @@ class Series:
     def plan_rng(self, person: int) -> np.random.Generator:
         """Decides which cameras see a person."""
         return self._rng(_PLAN, person)
+
+    def walk_rng(self, person: int) -> np.random.Generator:
+        """Decides when cameras see a person."""
+        return self._rng(_WALK, person)
 
     def _rng(self, kind: int, first: int, second: int = 0, third: int = 0) -> np.random.Generator:
         # Always the same number of words: [1] and [1, 0] would give the same generator.

@@ -19,7 +19,8 @@ def part(pids: np.ndarray, camids: np.ndarray | None, name: str) -> Any:
         def __len__(self) -> int:
             return len(self.pids)
 
-    return Part(pids=pids, camids=camids, images=None, paths=tuple(f"{name}{row}" for row in range(len(pids))))
+    paths = tuple(f"{name}{row}" for row in range(len(pids)))
+    return Part(pids=pids, camids=camids, images=None, paths=paths, tracklets=None)
 
 
 def test_set(*, cameras: bool) -> tuple[TestSet, np.ndarray, np.ndarray]:
