@@ -23,7 +23,7 @@ def discover(
     model: Annotated[Path | None, typer.Option(help="Trained or exported; default: that of the last run.")] = None,
     role: Annotated[str | None, typer.Option(help="Of the model: student (default) or teacher.")] = None,
     backbone: Annotated[str | None, typer.Option(help="Without a model: resnet50, ..., timm/<name>.<tag>.")] = None,
-    pretrained: Annotated[str | None, typer.Option(help="Of the backbone: imagenet (default), imagenet_v2, ...")] = None,
+    pretrained: Annotated[str | None, typer.Option(help="Of the backbone: imagenet (default), a file, ...")] = None,
     size: Annotated[tuple[int, int] | None, typer.Option(help="Of its images: height, width (256 128).")] = None,
     eps: Annotated[float | None, typer.Option(help="DBSCAN's radius; default: suggested by the images.")] = None,
     k1: Annotated[int, typer.Option(help="Neighbours of the k-reciprocal sets.")] = 20,

@@ -6,7 +6,7 @@ import typer
 
 import stages
 from pipeline.common import paths
-from pipeline.model.starting_weights import place_starting_weights
+from pipeline.model.placing_weights import place_starting_weights
 
 
 def pretrained(
@@ -17,23 +17,25 @@ def pretrained(
         ),
     ] = None,
 ) -> None:
-    """Fetches the published weights of the backbone, or puts a file of weights in its place.
+    """Fetches the published weights of the backbone, learns some from drawn people, or takes a file of weights.
 
-    Reads params.yaml (backbone, pretrained) and data/raw/weights/, where published files are kept once they are
-    fetched and verified. Writes data/pretrained/: weights.* (none for `pretrained: none`), weights.json, settings.yaml.
+    Reads params.yaml (backbone, pretrained, image) and data/raw/weights/, where published files are kept once they are
+    fetched and verified, and weights once they are learned. Writes data/pretrained/: weights.* (none for `pretrained:
+    none`), weights.json, settings.yaml.
     """
     settings = stages.settings()
     message = place_starting_weights(
         settings.pretrained,
         backbone=settings.backbone,
+        size=(settings.image.height, settings.image.width),
         folder=paths.PRETRAINED,
         downloads=paths.raw() / "weights",
         checkout=paths.checkout(),
         mirror=mirror,
     )
-    settings.write(paths.PRETRAINED / "settings.yaml", ("backbone", "pretrained"))
+    settings.write(paths.PRETRAINED / "settings.yaml", ("backbone", "pretrained", "image"))
     print(message)
 
 
 if __name__ == "__main__":
-    stages.run(pretrained, watched=("backbone", "pretrained"))
+    stages.run(pretrained, watched=("backbone", "pretrained", "image"))

@@ -1,13 +1,13 @@
 """The data set and the file of weights as they lie on disk, which DVC does not track: their digests."""
 
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import stages
 from pipeline.common import paths
 from pipeline.common.contents import is_record_of, record_contents
 from pipeline.config.load import read_source_settings
-from pipeline.config.schema import NO_WEIGHTS, PublishedWeights
+from pipeline.config.schema import PRETRAINED_WORDS
 from pipeline.config.uncommitted import uncommitted_line
 from pipeline.preparation.placing import place, reader_options
 from pipeline.preparation.readers import dataset_folder, dataset_folders
@@ -40,8 +40,7 @@ def sources() -> None:
         identity["folder"] = settings.own.folder
     memory = paths.scratch() / "contents"
     record_contents(paths.DATASET_STATE, identity, folder, memory=memory)
-    no_file = settings.pretrained in (*get_args(PublishedWeights), NO_WEIGHTS)
-    weights = None if no_file else paths.checkout() / settings.pretrained
+    weights = None if settings.pretrained in PRETRAINED_WORDS else paths.checkout() / settings.pretrained
     record_contents(paths.WEIGHTS_STATE, {"pretrained": settings.pretrained}, weights, memory=memory)
 
 

@@ -6,7 +6,7 @@ A range is checked here and nowhere else: what receives a value further inside m
 from collections.abc import Iterable
 from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SerializeAsAny
 
@@ -182,7 +182,9 @@ class MethodSettings(Section):
 
 # Words of `pretrained`; anything else is a file.
 PublishedWeights = Literal["imagenet", "imagenet_v2"]
+DRAWN_WEIGHTS = "synthetic"
 NO_WEIGHTS = "none"
+PRETRAINED_WORDS = (*get_args(PublishedWeights), DRAWN_WEIGHTS, NO_WEIGHTS)
 
 
 class TrainingSettings(Section):

@@ -8,8 +8,8 @@ from pipeline.common.files import sha256
 from pipeline.common.seeding import seed_everything
 from pipeline.config.schema import SIDES
 from pipeline.inference.embedder import Embedder
+from pipeline.model.placing_weights import weights_file
 from pipeline.model.saved import build_of
-from pipeline.model.starting_weights import weights_file
 
 _MODEL = {"pooling": "avg", "features": 0, "bn_group": 2}
 _SEED = 1  # of random weights
@@ -20,7 +20,7 @@ def open_published(backbone: str, source: str, *, size: tuple[int, int], downloa
 
     Args:
         backbone: a name of `BACKBONES`, or `timm/<name>`.
-        source: "imagenet", "imagenet_v2", "none", or the path of a file.
+        source: "imagenet", "imagenet_v2", "synthetic", "none", or the path of a file.
         size: H and W of its images.
         downloads: keeps published files; one that lies there is not fetched.
 
@@ -31,7 +31,7 @@ def open_published(backbone: str, source: str, *, size: tuple[int, int], downloa
     least, most = SIDES
     if min(size) < least or max(size) > most:
         raise UserError(f"--size must be a height and a width from {least} to {most}, got {height} {width}")
-    file = weights_file(source, backbone=backbone, downloads=downloads, checkout=Path())
+    file = weights_file(source, backbone=backbone, size=size, downloads=downloads, checkout=Path())
     seed_everything(_SEED, deterministic=True)
     settings = {"backbone": backbone, "model": _MODEL, "image": {"height": height, "width": width}}
     network = build_of(settings, weights=file).eval()

@@ -9,6 +9,7 @@ Source: Wang et al., "NormFace: L2 Hypersphere Embedding for Face Verification",
 B: images in a batch · D: width of the embedding · H, W: pixels.
 """
 
+import hashlib
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from pipeline.common.device import choose_device
+from pipeline.common.files import replacing, sha256
 from pipeline.common.progress import Progress
 from pipeline.common.seeding import generator
 from pipeline.datasets.augment import apply_views, draw_views
@@ -25,6 +27,7 @@ from pipeline.model.batchnorm import commit_statistics_
 from pipeline.model.embedding import layout_on
 from pipeline.model.network import Network, build
 from pipeline.preparation.synthetic import draw_images
+from pipeline.preparation.synthetic_dataset import drawing_version
 
 PEOPLE, IMAGES, CAMERAS = 200, 12, 6  # people, images of each, cameras
 STEPS, BATCH = 150, 64
@@ -34,21 +37,45 @@ TEMPERATURE, SMOOTHING = 0.1, 0.1
 PAD = 16  # the views are padded by a part of the height
 
 
+def drawn_weights(backbone: str, folder: Path, *, size: tuple[int, int]) -> Path:
+    """The file of weights that a backbone has learned from drawn people; learned unless it lies in `folder`.
+
+    Its name says from what, and a digest of the code that draws and learns.
+
+    Args:
+        backbone: a name that `build` knows.
+        folder: of such files.
+        size: height and width of the images, in pixels; at least 16.
+
+    Raises:
+        UserError: images of this size cannot be drawn.
+    """
+    height, width = size
+    code = sha256(Path(__file__)) + drawing_version()
+    name = f"{backbone.replace('/', '-')}-{PEOPLE}-drawn-people-{height}x{width}"
+    file = folder / f"{name}-{hashlib.sha256(code.encode()).hexdigest()[:8]}.safetensors"
+    if not file.exists():
+        with replacing(file) as temporary:
+            learn_from_drawn_people(backbone, temporary, size=size)
+    return file
+
+
 def learn_from_drawn_people(
-    backbone: str, file: Path, *, height: int, width: int, steps: int = STEPS, shown: bool = True
+    backbone: str, file: Path, *, size: tuple[int, int], steps: int = STEPS, shown: bool = True
 ) -> None:
     """Writes a backbone's weights as safetensors; the same in each run on one machine.
 
     Args:
         backbone: a name that `build` knows.
         file: is written.
-        height, width: of the images, in pixels; at least 16.
+        size: height and width of the images, in pixels; at least 16.
         steps: of the training.
         shown: show progress.
 
     Raises:
-        UserError: unknown backbone, or images of this size cannot be drawn.
+        UserError: images of this size cannot be drawn.
     """
+    height, width = size
     images, pids, _ = draw_images(
         seed=SEED,
         identities=PEOPLE,
@@ -62,7 +89,7 @@ def learn_from_drawn_people(
     device = choose_device()
     with torch.random.fork_rng():
         torch.manual_seed(SEED)
-        network = build(backbone, image_size=(height, width)).to(device, memory_format=layout_on(device))
+        network = build(backbone, image_size=size).to(device).to(memory_format=layout_on(device))
         people = nn.Parameter(torch.randn(PEOPLE, network.num_features).to(device))
         with Progress(f"{backbone}, {PEOPLE} other drawn people", steps, shown=shown) as progress:
             _learn(network, people, images, pids, steps=steps, progress=progress)
@@ -83,9 +110,7 @@ def _learn(
         for group in optimizer.param_groups:
             group["lr"] = LEARNING_RATE * min(1, (step + 1) / WARM_UP) * (1 + np.cos(np.pi * step / steps)) / 2
         rows = rng.integers(0, len(images), BATCH)
-        views = draw_views(
-            BATCH, height=height, width=width, pad=height // PAD, flip=0.5, erase=0.5, generator=rng
-        )
+        views = draw_views(BATCH, height=height, width=width, pad=height // PAD, flip=0.5, erase=0.5, generator=rng)
         pixels = apply_views(torch.from_numpy(images[rows]).to(device), views)
         cosines = network(pixels.contiguous(memory_format=layout_on(device))) @ F.normalize(people, dim=1).T
         targets = torch.from_numpy(pids[rows]).to(device)

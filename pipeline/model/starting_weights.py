@@ -1,51 +1,12 @@
-"""The weights that a training starts from, in one folder: published ones, a file of the user's, or none."""
+"""The weights that a training starts from, as `placing_weights.py` has put them in a folder."""
 
-import shutil
 from pathlib import Path
-from typing import Any, cast, get_args
+from typing import Any
 
 from pipeline.common.errors import UserError
-from pipeline.common.files import read_json, replacing, sha256, write_json
-from pipeline.config.schema import NO_WEIGHTS, PublishedWeights
-from pipeline.model.backbones import BACKBONES
-from pipeline.model.fetch import fetch_weights
-from pipeline.model.timm_backbones import PREFIX, is_timm, timm_config
-from pipeline.model.timm_hub import fetch_timm_weights
-from pipeline.model.weights import read_weights
+from pipeline.common.files import read_json
 
 DESCRIPTION = "weights.json"
-SUFFIXES = (".pth", ".pt", ".tar", ".bin", ".safetensors")
-
-
-def place_starting_weights(
-    source: str, *, backbone: str, folder: Path, downloads: Path, checkout: Path, mirror: str | None = None
-) -> str:
-    """Fills `folder` with the weights and weights.json, which names their origin and SHA-256.
-
-    Args:
-        source: "imagenet", "imagenet_v2", "none", or the path of a file, absolute or relative to `checkout`.
-        backbone: a name of `BACKBONES`, or `timm/<name>`.
-        folder: is replaced.
-        downloads: keeps published files; one that lies there is not fetched.
-        checkout: see `source`.
-        mirror: base URL in place of the publisher's; for a backbone of timm, that of a mirror of its hub.
-
-    Returns:
-        A sentence for the user.
-
-    Raises:
-        UserError: unknown backbone, a file that is missing or cannot be read, or weights that cannot be fetched.
-    """
-    file = weights_file(source, backbone=backbone, downloads=downloads, checkout=checkout, mirror=mirror)
-    description: dict[str, Any] = {"source": source, "backbone": backbone, "file": None, "name": None, "sha256": None}
-    with replacing(folder) as temporary:
-        temporary.mkdir(parents=True)
-        if file is not None:
-            name = f"weights{file.suffix}"
-            shutil.copyfile(file, temporary / name)
-            description |= {"file": name, "name": file.name, "sha256": sha256(temporary / name)}
-        write_json(temporary / DESCRIPTION, description)
-    return f"{backbone} starts from random weights" if file is None else f"{backbone} starts from {file.name}"
 
 
 def starting_weights(folder: Path) -> tuple[Path | None, dict[str, Any]]:
@@ -59,36 +20,3 @@ def starting_weights(folder: Path) -> tuple[Path | None, dict[str, Any]]:
         raise UserError(f"{path} is missing: run `dvc repro pretrained` first")
     description = read_json(path)
     return (folder / description["file"] if description["file"] else None), description
-
-
-def weights_file(
-    source: str, *, backbone: str, downloads: Path, checkout: Path, mirror: str | None = None
-) -> Path | None:
-    """The file of weights that `source` stands for, fetched where it has to be; None for random ones.
-
-    The arguments and errors are those of `place_starting_weights`.
-    """
-    if is_timm(backbone):
-        timm_config(backbone)  # stops where there is none
-    elif backbone not in BACKBONES:
-        known = f"{', '.join(BACKBONES)} or {PREFIX}<name>"
-        raise UserError(f"backbone must be one of {known}, got {backbone!r} (params.yaml)")
-    if source == NO_WEIGHTS:
-        return None
-    if is_timm(backbone) and source in get_args(PublishedWeights):
-        if source != "imagenet":
-            raise UserError(
-                f"pretrained: {source} is of torchvision's networks; of {backbone} name a tag as the backbone"
-            )
-        return fetch_timm_weights(backbone, downloads, base_url=mirror)
-    if source in get_args(PublishedWeights):
-        return fetch_weights(backbone, downloads, source=cast(PublishedWeights, source), base_url=mirror)
-    file = checkout / source
-    if not file.is_file():
-        raise UserError(
-            f"pretrained must be imagenet, imagenet_v2, none or a file with weights, got {source!r}: no file at {file}"
-        )
-    if file.suffix not in SUFFIXES:
-        raise UserError(f"pretrained: {file} must end in one of {', '.join(SUFFIXES)}")
-    read_weights(file)
-    return file

@@ -35,7 +35,7 @@ def ensure_synthetic(
         UserError: `folder` holds something that was not generated here, or see `write_synthetic`.
     """
     counts = {"train_identities": train_identities, "test_identities": test_identities, "cameras": cameras}
-    wanted = {"seed": seed, **counts, "camera_strength": camera_strength, "drawing": _version()}
+    wanted = {"seed": seed, **counts, "camera_strength": camera_strength, "drawing": drawing_version()}
     description = folder / MADE_BY
     if description.is_file():
         if read_json(description) == wanted:
@@ -48,6 +48,7 @@ def ensure_synthetic(
     write_json(description, wanted)
 
 
-def _version() -> str:
+def drawing_version() -> str:
+    """Changes with the code that draws."""
     sources = sorted(Path(synthetic.__file__).parent.glob("*.py"))
     return hashlib.sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()[:16]

@@ -10,7 +10,7 @@ from pipeline.model.batchnorm import GroupedBatchNorm2d
 from pipeline.model.ibn import IBN
 from pipeline.model.ics import ConvolutionStem
 from pipeline.model.normalization import LUPERSON
-from pipeline.model.starting_weights import weights_file
+from pipeline.model.placing_weights import weights_file
 
 NAME = "timm/vit_small_ics"
 
@@ -47,4 +47,4 @@ def test_network_has_the_size_of_a_vit_s_and_luperson_statistics() -> None:
 
 def test_its_weights_are_a_file_of_the_users(tmp_path) -> None:  # type: ignore[no-untyped-def]
     with pytest.raises(UserError, match="nobody published weights of timm/vit_small_ics: use `pretrained: none`, or a"):
-        weights_file("imagenet", backbone=NAME, downloads=tmp_path, checkout=tmp_path)
+        weights_file("imagenet", backbone=NAME, size=(32, 16), downloads=tmp_path, checkout=tmp_path)

@@ -18,7 +18,8 @@ from pipeline.common.errors import UserError
 from pipeline.common.files import read_json
 from pipeline.model import BACKBONES, build
 from pipeline.model.download import PublishedFile
-from pipeline.model.starting_weights import place_starting_weights, starting_weights
+from pipeline.model.placing_weights import place_starting_weights
+from pipeline.model.starting_weights import starting_weights
 from pipeline.model.weights import read_weights
 
 BACKBONE = "resnet10_w32"
@@ -32,7 +33,13 @@ def folder(tmp_path: Path) -> Path:
 def place(folder: Path, source: str, **changes: Any) -> str:
     """Calls with folders of this test."""
     top = folder.parents[1]
-    values: dict[str, Any] = {"backbone": BACKBONE, "folder": folder, "downloads": top / "downloads", "checkout": top}
+    values: dict[str, Any] = {
+        "backbone": BACKBONE,
+        "size": (32, 16),
+        "folder": folder,
+        "downloads": top / "downloads",
+        "checkout": top,
+    }
     return place_starting_weights(source, **(values | changes))
 
 
@@ -233,7 +240,7 @@ def test_unknown_backbone_is_refused_before_anything_else(folder: Path) -> None:
 def test_file_that_is_none_is_named(folder: Path, tmp_path: Path, source: str) -> None:
     (tmp_path / "weights").mkdir()
     with pytest.raises(
-        UserError, match="pretrained must be imagenet, imagenet_v2, none or a file with weights, got '"
+        UserError, match="pretrained must be imagenet, imagenet_v2, synthetic, none or a file with weights, got '"
     ) as caught:
         place(folder, source)
     assert f"got {source!r}: no file at {tmp_path / source}" in str(caught.value)

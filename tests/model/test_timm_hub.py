@@ -305,11 +305,12 @@ def test_weights_that_are_elsewhere_than_on_the_hub_are_named(get, server):
 
 
 def test_starting_weights_of_timm_come_from_the_hub(server, tmp_path, monkeypatch):
-    from pipeline.model.starting_weights import place_starting_weights
+    from pipeline.model.placing_weights import place_starting_weights
 
     told = place_starting_weights(
         "imagenet",
         backbone=BACKBONE,
+        size=(32, 16),
         folder=tmp_path / "pretrained",
         downloads=tmp_path / "weights",
         checkout=tmp_path,
@@ -325,4 +326,6 @@ def test_starting_weights_of_timm_come_from_the_hub(server, tmp_path, monkeypatc
     }
     assert (tmp_path / "pretrained" / "weights.safetensors").read_bytes() == PAYLOAD
     with pytest.raises(UserError, match="has no model 'test_wit'; is it timm/.*test_vit"):
-        place_starting_weights("none", backbone="timm/test_wit", folder=tmp_path, downloads=tmp_path, checkout=tmp_path)
+        place_starting_weights(
+            "none", backbone="timm/test_wit", folder=tmp_path, size=(32, 16), downloads=tmp_path, checkout=tmp_path
+        )

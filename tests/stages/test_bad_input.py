@@ -79,7 +79,7 @@ def test_prepare_that_fails_keeps_what_was_there(copied: Any, people: Path) -> N
         (
             "pretrained",
             {"pretrained": "no/such.pth"},
-            ["pretrained must be imagenet, imagenet_v2, none or a file", "such.pth"],
+            ["pretrained must be imagenet, imagenet_v2, synthetic, none or a file", "such.pth"],
         ),
         ("train", {"clustering__eps": 1.5}, ["params.yaml", "clustering.eps must be less than 1, got 1.5"]),
         ("train", {"sampler__batch": 640}, ["cluster", "sampler.batch"]),
