@@ -18,6 +18,7 @@ from pipeline.clustering.linked import Units
 from pipeline.clustering.neighbours import is_exact, nearest_neighbours, recall
 from pipeline.clustering.outliers import without_gaps
 from pipeline.clustering.reliability import reliable
+from pipeline.clustering.silhouette import silhouette
 from pipeline.common.errors import UserError
 from pipeline.datasets.links import Links
 
@@ -33,6 +34,7 @@ class PseudoLabels:
         neighbour_recall: share of the true neighbours that an approximate search found, on a sample; None for exact.
         num_unreliable: images of clusters that `Reliability` made outliers; None without it.
         independence_threshold: see `Reliability`; None without it.
+        silhouette: see `silhouette`; None where there are fewer than two clusters.
         num_links_mended: cannot-links that the clusters had not kept before they were split; None without links.
     """
 
@@ -41,6 +43,7 @@ class PseudoLabels:
     num_unreliable: int | None = None
     independence_threshold: float | None = None
     num_links_mended: int | None = None
+    silhouette: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,8 +113,10 @@ def pseudo_labels(
             labels, num_unreliable, threshold = _trusted([labels, *others], reliability, units)
         if units is not None:
             labels, broken = units.parted(labels, distance, eps=eps, min_samples=min_samples)
+        apart = silhouette(labels, distance)
+        if units is not None:
             labels = units.of_images(labels)
-    return PseudoLabels(labels, share, num_unreliable, threshold, broken)
+    return PseudoLabels(labels, share, num_unreliable, threshold, broken, apart)
 
 
 def _trusted(

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from pipeline.clustering.outliers import outliers_alone
 
-SIGNALS = ("camera_entropy", "single_camera", "ari_last_epoch")
+# Of a clustering, by those names in tables; `silhouette` comes from the clustering itself (silhouette.py).
+SIGNALS = ("camera_entropy", "single_camera", "ari_last_epoch", "silhouette")
 
 
 def cluster_signals(

@@ -228,5 +228,6 @@ class Method(ABC):
             "distance_between": between,
             "neighbour_recall": found.neighbour_recall,
             "num_links_mended": found.num_links_mended,
+            "silhouette": found.silhouette,
         }
         return Clusters(found, centroids, stats)

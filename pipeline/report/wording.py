@@ -62,6 +62,7 @@ HISTORY_COLUMNS = {
     "single_camera": "single-camera clusters %",
     "camera_entropy": "camera entropy",
     "ari_last_epoch": "ARI with last epoch",
+    "silhouette": "silhouette",
     "loss": "loss",
     "loss_hard": "hard loss",
     "loss_soft": "soft loss",

@@ -26,6 +26,7 @@ class EpochResult:
         num_links_mended: cannot-links that the clusters had not kept before they were split; None without links.
         num_unreliable: images that SpCL took out of clusters; they count as outliers. None for other methods.
         neighbour_recall: share of the true neighbours that an approximate search found, on a sample; else None.
+        silhouette: see `PseudoLabels`.
         camera_entropy, single_camera, ari_last_epoch: see `cluster_signals`; None where they cannot be known.
     """
 
@@ -48,3 +49,4 @@ class EpochResult:
     camera_entropy: float | None = None
     single_camera: float | None = None
     ari_last_epoch: float | None = None
+    silhouette: float | None = None

@@ -87,7 +87,9 @@ def test_stages_write_what_they_say(finished: Any) -> None:
         "clustering",
     }
     clusters = pd.read_csv(folder / "reports/clusters.csv")["cluster"]
-    signals = {name: table[name].iloc[-1] for name in ("camera_entropy", "single_camera", "ari_last_epoch")}
+    signals = {
+        name: table[name].iloc[-1] for name in ("camera_entropy", "single_camera", "ari_last_epoch", "silhouette")
+    }
     assert metrics["clustering"] == signals | {
         "clusters": clusters.max() + 1,
         "images": len(clusters),
@@ -111,7 +113,7 @@ def test_all_stages_write_to_one_mlflow_run(finished: Any, copied: Any) -> None:
     assert {"loss", "eps", "learning_rate", "num_clusters", "num_outliers", "student_mAP", "teacher_mAP"} <= set(curves)
     assert [step for step, _ in curves["loss"]] == [1, 2]
     final = ["Rank-1", "Rank-10", "Rank-5", "ari_last_epoch", "camera_entropy", "clusters", "mAP", "mINP", "outliers"]
-    assert list(points) == [*final, "single_camera", "teacher mAP", "untrained mAP"], (
+    assert list(points) == [*final, "silhouette", "single_camera", "teacher mAP", "untrained mAP"], (
         "few final scores, and named as in the report"
     )
     assert points["mAP"] == [(2, pytest.approx(read_json(copied.folder / "reports/metrics.json")["student"]["mAP"]))]

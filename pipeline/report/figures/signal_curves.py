@@ -7,11 +7,12 @@ _LINES = {
     "single_camera": "share of clusters that one camera alone sees",
     "camera_entropy": "camera entropy of the clusters, 1: all cameras equally",
     "ari_last_epoch": "agreement with the clusters of the epoch before (ARI)",
+    "silhouette": "silhouette of the clusters, 1: each all by itself",
 }
 
 
 def signals_figure(data: ReportData) -> Picture | None:
-    """Single-camera clusters, camera entropy and agreement; None if none of them was recorded."""
+    """Single-camera clusters, camera entropy, agreement and silhouette; None if none of them was recorded."""
     lines = lines_of(data.history, _LINES)
     if not lines:
         return None
@@ -25,7 +26,8 @@ def signals_figure(data: ReportData) -> Picture | None:
         name="signals",
         alt=f"Signals of the clusters over the epochs: {course(lines, digits=2)}.",
         caption="Needs no identity. Where many clusters hold one camera only, the training may be learning cameras, not"
-        " individuals; where clusters agree with those of the epoch before, they have settled.",
+        " individuals; where clusters agree with those of the epoch before, they have settled; where their silhouette is near 0, they"
+        " touch each other.",
         png=png,
         section="learning",
     )
