@@ -26,8 +26,8 @@ def signals_figure(data: ReportData) -> Picture | None:
         name="signals",
         alt=f"Signals of the clusters over the epochs: {course(lines, digits=2)}.",
         caption="Needs no identity. Where many clusters hold one camera only, the training may be learning cameras, not"
-        " individuals; where clusters agree with those of the epoch before, they have settled; where their silhouette is"
-        " near 0, they touch each other.",
+        " individuals; where clusters agree with those of the epoch before, they have settled; where their silhouette"
+        " is near 0, they touch each other.",
         png=png,
         section="learning",
     )
