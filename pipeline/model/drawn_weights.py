@@ -30,7 +30,7 @@ from pipeline.preparation.synthetic import draw_images
 from pipeline.preparation.synthetic_dataset import drawing_version
 
 PEOPLE, IMAGES, CAMERAS = 200, 12, 6  # people, images of each, cameras
-STEPS, BATCH = 150, 64
+STEPS, BATCH = 250, 64
 SEED = 1
 LEARNING_RATE, WARM_UP, WEIGHT_DECAY = 1e-3, 20, 5e-4  # the rate falls to 0 by a cosine, after steps of warm-up
 TEMPERATURE, SMOOTHING = 0.1, 0.1
