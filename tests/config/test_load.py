@@ -122,7 +122,7 @@ def test_settings_recipe_may_extend_one_for_several_data_sets(tmp_path: Path) ->
 def test_settings_recipe_packs_and_fetches_again_for_what_is_read_alone() -> None:
     """A new learning rate of a recipe is none of these."""
     stages = YAML(typ="safe").load((ROOT / "dvc.yaml").read_text())["stages"]
-    read = {"prepare": {"image"}, "pretrained": {"backbone", "pretrained"}}
+    read = {"prepare": {"image"}, "pretrained": {"backbone", "pretrained", "image"}}
     recipes = YAML(typ="safe").load(ORIGINAL)["recipes"]
     for stage, keys in read.items():
         places = {place for place in stages[stage]["params"] if place.startswith("recipes.")}
