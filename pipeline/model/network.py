@@ -23,7 +23,7 @@ from pipeline.model.freezing import freeze_
 from pipeline.model.normalization import IMAGENET, STATISTICS
 from pipeline.model.pooling import POOLINGS, TOKEN_POOLINGS, TokenPool
 from pipeline.model.timm_backbones import PREFIX, Output, TimmTrunk, is_timm, no_class_token, no_drop_path
-from pipeline.model.weights import load_weights_
+from pipeline.model.weights import LoadedWeights, load_weights_
 
 
 def build(
@@ -93,12 +93,14 @@ def build(
     freeze_(trunk.timm if isinstance(trunk, TimmTrunk) else trunk, freeze, backbone=backbone)
     network = Network(trunk, pooling=pooling, features=features, bn_group=bn_group)
     if weights is not None:
-        load_weights_(network, weights)
+        network.loaded = load_weights_(network, weights)
     return network
 
 
 class Network(nn.Module):
     """Images to embeddings of unit length, in training and in evaluation."""
+
+    loaded: LoadedWeights | None = None  # what its starting weights were, where `build` has loaded some
 
     def __init__(self, trunk: Trunk | TimmTrunk, *, pooling: str, features: int, bn_group: int | None) -> None:
         super().__init__()

@@ -3,6 +3,10 @@
 A published file holds a whole model: its classifier, often of another size of image, sometimes with the names of the
 authors' own code. timm knows how to read it for each of its families. So the whole model is built for our size of
 image and loaded by timm, which stops unless every tensor fits; what the trunk shares with it is then taken over.
+
+Files that others publish for persons hold more: heads of a self-supervised training, tokens for parts of a body, and
+positions for images that are not square, which timm takes for square ones. Where timm stops, it is asked again without
+the parts that the model does not have, and with the positions brought to its size.
 """
 
 from collections.abc import Mapping
@@ -12,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.common.errors import UserError
+from pipeline.model.positions import with_fitting_positions
 from pipeline.model.timm_backbones import HEADLESS, PROJECTION, TimmTrunk, create, timm_config
 
 CLIP_HEAD = "head"  # where timm has the projection of a CLIP model, in place of a classifier
@@ -41,7 +46,19 @@ def fit_published(
     options: dict[str, Any] = {"num_classes": _num_classes(trunk, tensors)}
     if tensors.keys() == own.keys():  # of a trunk for another size of image
         options = dict(HEADLESS)
-    whole = _loaded(trunk, tensors, options, source).state_dict()
+    foreign: list[str] = []
+    try:
+        whole = _loaded(trunk, tensors, options, source).state_dict()
+    except UserError as refusal:
+        known = _without_foreign_parts(trunk, tensors)
+        foreign = [name for name in tensors if name not in known]
+        known = with_fitting_positions(trunk.timm, tensors, known)
+        if not known or (not foreign and all(known[name] is tensor for name, tensor in tensors.items())):
+            raise
+        try:
+            whole = _loaded(trunk, known, {**options, "num_classes": _num_classes(trunk, known)}, source).state_dict()
+        except UserError:
+            raise refusal from None  # says all that does not fit
     if f"{PROJECTION}.weight" in own:
         # Its bias, which CLIP does not have, is left out: the neck takes every constant away again.
         if (projection := whole.pop(f"{CLIP_HEAD}.weight", None)) is None:
@@ -49,9 +66,18 @@ def fit_published(
                 f"the weights of {source} have no projection of CLIP ({CLIP_HEAD}), use model.pooling: token"
             )
         whole[f"{PROJECTION}.weight"] = projection
-    left_out = [name for name in whole if name not in own]
+    left_out = [name for name in whole if name not in own] + foreign
     initial = [name for name in own if name not in whole]
     return {name: tensor for name, tensor in whole.items() if name in own}, left_out, initial
+
+
+def _without_foreign_parts(trunk: TimmTrunk, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Those of `tensors` that belong to a part of the trunk, or are the projection that it needs."""
+    own = trunk.timm.state_dict()
+    parts = {name.split(".")[0] for name in own}
+    if f"{PROJECTION}.weight" in own and f"{CLIP_HEAD}.weight" in tensors:
+        parts.add(CLIP_HEAD)
+    return {name: tensor for name, tensor in tensors.items() if name.split(".")[0] in parts}
 
 
 def _loaded(trunk: TimmTrunk, tensors: Mapping[str, Tensor], options: dict[str, Any], source: str) -> nn.Module:

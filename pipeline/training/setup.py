@@ -11,6 +11,7 @@ from pipeline.clustering.neighbours import is_exact
 from pipeline.common.seeding import seed_everything
 from pipeline.config.schema import TrainingSettings
 from pipeline.datasets.packed_images import TrainingImages
+from pipeline.model.network import Network
 from pipeline.model.saved import build_of
 from pipeline.training.distributed import Processes
 from pipeline.training.interruption import Interruption
@@ -59,13 +60,17 @@ def new_trainer(
 
 
 def remarks(trainer: Trainer, *, neighbours: str) -> Iterator[str]:
-    """Where the training computes; on a CPU, how long it will take if that is hours; which search a GPU takes.
+    """What of the starting weights is left out; where the training computes; on a CPU, how long it will take if that is
+    hours; which search a GPU takes.
 
     Args:
         trainer: at its beginning.
         neighbours: the setting `clustering.neighbours`.
     """
     processes, precision = trainer.processes, trainer.settings.train.precision
+    loaded = trainer.student.loaded if isinstance(trainer.student, Network) else None
+    if loaded is not None and loaded.remark is not None:
+        yield loaded.remark
     count = processes.size
     if processes.device.type == "cuda":
         several = f"{count} x " * (count > 1)

@@ -113,8 +113,8 @@ def test_settings_recipe_of_another_data_set(tmp_path: Path) -> None:
 
 
 def test_settings_recipe_may_extend_one_for_several_data_sets(tmp_path: Path) -> None:
-    mine = {"extends": "clip_vitb16", "epochs": 3}
-    for name, epochs in (("mine", 3), ("clip_vitb16", 60)):
+    mine = {"extends": "clip_vitb16", "epochs": 50}
+    for name, epochs in (("mine", 50), ("clip_vitb16", 60)):
         settings = read_settings(with_change(tmp_path, dataset="msmt17", recipe=name, recipes__mine=mine))
         assert (settings.epochs, settings.clustering.eps) == (epochs, 0.7)
 

@@ -86,6 +86,19 @@ def test_prepare_that_fails_keeps_what_was_there(copied: Any, people: Path) -> N
         ("train", {"clustering__eps": 0.001, "clustering__min_samples": 50}, ["no cluster"]),
         ("train", {"loss__temperature": 1e-40}, ["the loss is not finite in epoch 1, step"]),
         ("train", {"train__processes": 3}, ["train.processes must divide"]),
+        (
+            "train",
+            {"model__freeze": ["layer9"]},
+            ["model.freeze: resnet10_w32 has no part 'layer9'; its parts are conv1"],
+        ),
+        (
+            "train",
+            {"backbone": "timm/vit_small_patch14_dinov2"},
+            [
+                "images of 32 x 16 pixels are no whole number",
+                "which are 14 x 14: set image.height=28 and image.width=14",
+            ],
+        ),
     ],
 )
 def test_impossible_setting_is_named(copied: Any, stage: str, change: dict[str, Any], words: list[str]) -> None:

@@ -28,6 +28,15 @@ def test_training_says_where_it_computes(crowd: Any, small: TrainingSettings) ->
     assert several == ["training on the CPU (2 processes, gloo), fp32"]
 
 
+def test_training_says_what_of_the_starting_weights_is_left_out(crowd: Any, small: TrainingSettings) -> None:
+    trainer = make(crowd, small)
+    state = trainer.student.backbone.state_dict()  # type: ignore[union-attr, operator]
+    queue = {"queue": torch.ones(2, 3), "fc.weight": torch.ones(3, 3), "fc.bias": torch.ones(3)}
+    trainer.student = build("resnet10_w32", bn_group=8, weights=dict(state) | queue)
+    first, _ = remarks(trainer, neighbours="exact")
+    assert first == "of the file of starting weights is left out: fc (2 tensors), queue"
+
+
 @pytest.mark.parametrize(("seconds", "shown"), [(7300, "2 hours"), (100_000, "28 hours"), (900_000, "10 days")])
 def test_training_that_takes_hours_on_a_cpu_says_so(
     crowd: Any, small: TrainingSettings, monkeypatch: pytest.MonkeyPatch, seconds: float, shown: str
