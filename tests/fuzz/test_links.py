@@ -14,6 +14,7 @@ from pipeline.datasets.tracklets import read_tracklets
 from pipeline.discovery.origin import ORIGIN, read_origin
 from pipeline.preparation.links import CORRECTIONS, consistent_links, read_corrections
 from pipeline.preparation.readers import csv_table
+from pipeline.preparation.readers.labels import whole_number
 from tests.fuzz.conftest import outcome
 from tests.fuzz.mutations import mutated, mutated_json, mutated_table, rounds
 
@@ -56,7 +57,7 @@ def read_table(path: Path) -> None:
     if "tracklet" not in header:  # nothing more to know, or columns that are not parted by commas
         return
     seen = [dict(zip(header, row, strict=True)) for row in rows]
-    train = [row for row in seen if row["split"] == "train" and row.get("pid") not in ("-1", "-1.0")]
+    train = [row for row in seen if row["split"] == "train" and whole_number(row.get("pid", "")) != -1]
     paths = list(reading.catalogue["path"][reading.catalogue["split"] == "train"])
     groups = links_of(paths, reading.links)[0]
     place = {path: groups.groups[row] for row, path in enumerate(paths)}
@@ -72,7 +73,8 @@ def read_table(path: Path) -> None:
         groups_of = place[one["path"]], place[other["path"]]
         assert (groups_of[0] == groups_of[1]) == (one["tracklet"] == other["tracklet"]), (one, other)
         a, b = spans.get(one["tracklet"]), spans.get(other["tracklet"])
-        if groups_of[0] != groups_of[1] and a and b and one["camid"] == other["camid"] and one["camid"] in ("1", "2"):
+        cameras = one.get("camid"), other.get("camid")
+        if groups_of[0] != groups_of[1] and a and b and cameras in (("1", "1"), ("2", "2")):
             assert (frozenset(groups_of) in apart) == (max(a[0], b[0]) < min(a[1], b[1])), (one, other)
 
 

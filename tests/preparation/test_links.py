@@ -11,7 +11,6 @@ from pipeline.datasets.links import Link, read_links, write_links
 from pipeline.preparation.links import CORRECTIONS, Span, consistent_links, read_corrections, tracklet_links
 from pipeline.preparation.prepared_folder import write_prepared_folder
 from pipeline.preparation.readers import ReaderOptions, csv_table, image_folder, open_dataset
-from tests.fuzz.mutations import mutated_table
 
 HEADER = "path,split,camid,tracklet,start,end\n"
 
@@ -104,21 +103,6 @@ def test_corrections_that_are_wrong_are_named_by_their_line(tmp_path: Path, text
     write_text(tmp_path / CORRECTIONS, text)
     with pytest.raises(UserError, match=message):
         read_corrections(tmp_path, ["a", "b"])
-
-
-def test_mutated_corrections_are_read_or_one_line_and_lose_no_link(tmp_path: Path) -> None:
-    rows = [["kind", "path_a", "path_b"], ["must_link", "a", "b"], ["cannot_link", "b", "c"], ["must_link", "c", "d"]]
-    rng = np.random.default_rng(1)
-    for _ in range(300):
-        content = mutated_table(rows, rng)
-        (tmp_path / CORRECTIONS).write_bytes(content)
-        try:
-            links = read_corrections(tmp_path, "abcd")
-        except UserError as error:
-            assert str(error).isprintable()
-        else:
-            lines = [line for line in content.decode(errors="replace").splitlines()[1:] if line.strip(' ,"')]
-            assert len(links) == len(lines)
 
 
 def test_contradictions_are_listed_and_stop(tmp_path: Path) -> None:
