@@ -53,10 +53,13 @@ def plainly(content: bytes) -> list[list[str]]:
 def read_table(path: Path) -> None:
     """Rows of one tracklet are one group; two of one camera that overlap are apart."""
     reading = csv_table.read(path.parent, table=path.name)
-    header, *rows = ([cell.strip() for cell in row] for row in plainly(path.read_bytes()))
+    header, *rows = plainly(path.read_bytes())
+    header = [name.strip() for name in header]
     if "tracklet" not in header:  # nothing more to know, or columns that are not parted by commas
         return
-    seen = [dict(zip(header, row, strict=True)) for row in rows]
+    seen = [
+        {name: cell if name == "path" else cell.strip() for name, cell in zip(header, row, strict=True)} for row in rows
+    ]
     train = [row for row in seen if row["split"] == "train" and whole_number(row.get("pid", "")) != -1]
     paths = list(reading.catalogue["path"][reading.catalogue["split"] == "train"])
     groups = links_of(paths, reading.links)[0]
@@ -75,7 +78,9 @@ def read_table(path: Path) -> None:
         a, b = spans.get(one["tracklet"]), spans.get(other["tracklet"])
         cameras = one.get("camid"), other.get("camid")
         if groups_of[0] != groups_of[1] and a and b and cameras in (("1", "1"), ("2", "2")):
-            assert (frozenset(groups_of) in apart) == (max(a[0], b[0]) < min(a[1], b[1])), (one, other)
+            first, second = sorted((a, b))
+            at_once = first[1] > second[0] or first[0] == second[0]
+            assert (frozenset(groups_of) in apart) == at_once, (one, other)
 
 
 def read_corrected(path: Path) -> None:

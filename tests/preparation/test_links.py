@@ -24,6 +24,9 @@ def test_tracklets_of_one_camera_that_overlap_are_two() -> None:
     tracklets = {"a": ["a1", "a2", "a3"], "b": ["b1"], "c": ["c1"], "d": ["d1"], "e": ["e1"]}
     spans = {"a": Span(1, 0, 10), "b": Span(1, 5, 6), "c": Span(1, 10, 12), "d": Span(2, 0, 10), "e": Span(None, 0, 9)}
     assert tracklet_links({"d": ["d1"], "e": ["e1"]}, {"d": Span(None, 0, 9), "e": Span(None, 0, 9)}) == []
+    instants = {"b": Span(1, 5, 5), "c": Span(1, 5, 5), "d": Span(1, 5, 8), "e": Span(1, 2, 5)}
+    links = tracklet_links({name: tracklets[name] for name in "bcde"}, instants)
+    assert links == [Link("cannot_link", *pair) for pair in (("b1", "c1"), ("b1", "d1"), ("c1", "d1"))]
     assert tracklet_links(tracklets, spans) == [
         Link("must_link", "a1", "a2"),
         Link("must_link", "a2", "a3"),
