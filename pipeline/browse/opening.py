@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from pipeline.browse.session import Run, labels_of
 from pipeline.common.errors import UserError
 from pipeline.common.files import read_json, replacing
+from pipeline.common.text import one_line
 from pipeline.datasets.names import read_names
 from pipeline.datasets.packed_images import SUMMARY, PackedImages
 from pipeline.discovery.individuals import embeddings_of
@@ -67,13 +68,14 @@ def opened_discovery(folder: Path, *, last: Path, downloads: Path, cache: Path) 
     """
     origin, digest = read_origin(folder)
     embedder = origin.embedder(last=last, downloads=downloads)
-    again = f"run `python -m stages.discover {origin.folder}` again"
+    where = one_line(origin.folder)
+    again = f"run `python -m stages.discover {where}` again"
     if embedder.digest != digest:
         raise UserError(f"{folder} was made with another network than {embedder.path} is now: {again}")
     known = read_known(folder)
     gallery = open_gallery(Path(origin.folder), embedder, cache, skip_bad=origin.skip_bad)
     if gallery.names != tuple(known.numbers):
-        raise UserError(f"{origin.folder} holds other images than {folder} knows: {again}")
+        raise UserError(f"{where} holds other images than {folder} knows: {again}")
     camids = None if origin.camera is None else cameras_of(gallery.names, origin.camera, setting="--camera")
     run = Run(
         title=Path(origin.folder).name,

@@ -95,9 +95,10 @@ def write_json(path: Path, value: Any) -> None:
 
 def read_json(path: Path) -> Any:
     """Reads a JSON file written by `write_json`; a UserError if there is none, or if it is damaged."""
+    content = result_of_a_stage(path).read_bytes()
     try:
-        return json.loads(result_of_a_stage(path).read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        return json.loads(content.decode("utf-8"))
+    except (ValueError, RecursionError) as error:  # no JSON or no UTF-8; nested too deeply
         raise UserError(f"{path} is damaged, it holds no JSON: delete it and run `dvc repro`") from error
 
 

@@ -82,7 +82,7 @@ def read_origin(folder: Path) -> tuple[Origin, str]:
         size = found.pop("size")
         origin = Origin(**found, size=None if size is None else (int(size[0]), int(size[1])))
         texts = (origin.folder, digest)
-    except (AttributeError, KeyError, TypeError, ValueError, IndexError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError, IndexError, OverflowError) as error:
         raise UserError(f"{path} is damaged: run stages.discover again") from error
     if not all(isinstance(text, str) for text in texts):
         raise UserError(f"{path} is damaged: run stages.discover again")

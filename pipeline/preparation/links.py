@@ -32,8 +32,9 @@ def tracklet_links(tracklets: Mapping[str, Sequence[str]], spans: Mapping[str, S
 
     Args:
         tracklets: name -> paths of its images.
-        spans: name -> when it was seen, of those that are known. Two of one camera that share a moment are kept apart;
-            one that begins when another ends does not. Where cameras are not known, two may have seen one individual.
+        spans: name -> when it was seen, of those that are known. Two of one camera that share a moment are kept apart,
+            also where they begin at the same one and one of them lasts no longer; one that begins when another, earlier
+            one ends is not. Where cameras are not known, two may have seen one individual.
 
     Returns:
         Chains of must-links, and one cannot-link between the first images of two tracklets.
@@ -46,7 +47,7 @@ def tracklet_links(tracklets: Mapping[str, Sequence[str]], spans: Mapping[str, S
     for seen in by_camera.values():
         open_: list[tuple[Span, str]] = []
         for span, name in sorted(seen, key=lambda each: (each[0].start, each[0].end, each[1])):
-            open_ = [other for other in open_ if other[0].end > span.start]
+            open_ = [other for other in open_ if other[0].end > span.start or other[0].start == span.start]
             links += [Link("cannot_link", tracklets[other][0], tracklets[name][0]) for _, other in open_]
             open_.append((span, name))
     return links

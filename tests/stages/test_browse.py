@@ -13,6 +13,7 @@ from typing import Any
 import pandas as pd
 import requests
 
+from stages.browse import _socket
 from tests.stages.conftest import ROOT
 
 
@@ -58,6 +59,11 @@ def test_decisions_of_the_page_become_links_of_the_next_run(copied: Any) -> None
     copied.here("evaluate")
     clusters = pd.read_csv(copied.folder / "reports/clusters.csv").set_index("path")["cluster"]
     assert clusters[link["path_a"]] == clusters[link["path_b"]]
+
+
+def test_answers_do_not_wait_for_the_receipt_of_their_heads() -> None:
+    with _socket(0) as taken, socket.create_connection(taken.getsockname()), taken.accept()[0] as accepted:
+        assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
 
 def test_page_without_a_run_is_one_line(new_project: Any) -> None:

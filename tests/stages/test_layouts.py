@@ -6,6 +6,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from mlflow import MlflowClient
 
 from pipeline.common.files import read_json
 from tests.params_file import change_params
@@ -104,13 +105,21 @@ def test_table_without_identities_is_clustered_and_not_evaluated(table: tuple[Pr
 def test_links_are_kept_from_the_table_to_the_clusters(table: tuple[Project, Path]) -> None:
     project, path = table
     rows = read(path)
-    train = rows["split"] == "train"
-    tracklet = (rows["pid"] + "-" + rows["camid"]).where(train, "")
+    tracklet = rows["pid"] + "-" + rows["camid"]
     rows.assign(tracklet=tracklet).to_csv(path, index=False)
     of = dict(zip(rows["path"], tracklet, strict=True))
     told = project.here("prepare")
     assert "tracklets hold" in told and "links: the training images are " in told
-    assert "links mended" in finish(project)  # a column of the report
+    page = finish(project)
+    assert "links mended" in page and "By tracklet" in page  # a column and a part of a table of the report
+    scored = read_json(project.folder / "reports/metrics.json")
+    assert {"student_tracklets", "teacher_tracklets", "untrained_tracklets"} <= scored.keys()
+    assert scored["queries"]["tracklets"] <= scored["queries"]["all"]
+    summary = read_json(project.folder / "reports/summary.json")
+    assert summary["tracklets_mAP"] == scored["student_tracklets"]["mAP"]
+    run_id = read_json(project.folder / "data/model/run.json")["run_id"]
+    client = MlflowClient(f"sqlite:///{project.folder / 'mlflow.db'}")
+    assert client.get_run(run_id).data.metrics["tracklets mAP"] == summary["tracklets_mAP"]
     first = clusters_of(project)
     assert first.groupby([of[image] for image in first.index]).nunique().eq(1).all()
     # A correction by hand makes another training, whose clusters keep the two apart.
