@@ -173,12 +173,22 @@ def _sentence(data: ComparisonData) -> str:
     known = data.summary[data.summary[mean].notna()].to_dict("records")
     if len(known) < 2:
         return ""
-    first, best = known[0], max(known, key=lambda row: float(row[mean]))
-    if best is first:
-        return f"{first['variant']} has the highest mean {MAIN.heading}: {_main_score(first)} percent."
+    ranked = sorted(known, key=lambda row: float(row[mean]), reverse=True)
+    if min(row["seeds"] for row in known) < 2:
+        scores = ", ".join(f"{row['variant']} {_main_score(row)}" for row in ranked)
+        return f"{MAIN.heading} in percent: {scores}. A single seed does not say which is better: take more."
+    best, others = ranked[0], ranked[1:]
+    spread = f"{_MAIN_COLUMN}_std"
+    near = [row for row in others if best[mean] - row[mean] < max(float(best[spread]), float(row[spread]))]
+    if near:
+        names = ", ".join(str(row["variant"]) for row in near)
+        return (
+            f"{best['variant']} has the highest mean {MAIN.heading}, {_main_score(best)} percent, but no clear lead on"
+            f" {names}: the seeds differ by more."
+        )
+    first = known[0] if best is not known[0] else others[0]
     gain = wording.points(best[mean] - first[mean])
     return (
         f"{best['variant']} has the highest mean {MAIN.heading}: {_main_score(best)} percent, {gain} points against"
         f" {first['variant']} ({_main_score(first)})."
-        " Differences smaller than the spread over the seeds say little."
     )

@@ -1,5 +1,6 @@
 """The comparison of a study: a page that asks for nothing, and its tables and figures beside it."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -104,6 +105,25 @@ def test_page_of_one_seed_has_no_spread() -> None:
     shown = page(data(seeds=(1,)))
     assert "±" not in shown.words().split("Percent on the test images")[0]
     assert "n = 1" in shown.words()
+
+
+def with_scores(*scores: tuple[float, ...]) -> str:
+    """The words of a page of variants a, b, ... with these scores, one for each seed."""
+    given = data(variants=tuple("abc"[: len(scores)]), seeds=tuple(range(len(scores[0]))), settings=("loss.weight",))
+    runs = given.runs.assign(student_mAP=np.ravel(scores))
+    settings = pd.DataFrame({"loss.weight": range(len(scores))}, index=list("abc"[: len(scores)]))
+    return page(replace(given, runs=runs, summary=summarise(runs, settings, wanted=len(scores[0])))).words()
+
+
+def test_page_names_no_winner_that_one_seed_or_chance_may_have_chosen() -> None:
+    told = "mAP in percent: b 41.0, a 40.0. A single seed does not say which is better: take more."
+    assert told in with_scores((0.40,), (0.41,))
+    near = with_scores((0.38, 0.42), (0.39, 0.43))
+    assert "b has the highest mean mAP, 41.0 ± 2.8 percent, but no clear lead on a: the seeds differ by more." in near
+    clear = with_scores((0.38, 0.42), (0.59, 0.63), (0.1, 0.1))
+    assert "b has the highest mean mAP: 61.0 ± 2.8 percent, +21.0 points against a (40.0 ± 2.8)." in clear
+    first = with_scores((0.59, 0.63), (0.38, 0.42))
+    assert "a has the highest mean mAP: 61.0 ± 2.8 percent, +21.0 points against b (40.0 ± 2.8)." in first
 
 
 def test_page_of_a_variant_without_a_run_keeps_its_line() -> None:
