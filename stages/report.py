@@ -31,6 +31,8 @@ def report() -> None:
     run = open_run(paths.checkout(), training["run_id"], name=training["name"], settings=settings.as_dict())
     for path in (paths.REPORTS / name for name in ("report.html", "figures", "metrics.json", "clusters.csv")):
         run.log_artifact(path, path.name if path.is_dir() else None)
+    if data.verdict is not None:
+        run.tag("clusters.verdict", f"{data.verdict.kind}: {data.verdict.text}")
     student, made_by = load_network(paths.MODEL / MODEL_FILE, role="student")
     model = register_model(
         run,
@@ -42,6 +44,8 @@ def report() -> None:
         tags={"role": "student", "data.digest": read_json(paths.PREPARED / "summary.json")["digest"]},
         scores=summary_of(read_json(paths.REPORTS / "metrics.json")),
     )
+    if data.verdict is not None:
+        print(f"without labels: {data.verdict.text}")
     print(f"in MLflow: {model}")
 
 

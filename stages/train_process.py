@@ -1,5 +1,6 @@
 """One of the processes that train together: how trainer, evaluation and tracking are wired."""
 
+import sys
 from contextlib import nullcontext
 
 import typer
@@ -9,7 +10,7 @@ from pipeline.common.files import read_json
 from pipeline.common.precision import precision_on
 from pipeline.config.load import Settings
 from pipeline.datasets.packed_images import PackedImages, open_training_images
-from pipeline.evaluation.training_curve import TrainingCurve
+from pipeline.evaluation.training_curve import TrainingCurve, epoch_line
 from pipeline.model.saved import BEST_FILE
 from pipeline.model.starting_weights import starting_weights
 from pipeline.tracking import tracked
@@ -66,6 +67,7 @@ def train_in_process(settings: Settings, processes: distributed.Processes) -> No
             score=lambda: curve.score(trainer.student, trainer.teacher, trainer.next_epoch, first=first),
             describe=curve.describe,
             record=run.log_epoch,
+            tell=lambda row: None if sys.stderr.isatty() else typer.echo(epoch_line(row, epochs=decisive.epochs)),
             say=typer.echo,
         )
         thresholds = thresholds_of(trainer, say=typer.echo)

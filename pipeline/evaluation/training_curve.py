@@ -14,9 +14,25 @@ from torch import nn
 
 from pipeline.clustering.quality import cluster_quality
 from pipeline.datasets.packed_images import PackedImages
-from pipeline.evaluation.metrics import metrics
+from pipeline.evaluation.metrics import MAIN, metrics
 from pipeline.evaluation.test_set import TestSet, why_not_scored
 from pipeline.model.saved import ROLES, save_best
+
+
+def epoch_line(row: Mapping[str, float], *, epochs: int) -> str:
+    """What an epoch did in one line, for a log file.
+
+    Args:
+        row: of `training.csv`.
+        epochs: in all.
+    """
+    scores = [
+        f", {role} {MAIN.heading} {MAIN.percent(row[key])}" for role in ROLES if (key := f"{role}_{MAIN.key}") in row
+    ]
+    return (
+        f"epoch {row['epoch']:.0f} of {epochs}: {row['num_clusters']:,.0f} clusters, "
+        f"{row['num_outliers']:,.0f} images in none, loss {row['loss']:.3f}, {row['seconds']:.0f} s{''.join(scores)}"
+    )
 
 
 class TrainingCurve:

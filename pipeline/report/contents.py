@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike
 
 from pipeline.datasets.names import Names
 from pipeline.evaluation.metrics import MAIN
+from pipeline.report.cluster_verdict import ClusterVerdict
 
 Kind = Literal["result", "tracklets", "best-of-run", "baseline", "published"]
 Verdict = Literal["right", "wrong", "distractor"]
@@ -171,6 +172,7 @@ class ReportData:
         num_queries, num_valid_queries: All queries, and those with a valid match (the others are left out).
         uses_cameras: Whether the evaluation removed the query's own camera.
         notes: Sentences to print under the results.
+        verdict: On the clusters of the last epoch, without labels; None where too little is known.
         names: Of identities and cameras, for the figures; the parts above hold them already.
         provenance: Where this run comes from: seed, digest of the data, duration, MLflow run, ...
     """
@@ -193,6 +195,7 @@ class ReportData:
     num_valid_queries: int = 0
     uses_cameras: bool = True
     notes: tuple[str, ...] = ()
+    verdict: ClusterVerdict | None = None
     names: Names = field(default_factory=Names)
     provenance: Mapping[str, str] = field(default_factory=dict)
 

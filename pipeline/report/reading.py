@@ -10,6 +10,7 @@ from pipeline.common.files import read_json, result_of_a_stage
 from pipeline.datasets.names import read_names
 from pipeline.datasets.packed_images import PackedImages
 from pipeline.model.saved import MODEL_FILE, model_settings
+from pipeline.report.cluster_verdict import cluster_verdict
 from pipeline.report.contents import ReportData, SplitSummary
 from pipeline.report.illustrations import (
     illustrate_confused_pairs,
@@ -41,6 +42,7 @@ def read_report(*, prepared: Path, pretrained: Path, model: Path, evaluation: Pa
     images: dict[str, Any] = {"catalogue": packed.catalogue, "images": packed.images}
     names = read_names(prepared)
     queries = metrics.get("queries", {"all": 0, "valid": 0})
+    train, start = packed.split("train"), read_json(pretrained / "weights.json")["name"]
     return ReportData(
         title=run["name"],
         dataset=settings["dataset"],
@@ -55,16 +57,17 @@ def read_report(*, prepared: Path, pretrained: Path, model: Path, evaluation: Pa
         tables=tables,
         confused=illustrate_confused_pairs(tables["confused_pairs"], **images, names=names),
         embedding=illustrate_map(tables["map"], **images),
-        clusters=sample_clusters(_read_table(reports / "clusters.csv"), images=packed.split("train").images),
+        clusters=sample_clusters(_read_table(reports / "clusters.csv"), images=train.images),
         num_queries=int(queries["all"]),
         num_valid_queries=int(queries["valid"]),
         uses_cameras=protocol["uses_cameras"],
         notes=_notes(protocol["not_evaluated"], queries),
+        verdict=cluster_verdict(history, settings, images=len(train), random_start=start is None),
         names=names,
         provenance={
             "Seed": str(settings["seed"]),
             "Data": read_json(prepared / "summary.json")["digest"][:16],
-            "Starting weights": read_json(pretrained / "weights.json")["name"] or "random",
+            "Starting weights": start or "random",
             "Training": f"{history['seconds'].sum() / 60:.1f} minutes",
             "MLflow run": run["run_id"],
         },

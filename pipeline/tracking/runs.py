@@ -89,6 +89,11 @@ class Run:
         named = {heading_of(key): float(value) for key, value in summary.items()}
         self.log_metrics({name: value for name, value in named.items() if known.get(name) != value}, step=step)
 
+    def tag(self, name: str, text: str) -> None:
+        """Writes a tag, or writes it anew."""
+        with self.answering():
+            self._client.set_tag(self.id, name, text)
+
     def log_artifact(self, path: Path, folder: str | None = None) -> None:
         """Copies a file or a folder into the run."""
         log = self._client.log_artifacts if path.is_dir() else self._client.log_artifact

@@ -1,7 +1,7 @@
 """A training from its first epoch, or from the step where it was interrupted, to its last."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ def train_to_end(
     record: Callable[[Row], None],
     say: Callable[[str], None],
     describe: Callable[[EpochResult], Row] = lambda _: {},
+    tell: Callable[[Row], None] = lambda _: None,
 ) -> list[Row]:
     """Trains, looks at the networks every `eval_step` epochs and after the last, and keeps checkpoints.
 
@@ -44,6 +45,7 @@ def train_to_end(
             the training goes on: whoever keeps them knows which it has.
         say: called in the first process with a sentence for the user.
         describe: called in every process with what an epoch did; what it returns is added to the row.
+        tell: called in the first process with the row of each epoch that is trained now.
 
     Returns:
         One row per epoch: everything of `EpochResult` but the labels, and the scores of the epochs that have them.
@@ -57,9 +59,11 @@ def train_to_end(
         for row in session.progress.rows:
             if trainer.processes.first:
                 record(row)
-        _train(
-            session, eval_step=eval_step, seconds=60 * checkpoint_minutes, score=score, record=record, describe=describe
-        )
+        seconds = 60 * checkpoint_minutes
+        for row in _train(session, eval_step=eval_step, seconds=seconds, score=score, describe=describe):
+            if trainer.processes.first:
+                record(row)
+                tell(row)
     return list(session.progress.rows)
 
 
@@ -69,10 +73,9 @@ def _train(
     eval_step: int,
     seconds: float,
     score: Callable[[], Mapping[str, float]],
-    record: Callable[[Row], None],
     describe: Callable[[EpochResult], Row],
-) -> None:
-    """The epochs that are left; see `train_to_end`."""
+) -> Iterator[Row]:
+    """The rows of the epochs that are left; see `train_to_end`."""
     trainer = session.trainer
     try:
         epochs = trainer.run(
@@ -87,8 +90,7 @@ def _train(
                 row = {**row, **score()}
             session.progress = _Progress((*session.progress.rows, row))
             session.save()
-            if trainer.processes.first:
-                record(row)
+            yield row
     except InterruptedTrainingError:
         session.save()
         session.checkpoints.finish()
