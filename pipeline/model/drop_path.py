@@ -15,6 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from pipeline.common.errors import UserError
+
 
 class DropPath(nn.Module):
     """Multiplies the rows of a branch, (g, ...), by the factors that it was given."""
@@ -67,3 +69,8 @@ def replace_drop_paths_(model: nn.Module, *, kept: bool) -> None:
             module.drop_prob = 0.0
         elif module.drop_prob:
             model.set_submodule(name, DropPath(float(module.drop_prob), scale=module.scale_by_keep))
+
+
+def no_drop_path(backbone: str) -> UserError:
+    """What to tell whoever asks for stochastic depth where there is none."""
+    return UserError(f"model.drop_path: {backbone} has no stochastic depth", "set it to 0, or take another backbone")

@@ -19,10 +19,11 @@ from torch import Tensor, nn
 from pipeline.common.errors import UserError
 from pipeline.model.backbones import BACKBONES, Trunk
 from pipeline.model.batchnorm import GroupedBatchNorm1d, GroupedBatchNorm2d
+from pipeline.model.drop_path import no_drop_path
 from pipeline.model.freezing import freeze_
 from pipeline.model.normalization import IMAGENET, STATISTICS
-from pipeline.model.pooling import POOLINGS, TOKEN_POOLINGS, TokenPool
-from pipeline.model.timm_backbones import PREFIX, Output, TimmTrunk, is_timm, no_class_token, no_drop_path
+from pipeline.model.pooling import POOLINGS, TOKEN_POOLINGS, TokenPool, no_class_token
+from pipeline.model.timm_backbones import PREFIX, Output, TimmTrunk, is_timm
 from pipeline.model.weights import LoadedWeights, load_weights_
 
 
@@ -72,24 +73,9 @@ def build(
         raise ValueError(f"features must be 0 (no embedding) or the width of the embedding, got {features}")
     if bn_group is not None and bn_group < 2:
         raise ValueError(f"bn_group must be at least 2 images, got {bn_group}")
-    trunk: Trunk | TimmTrunk
-    statistics = STATISTICS.get(normalize)
-    if is_timm(backbone):
-        trunk = TimmTrunk(
-            backbone,
-            image_size=image_size,
-            group_size=bn_group,
-            output=cast(Output, pooling) if pooling in TOKEN_POOLINGS else "maps",
-            drop_path=drop_path,
-            statistics=statistics,
-        )
-    elif pooling in TOKEN_POOLINGS:
-        raise no_class_token(backbone, pooling)
-    elif drop_path:
-        raise no_drop_path(backbone)
-    else:
-        norm_layer = partial(GroupedBatchNorm2d, group_size=bn_group)
-        trunk = Trunk(BACKBONES[backbone], norm_layer=norm_layer, statistics=statistics or IMAGENET)
+    trunk = _trunk(
+        backbone, pooling=pooling, drop_path=drop_path, normalize=normalize, image_size=image_size, bn_group=bn_group
+    )
     freeze_(trunk.timm if isinstance(trunk, TimmTrunk) else trunk, freeze, backbone=backbone)
     network = Network(trunk, pooling=pooling, features=features, bn_group=bn_group)
     if weights is not None:
@@ -137,3 +123,31 @@ class Network(nn.Module):
             with torch.autocast(pooled.device.type, enabled=False):
                 pooled = self.embedding(pooled)  # (B, D)
         return F.normalize(self.neck(pooled), dim=1)
+
+
+def _trunk(
+    backbone: str,
+    *,
+    pooling: str,
+    drop_path: float,
+    normalize: str,
+    image_size: tuple[int, int] | None,
+    bn_group: int | None,
+) -> Trunk | TimmTrunk:
+    """What the backbone's name stands for, randomly initialized; the arguments are those of `build`."""
+    statistics = STATISTICS.get(normalize)
+    if is_timm(backbone):
+        return TimmTrunk(
+            backbone,
+            image_size=image_size,
+            group_size=bn_group,
+            output=cast(Output, pooling) if pooling in TOKEN_POOLINGS else "maps",
+            drop_path=drop_path,
+            statistics=statistics,
+        )
+    if pooling in TOKEN_POOLINGS:
+        raise no_class_token(backbone, pooling)
+    if drop_path:
+        raise no_drop_path(backbone)
+    norm_layer = partial(GroupedBatchNorm2d, group_size=bn_group)
+    return Trunk(BACKBONES[backbone], norm_layer=norm_layer, statistics=statistics or IMAGENET)

@@ -14,6 +14,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from pipeline.common.errors import UserError
+
 
 class AveragePool(nn.Module):
     """Mean over all positions."""
@@ -74,3 +76,11 @@ POOLINGS: dict[str, Callable[[], nn.Module]] = {
 }
 # Of a ViT, in place of its patch tokens: the class token, alone or before and behind CLIP's projection.
 TOKEN_POOLINGS = ("token", "clip")
+
+
+def no_class_token(backbone: str, pooling: str) -> UserError:
+    """What to tell whoever asks for the class token of a network without one."""
+    return UserError(
+        f"model.pooling: {pooling} needs a ViT with a class token, and {backbone} has none",
+        "use avg, gem, max or avg+max",
+    )

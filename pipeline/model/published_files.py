@@ -29,6 +29,7 @@ PREFIXES = ("module.", "backbone.", "base.", "model.")
 # Of several networks in one file, the first of these is taken; in files of this project the student.
 NETWORKS = ("teacher.", "encoder_q.", "base_encoder.", "visual.", "student.")
 OURS = "neck.weight"  # no other network has it
+TOWER = "visual."
 CLIP = ("visual.class_embedding", "visual.trunk.")
 SHOWN = 8  # names of each kind in a message
 
@@ -66,11 +67,17 @@ def tensors_of(content: Mapping[str, Any], source: str) -> Found:
         UserError: there are no tensors in it, or two of one name.
     """
     tensors, left_out = _unwrapped(content, source)
-    network = _network_of(tensors)
+    networks: tuple[str, ...] = NETWORKS
+    bare_of = {name: _split(name, ())[1] for name in tensors}
+    if any(bare.startswith(CLIP) for bare in bare_of.values()):
+        networks = tuple(network for network in NETWORKS if network != TOWER)
+        left_out += [name for name, bare in bare_of.items() if not bare.startswith(TOWER)]
+        tensors = {name: tensor for name, tensor in tensors.items() if bare_of[name].startswith(TOWER)}
+    network = _network_of(tensors, networks)
     found: dict[str, Tensor] = {}
     names: dict[str, str] = {}
     for name, tensor in tensors.items():
-        own, bare = _split(name)
+        own, bare = _split(name, networks)
         if network is not None and network != own:
             left_out.append(name)
         elif bare in found:
@@ -116,23 +123,20 @@ def _unwrapped(content: Mapping[str, Any], source: str) -> tuple[dict[str, Tenso
     return dict(content), left_out
 
 
-def _network_of(names: Iterable[str]) -> str | None:
+def _network_of(names: Iterable[str], networks: tuple[str, ...]) -> str | None:
     """The prefix of the network to take; None where there is none."""
-    pairs = [_split(name) for name in names]
+    pairs = [_split(name, networks) for name in names]
     there = {network for network, _ in pairs if network is not None}
     if ("student.", OURS) in pairs:
         return "student."
-    return next((network for network in NETWORKS if network in there), None)
+    return next((network for network in networks if network in there), None)
 
 
-def _split(name: str) -> tuple[str | None, str]:
+def _split(name: str, networks: tuple[str, ...] = NETWORKS) -> tuple[str | None, str]:
     """The first prefix of a network in a name, and the name without any prefix."""
     network: str | None = None
-    while not name.startswith(CLIP):
-        prefix = next((prefix for prefix in (*PREFIXES, *NETWORKS) if name.startswith(prefix)), None)
-        if prefix is None:
-            break
-        network = network or (prefix if prefix in NETWORKS else None)
+    while prefix := next((prefix for prefix in (*PREFIXES, *networks) if name.startswith(prefix)), None):
+        network = network or (prefix if prefix in networks else None)
         name = name.removeprefix(prefix)
     return network, name
 

@@ -32,8 +32,9 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.common.errors import UserError
-from pipeline.model.drop_path import drop_paths, give_factors_, replace_drop_paths_
+from pipeline.model.drop_path import drop_paths, give_factors_, no_drop_path, replace_drop_paths_
 from pipeline.model.normalization import Renormalize, Statistics
+from pipeline.model.pooling import no_class_token
 from pipeline.model.probing import Probe, probe
 from pipeline.model.timm_batchnorm import group_batchnorms_
 
@@ -136,13 +137,10 @@ class TimmTrunk(nn.Module):
             self.timm.get_parameter(name).requires_grad_(False)
         self._kind, self._prefix = found.kind, found.prefix
         self.renormalize = Renormalize(statistics or (config.mean, config.std))
-        if output != "maps":
-            self._require_class_token(found)
+        if output != "maps" and not (found.prefix and getattr(self.timm, "cls_token", None) is not None):
+            raise no_class_token(backbone, output)
         if output == "clip":
-            width = self._projection_width(config)
-            self.timm.add_module(PROJECTION, nn.Linear(self.num_features, width, bias=False))
-            nn.init.normal_(self.timm.get_parameter(f"{PROJECTION}.weight"), std=self.num_features**-0.5)
-            self.num_features += width
+            self._add_projection_(config)
 
     def forward(self, images: Tensor) -> Tensor:
         features = self.timm(self.renormalize(images))
@@ -200,12 +198,8 @@ class TimmTrunk(nn.Module):
             f"which are {rows} x {columns}: set image.height={whole[0]} and image.width={whole[1]}"
         )
 
-    def _require_class_token(self, found: Probe) -> None:
-        if found.kind != "tokens" or not found.prefix or getattr(self.timm, "cls_token", None) is None:
-            raise no_class_token(self.name, self._output)
-
-    def _projection_width(self, config: "PretrainedCfg") -> int:
-        """Of the published projection; that of a CLIP model stands where others have their classifier."""
+    def _add_projection_(self, config: "PretrainedCfg") -> None:
+        """The projection of a CLIP model, published in the place of a classifier; drawn as CLIP's authors do."""
         from timm.models.vision_transformer import VisionTransformer
 
         published = isinstance(self.timm, VisionTransformer) and "_clip_" in str(config.architecture)
@@ -214,20 +208,10 @@ class TimmTrunk(nn.Module):
                 f"model.pooling: clip needs a ViT with CLIP's projection, and {self.name} has none: "
                 "use token, or a backbone such as timm/vit_base_patch16_clip_quickgelu_224.openai"
             )
-        return int(config.num_classes)
-
-
-def no_drop_path(backbone: str) -> UserError:
-    """What to tell whoever asks for stochastic depth where there is none."""
-    return UserError(f"model.drop_path: {backbone} has no stochastic depth", "set it to 0, or take another backbone")
-
-
-def no_class_token(backbone: str, pooling: str) -> UserError:
-    """What to tell whoever asks for the class token of a network without one."""
-    return UserError(
-        f"model.pooling: {pooling} needs a ViT with a class token, and {backbone} has none",
-        "use avg, gem, max or avg+max",
-    )
+        projection = nn.Linear(self.num_features, int(config.num_classes), bias=False)
+        nn.init.normal_(projection.weight, std=self.num_features**-0.5)
+        self.timm.add_module(PROJECTION, projection)
+        self.num_features += projection.out_features
 
 
 def _timm() -> ModuleType:

@@ -46,19 +46,7 @@ def fit_published(
     options: dict[str, Any] = {"num_classes": _num_classes(trunk, tensors)}
     if tensors.keys() == own.keys():  # of a trunk for another size of image
         options = dict(HEADLESS)
-    foreign: list[str] = []
-    try:
-        whole = _loaded(trunk, tensors, options, source).state_dict()
-    except UserError as refusal:
-        known = _without_foreign_parts(trunk, tensors)
-        foreign = [name for name in tensors if name not in known]
-        known = with_fitting_positions(trunk.timm, tensors, known)
-        if not known or (not foreign and all(known[name] is tensor for name, tensor in tensors.items())):
-            raise
-        try:
-            whole = _loaded(trunk, known, {**options, "num_classes": _num_classes(trunk, known)}, source).state_dict()
-        except UserError:
-            raise refusal from None  # says all that does not fit
+    whole, foreign = _whole(trunk, tensors, options, source)
     if f"{PROJECTION}.weight" in own:
         # Its bias, which CLIP does not have, is left out: the neck takes every constant away again.
         if (projection := whole.pop(f"{CLIP_HEAD}.weight", None)) is None:
@@ -69,6 +57,25 @@ def fit_published(
     left_out = [name for name in whole if name not in own] + foreign
     initial = [name for name in own if name not in whole]
     return {name: tensor for name, tensor in whole.items() if name in own}, left_out, initial
+
+
+def _whole(
+    trunk: TimmTrunk, tensors: Mapping[str, Tensor], options: dict[str, Any], source: str
+) -> tuple[dict[str, Tensor], list[str]]:
+    """The whole model with these tensors in it, and the names of those that were left out for it."""
+    try:
+        return _loaded(trunk, tensors, options, source).state_dict(), []
+    except UserError as refusal:
+        known = _without_foreign_parts(trunk, tensors)
+        foreign = [name for name in tensors if name not in known]
+        known = with_fitting_positions(trunk.timm, tensors, known)
+        if not known or (not foreign and all(known[name] is tensor for name, tensor in tensors.items())):
+            raise
+        options = {**options, "num_classes": _num_classes(trunk, known)}
+        try:
+            return _loaded(trunk, known, options, source).state_dict(), foreign
+        except UserError:
+            raise refusal from None  # says all that does not fit
 
 
 def _without_foreign_parts(trunk: TimmTrunk, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -84,6 +84,8 @@ def test_file_of_clips_authors_is_loaded(published: dict[str, torch.Tensor]) -> 
     del theirs["visual.head.bias"]
     theirs |= {"token_embedding.weight": torch.ones(5, 2), "logit_scale": torch.ones(())}
     other = build(CLIP, pooling="clip", image_size=SIZE, weights=theirs)
+    assert other.loaded is not None
+    assert set(other.loaded.left_out) == {"token_embedding.weight", "logit_scale", "head.bias"}
     expected = network.state_dict()
     assert all(torch.equal(tensor, expected[name]) for name, tensor in other.state_dict().items())
 
