@@ -4,6 +4,7 @@ import io
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,6 +24,7 @@ from pipeline.inference.gallery import Gallery
 PAGE, SHOWN = 24, 12  # clusters of a page, and images of each that are shown
 IMAGES = 120  # of a page of one cluster
 FOUND = 24  # places of a search
+THUMBNAILS = 4096  # that are kept, some kilobytes each: a discovery decodes whole photographs
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,6 +78,7 @@ class Session:
         self._gallery = Gallery.of(run.embedder, self._paths, run.embeddings)
         self._lock = threading.Lock()
         self._known: _Shown | None = None
+        self._encoded = lru_cache(THUMBNAILS)(self._thumbnail)
 
     def clusters(self) -> list[Cluster]:
         """The clusters as they are now, by their numbers."""
@@ -244,6 +247,9 @@ class Session:
         """
         if not 0 <= row < len(self._paths):
             raise UserError(f"there is no image {row}")
+        return self._encoded(row)
+
+    def _thumbnail(self, row: int) -> bytes:
         buffer = io.BytesIO()
         Image.fromarray(self.run.picture(row)).save(buffer, format="JPEG", quality=88)
         return buffer.getvalue()
