@@ -8,7 +8,8 @@ import pytest
 
 from benchmarks.corrections import correct, score, table_of
 from pipeline.browse.actions import Actions
-from pipeline.browse.session import Run, Session
+from pipeline.browse.run import Run
+from pipeline.browse.session import Session
 from tests.browse.conftest import COLOURS, EACH
 
 

@@ -13,7 +13,8 @@ from PIL import Image
 
 from pipeline.browse.actions import Action, Actions, merged, outliers, parted
 from pipeline.browse.clusters import described, nearest_clusters, replayed
-from pipeline.browse.session import Session, labels_of
+from pipeline.browse.run import labels_of
+from pipeline.browse.session import Session
 from pipeline.common.errors import UserError
 from pipeline.common.files import write_text
 from pipeline.datasets.links import Link, links_of
