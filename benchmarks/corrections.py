@@ -25,7 +25,8 @@ from numpy.typing import NDArray
 from pipeline.browse.actions import Actions
 from pipeline.browse.clusters import nearest_clusters
 from pipeline.browse.opening import opened_run
-from pipeline.browse.session import Run, Session
+from pipeline.browse.run import Run
+from pipeline.browse.session import Session
 from pipeline.clustering.quality import cluster_quality
 from pipeline.common import paths
 from pipeline.common.errors import UserError

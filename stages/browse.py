@@ -10,8 +10,9 @@ import uvicorn
 import stages
 from pipeline.browse.actions import Actions
 from pipeline.browse.opening import opened_discovery, opened_run
+from pipeline.browse.run import Run
 from pipeline.browse.server import application
-from pipeline.browse.session import Run, Session
+from pipeline.browse.session import Session
 from pipeline.common import paths
 from pipeline.common.errors import UserError
 from pipeline.common.page_address import HOST, PORT, page_address

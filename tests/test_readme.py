@@ -88,7 +88,11 @@ def test_readme_example_table_is_one_that_is_read(tmp_path: Path) -> None:
     text, corrections = re.findall(r"```csv\n(.*?)```", own_images(), re.DOTALL)
     (tmp_path / "mine").mkdir()
     (tmp_path / "corrections.csv").write_text(corrections, encoding="utf-8")
-    assert [link.kind for link, _ in correction_rows(tmp_path / "corrections.csv")] == ["must_link", "cannot_link"]
+    assert [link.kind for link, _ in correction_rows(tmp_path / "corrections.csv")] == [
+        "must_link",
+        "cannot_link",
+        "outlier",
+    ]
     (tmp_path / "mine" / "images.csv").write_text(text, encoding="utf-8")
     found = open_dataset("csv", tmp_path, options=ReaderOptions(folder="mine", table="images.csv"))
     assert found.catalogue["split"].tolist() == ["train", "train", "query", "gallery"]

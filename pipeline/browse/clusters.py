@@ -3,7 +3,7 @@
 N: training images · K: clusters · D: width of an embedding.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -11,6 +11,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from pipeline.browse.actions import Action
+from pipeline.datasets.links import Link
 
 SORTS = ("doubt", "size", "number")
 
@@ -51,9 +52,10 @@ def replayed(labels: NDArray[np.int64], paths: Sequence[str], actions: Sequence[
     for action in actions:
         links = [link for link in action.links if all(path in row for path in link.paths)]
         if action.name == "split":
-            marked = {row[link.path_a] for link in links} | {row[x.path_b] for x in links if x.kind == "must_link"}
-            now[sorted(marked)] = following
-            following += 1
+            moved = _still_together(now, row, links)
+            if moved:
+                now[moved] = following
+                following += 1
             continue
         for link in links:
             if link.kind == "outlier":
@@ -67,6 +69,14 @@ def replayed(labels: NDArray[np.int64], paths: Sequence[str], actions: Sequence[
                     following += 1
             now[now == now[other]] = now[one]
     return now
+
+
+def _still_together(now: NDArray[np.int64], row: Mapping[str, int], links: Sequence[Link]) -> list[int]:
+    """The images of a split that are in a cluster with one that they were parted from: none, once a run has used it."""
+    marked = {row[link.path_a] for link in links} | {row[link.path_b] for link in links if link.kind == "must_link"}
+    rest = [row[link.path_b] for link in links if link.kind == "cannot_link"]
+    shared = set(now[rest].tolist()) - {-1}
+    return sorted(place for place in marked if int(now[place]) in shared)
 
 
 def described(

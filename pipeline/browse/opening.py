@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.browse.session import Run, labels_of
+from pipeline.browse.run import Run, labels_of
 from pipeline.common.errors import UserError
 from pipeline.common.files import read_json, replacing
 from pipeline.common.text import one_line

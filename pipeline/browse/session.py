@@ -2,54 +2,25 @@
 
 import io
 import threading
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 from PIL import Image
 
 from pipeline.browse.actions import Action, Actions, merged, outliers, parted
 from pipeline.browse.clusters import SORTS, Cluster, described, nearest_clusters, replayed, sorted_by
+from pipeline.browse.run import Run
 from pipeline.common.errors import UserError
 from pipeline.datasets.images import UnreadableImageError, read_content
-from pipeline.datasets.names import Names
-from pipeline.inference.embedder import Embedder
 from pipeline.inference.gallery import Gallery
 
 PAGE, SHOWN = 24, 12  # clusters of a page, and images of each that are shown
 IMAGES = 120  # of a page of one cluster
 FOUND = 24  # places of a search
-
-
-@dataclass(frozen=True, kw_only=True)
-class Run:
-    """A finished run, or a discovery.
-
-    Attributes:
-        title: for the page.
-        paths: of its N images, of whose identities nothing is read.
-        picture: row -> pixels (h, w, 3), uint8.
-        camids: (N,), None where cameras are not known.
-        labels: (N,) its clusters, -1 for outliers.
-        embeddings: (N, D) by `embedder`.
-        embedder: its network.
-        names: of the cameras.
-        following: the command that uses the decisions.
-    """
-
-    title: str
-    paths: tuple[str, ...]
-    picture: Callable[[int], NDArray[np.uint8]] = field(repr=False)
-    camids: NDArray[np.int64] | None = field(repr=False)
-    labels: NDArray[np.int64] = field(repr=False)
-    embeddings: NDArray[np.float32] = field(repr=False)
-    embedder: Embedder
-    names: Names = field(default_factory=Names)
-    following: str = "dvc repro"
+THUMBNAILS = 4096  # that are kept, some kilobytes each: a discovery decodes whole photographs
 
 
 class _Shown(NamedTuple):
@@ -76,6 +47,7 @@ class Session:
         self._gallery = Gallery.of(run.embedder, self._paths, run.embeddings)
         self._lock = threading.Lock()
         self._known: _Shown | None = None
+        self._encoded = lru_cache(THUMBNAILS)(self._thumbnail)
 
     def clusters(self) -> list[Cluster]:
         """The clusters as they are now, by their numbers."""
@@ -244,6 +216,9 @@ class Session:
         """
         if not 0 <= row < len(self._paths):
             raise UserError(f"there is no image {row}")
+        return self._encoded(row)
+
+    def _thumbnail(self, row: int) -> bytes:
         buffer = io.BytesIO()
         Image.fromarray(self.run.picture(row)).save(buffer, format="JPEG", quality=88)
         return buffer.getvalue()
@@ -289,17 +264,3 @@ def _page(page: int, number: int, most: int) -> tuple[int, int]:
     """A page that there is, and how many there are."""
     pages = max(1, -(-number // most))
     return min(max(page, 0), pages - 1), pages
-
-
-def labels_of(table: Path, images: int) -> NDArray[np.int64]:
-    """The clusters of clusters.csv, (N,).
-
-    Raises:
-        UserError: it is missing, or of other images.
-    """
-    if not table.is_file():
-        raise UserError(f"{table} is missing: run `dvc repro` first")
-    labels = pd.read_csv(table)["cluster"].to_numpy(np.int64)
-    if len(labels) != images:
-        raise UserError(f"{table} is of other images than data/prepared: run `dvc repro`")
-    return labels

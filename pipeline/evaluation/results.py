@@ -17,7 +17,7 @@ from pipeline.common.text import csv_cell
 from pipeline.config.schema import Distance
 from pipeline.datasets.packed_images import PackedImages
 from pipeline.evaluation.baselines import baselines
-from pipeline.evaluation.candidates import Comparison, best_of_run, compare, summary_of
+from pipeline.evaluation.candidates import BY_TRACKLET, Comparison, best_of_run, compare, summary_of
 from pipeline.evaluation.diagnostics.tables import diagnose, diagnose_clusters
 from pipeline.evaluation.metrics import MAIN
 from pipeline.evaluation.test_set import Embed, TestSet, why_not_scored
@@ -77,10 +77,17 @@ class Results:
         said = [f"{clustered:,} of {found['images']:,} training images in {found['clusters']:,} clusters"]
         if self.not_evaluated is None:
             student, untrained = (self.metrics[name][MAIN.key] for name in ("student", "untrained"))
-            said = [f"student {MAIN.heading} {student:.1%}, untrained {untrained:.1%}", *said]
+            said = [f"student {MAIN.heading} {student:.1%}, untrained {untrained:.1%}", *self._by_tracklet(), *said]
         else:
             said = [f"no evaluation: {self.not_evaluated}", *said]
         return [*said, *filter(None, [self._same_or_different()])]
+
+    def _by_tracklet(self) -> list[str]:
+        names = [f"{name}{BY_TRACKLET}" for name in ("student", "untrained")]
+        if not self.metrics.keys() >= set(names):
+            return []
+        student, untrained = (self.metrics[name][MAIN.key] for name in names)
+        return [f"by tracklet: student {MAIN.heading} {student:.1%}, untrained {untrained:.1%}"]
 
     def _same_or_different(self) -> str | None:
         if self.thresholds is None:

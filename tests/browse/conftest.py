@@ -8,7 +8,8 @@ import torch
 from PIL import Image
 
 from pipeline.browse.actions import Actions
-from pipeline.browse.session import Run, Session
+from pipeline.browse.run import Run
+from pipeline.browse.session import Session
 from pipeline.datasets.names import Names
 from pipeline.inference.embedder import Embedder
 from pipeline.model.saved import save_model

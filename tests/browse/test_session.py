@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline.browse.actions import Actions, merged, outliers, parted
+from pipeline.browse.actions import Action, Actions, merged, outliers, parted
 from pipeline.browse.clusters import described, nearest_clusters, replayed
-from pipeline.browse.session import Session, labels_of
+from pipeline.browse.run import labels_of
+from pipeline.browse.session import Session
 from pipeline.common.errors import UserError
 from pipeline.common.files import write_text
 from pipeline.datasets.links import Link, links_of
@@ -195,6 +196,13 @@ def bomb() -> bytes:
 
     header = struct.pack(">IIBBBBB", 15_000, 15_000, 8, 2, 0, 0, 0)
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(bytes(1000)))
+
+
+def test_split_that_the_run_has_used_is_not_made_again() -> None:
+    actions = [Action("split", tuple(parted(["a", "b"], ["d", "e"])))]
+    assert replayed(np.array([0, 0, 0, 0, 0]), "abcde", actions).tolist() == [1, 1, 0, 0, 0]
+    for used in ([1, 1, 1, 0, 0], [-1, -1, -1, 0, 0], [0, 0, 1, -1, -1]):  # c has gone with a and b
+        assert replayed(np.array(used), "abcde", actions).tolist() == used
 
 
 def test_replaying_nothing_changes_nothing(session: Session) -> None:

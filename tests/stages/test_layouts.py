@@ -112,6 +112,7 @@ def test_links_are_kept_from_the_table_to_the_clusters(table: tuple[Project, Pat
     assert "tracklets hold" in told and "links: the training images are " in told
     page = finish(project)
     assert "links mended" in page and "By tracklet" in page  # a column and a part of a table of the report
+    assert "by tracklet: student mAP" in page
     scored = read_json(project.folder / "reports/metrics.json")
     assert {"student_tracklets", "teacher_tracklets", "untrained_tracklets"} <= scored.keys()
     assert scored["queries"]["tracklets"] <= scored["queries"]["all"]
