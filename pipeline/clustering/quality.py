@@ -3,14 +3,14 @@
 An outlier counts as a cluster of its own: it joins no pair. Purity is of the images that are in clusters.
 
 Source: Hubert & Arabie, "Comparing Partitions", Journal of Classification 1985 (pairs, adjusted Rand index); Vinh et
-al., "Information Theoretic Measures for Clusterings Comparison", JMLR 2010 (normalised mutual information, here by the
-arithmetic mean of the entropies).
+al., "Information Theoretic Measures for Clusterings Comparison", JMLR 2010 (adjusted mutual information, by the
+arithmetic mean of the entropies: 0 for what chance finds, where the plain one is high for many small clusters).
 
 N: images.
 """
 
 import numpy as np
-from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
+from sklearn.metrics import adjusted_mutual_info_score, adjusted_rand_score
 from sklearn.metrics.cluster import contingency_matrix, pair_confusion_matrix
 
 from pipeline.clustering.dbscan import OUTLIER
@@ -18,7 +18,7 @@ from pipeline.clustering.outliers import outliers_alone
 
 
 def cluster_quality(labels: np.ndarray, pids: np.ndarray) -> dict[str, float]:
-    """Agreement of a clustering with the truth, each figure in [0, 1] (the adjusted Rand index may be below 0).
+    """Agreement of a clustering with the truth, each figure in [0, 1] (the adjusted ones may be below 0).
 
     Args:
         labels: of shape (N,), int, -1 for outliers; N >= 1.
@@ -26,7 +26,7 @@ def cluster_quality(labels: np.ndarray, pids: np.ndarray) -> dict[str, float]:
 
     Returns:
         `pairwise_precision`: share of the pairs in one cluster that are of one identity; `pairwise_recall`: share of
-        the pairs of one identity that are in one cluster; `pairwise_f`: their harmonic mean; `ari`, `nmi`; `purity`:
+        the pairs of one identity that are in one cluster; `pairwise_f`: their harmonic mean; `ari`, `ami`; `purity`:
         share of the clustered images that are of their cluster's most frequent identity. 0 where there are no such
         pairs or images.
     """
@@ -40,7 +40,7 @@ def cluster_quality(labels: np.ndarray, pids: np.ndarray) -> dict[str, float]:
         "pairwise_recall": _share(joined, joined + false_parted),
         "pairwise_f": _share(2 * joined, 2 * joined + false_joined + false_parted),
         "ari": float(adjusted_rand_score(pids, found)),
-        "nmi": float(normalized_mutual_info_score(pids, found)),
+        "ami": float(adjusted_mutual_info_score(pids, found)),
         "purity": 0.0 if table is None else float(table.max(axis=0).sum() / clustered.sum()),
     }
 

@@ -42,7 +42,7 @@ def everything(**changes: object) -> ReportData:
         "student_mAP",
         "teacher_mAP",
         "ari",
-        "nmi",
+        "ami",
         "purity",
         "pairwise_precision",
         "pairwise_recall",

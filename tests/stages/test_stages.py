@@ -21,7 +21,7 @@ from pipeline.training.fingerprint import held
 from tests.mlflow_runs import client_of, points_of, run_of, runs_of
 
 ROOT = Path(__file__).parents[2]
-AGAINST_IDENTITIES = ("ari", "nmi", "purity", "pairwise_f", "pairwise_precision", "pairwise_recall")
+AGAINST_IDENTITIES = ("ari", "ami", "purity", "pairwise_f", "pairwise_precision", "pairwise_recall")
 STAGES = ("sources", "prepare", "pretrained", "train", "evaluate", "report")
 
 

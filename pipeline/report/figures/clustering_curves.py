@@ -98,7 +98,7 @@ def cluster_quality_figure(data: ReportData) -> Picture | None:
     """Agreement of the clusters with the true identities; None if these are not known."""
     history, num_images = data.history, data.num_train_images
     pairs = {"pairwise_precision": "precision", "pairwise_recall": "recall", "pairwise_f": "F"}
-    whole = {"ari": "adjusted Rand", "nmi": "mutual information", "purity": "purity"}
+    whole = {"ari": "adjusted Rand", "ami": "adjusted mutual information", "purity": "purity"}
     panels = {"pairs of images": lines_of(history, pairs), "clustering": lines_of(history, whole)}
     panels = {name: lines for name, lines in panels.items() if lines}
     if not panels:

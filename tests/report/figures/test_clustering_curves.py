@@ -21,7 +21,7 @@ HISTORY = pd.DataFrame(
         "pairwise_recall": [0.4, 0.5, 0.6],
         "pairwise_f": [0.2, 0.3, 0.4],
         "ari": [0.1, 0.2, 0.3],
-        "nmi": [0.5, 0.6, 0.7],
+        "ami": [0.5, 0.6, 0.7],
         "purity": [0.6, 0.7, 0.8],
     }
 )
@@ -58,7 +58,7 @@ def test_cluster_curves_say_all_their_values() -> None:
         "recall 0.40",
         "F 0.20",
         "adjusted Rand 0.10",
-        "mutual information 0.50",
+        "adjusted mutual information 0.50",
         "purity 0.60",
         "share of outliers 0.50",
     ):
@@ -66,7 +66,7 @@ def test_cluster_curves_say_all_their_values() -> None:
 
 
 def test_cluster_curves_without_identities_speak_of_none() -> None:
-    unknown = HISTORY.drop(columns=["ari", "nmi", "purity", "pairwise_precision", "pairwise_recall", "pairwise_f"])
+    unknown = HISTORY.drop(columns=["ari", "ami", "purity", "pairwise_precision", "pairwise_recall", "pairwise_f"])
     pictures = cluster_curves(unknown, num_images=200)
     assert [picture.name for picture in pictures] == ["clusters", "distances"]
     assert not any("identit" in picture.alt for picture in pictures)
