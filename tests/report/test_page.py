@@ -337,8 +337,14 @@ def luminance(colour):
 
 @pytest.mark.parametrize("text", ["ink", "soft", "accent", "right", "wrong", "other"])
 @pytest.mark.parametrize("ground", ["paper", "back"])
-def test_page_text_stands_out_from_its_ground(usual, text, ground):
-    colours = dict(re.findall(r"--(\w+): (#[0-9a-f]{3,6})", (usual / "report.html").read_text(encoding="utf-8")))
+@pytest.mark.parametrize("scheme", ["light", "dark", "print"])
+def test_page_text_stands_out_from_its_ground(usual, text, ground, scheme):
+    style = (usual / "report.html").read_text(encoding="utf-8").split("<style>")[1].split("</style>")[0]
+    light, rest = style.split("@media (prefers-color-scheme: dark)")
+    dark, printed = rest.split("@media print")
+    colours: dict[str, str] = {}
+    for part in {"light": [light], "dark": [light, dark], "print": [light, printed]}[scheme]:
+        colours |= dict(re.findall(r"--(\w+): (#[0-9a-f]{3,6})", part))
     dark, light = sorted((luminance(colours[text]), luminance(colours[ground])))
     assert (light + 0.05) / (dark + 0.05) >= 4.5
 
