@@ -37,7 +37,7 @@ def report() -> None:
     model = register_model(
         run,
         paths.MODEL / MODEL_FILE,
-        name=registered_name(made_by),
+        name=registered_name({**made_by, "dataset": settings.data_name}),
         digest=sha256(paths.MODEL / MODEL_FILE),
         num_features=student.num_features,
         example=PackedImages(paths.PREPARED).catalogue["path"].iloc[0],

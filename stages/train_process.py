@@ -46,7 +46,8 @@ def train_in_process(settings: Settings, processes: distributed.Processes) -> No
     facts = facts_of(decisive, data=summary["digest"], weights=start["sha256"], links=links)
     folder = paths.scratch() / fingerprint(facts)
     curve = TrainingCurve(packed, trainer.embed, best=folder / BEST_FILE, settings=decisive.as_dict())
-    first, (name, tags) = processes.first, labels_of(decisive, data=summary["digest"], weights=start["name"])
+    first, digest = processes.first, summary["digest"]
+    name, tags = labels_of(decisive, data_name=settings.data_name, data=digest, weights=start["name"])
     root, whole, resume, asked = paths.checkout(), settings.as_dict(), folder / "run.json", lambda: interruption.asked
     with (
         held(folder) if first else nullcontext(),

@@ -244,6 +244,11 @@ class Settings(SourceSettings, TrainingSettings):
     evaluate: Evaluate
 
     @property
+    def data_name(self) -> str:
+        """What people call the data set: of own images, the name of their folder."""
+        return self.own.folder.rstrip("/").rpartition("/")[2] if self.dataset in ("folder", "csv") else self.dataset
+
+    @property
     def num_groups(self) -> int:
         """BatchNorm groups of a global batch: the most processes that can share it."""
         return self.sampler.batch // self.model.bn_group

@@ -22,11 +22,20 @@ def facts_of(settings: TrainingSettings, *, data: str, weights: str | None, link
     return facts if links is None else {**facts, "links": links}
 
 
-def labels_of(settings: TrainingSettings, *, data: str, weights: str | None) -> tuple[str, dict[str, str]]:
-    """The name of a run, and the tags that tell runs apart where they are listed."""
-    name = f"{settings.dataset} {settings.method} {settings.backbone} seed {settings.seed}"
+def labels_of(
+    settings: TrainingSettings, *, data_name: str, data: str, weights: str | None
+) -> tuple[str, dict[str, str]]:
+    """The name of a run, and the tags that tell runs apart where they are listed.
+
+    Args:
+        settings: of the training.
+        data_name: what people call the data set.
+        data: its digest.
+        weights: name of what it starts from, None for random ones.
+    """
+    name = f"{data_name} {settings.method} {settings.backbone} seed {settings.seed}"
     tags = {
-        "dataset": settings.dataset,
+        "dataset": data_name,
         "method": settings.method,
         "backbone": settings.backbone,
         "seed": str(settings.seed),

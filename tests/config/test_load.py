@@ -416,3 +416,15 @@ def test_own_folder_may_be_called_anything(tmp_path: Path, folder: str) -> None:
 def test_own_folder_is_refused_in_words(tmp_path: Path, folder: Any, message: str) -> None:
     with pytest.raises(UserError, match=message):
         read_settings(with_change(tmp_path, own__folder=folder))
+
+
+@pytest.mark.parametrize(
+    ("changes", "name"),
+    [
+        ({"dataset": "msmt17"}, "msmt17"),
+        ({"dataset": "folder", "own__folder": "nyala"}, "nyala"),
+        ({"dataset": "csv", "own__folder": "summer/nyala/"}, "nyala"),
+    ],
+)
+def test_own_images_are_called_by_the_name_of_their_folder(tmp_path: Path, changes: dict[str, str], name: str) -> None:
+    assert read_settings(with_change(tmp_path, **changes)).data_name == name
