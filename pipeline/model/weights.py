@@ -40,7 +40,8 @@ COUNTER = "num_batches_tracked"  # missing in files of torch before 0.4.1, and o
 CLASSIFIERS = ("fc.", "head.", "classifier.")
 # What trainings of others keep beside their tensors, without code of their own: options and scores.
 _NUMBERS = (np.dtypes.Float64DType, np.dtypes.Float32DType, np.dtypes.Int64DType)
-HARMLESS: list[Any] = [Namespace, _numpy_scalar, np.dtype, *_NUMBERS]
+_BEFORE_NUMPY_2 = (_numpy_scalar, "numpy.core.multiarray.scalar")
+HARMLESS: list[Any] = [Namespace, _numpy_scalar, _BEFORE_NUMPY_2, np.dtype, *_NUMBERS]
 
 
 @dataclass(frozen=True)

@@ -87,6 +87,15 @@ def test_read_from_disk_nothing_is_executed_and_options_are_let_through(tmp_path
     assert_loaded(build(RESNET, weights=tmp_path / "moco.pth.tar"), resnet_state())
 
 
+def test_scores_of_numpy_before_its_second_version_are_let_through(tmp_path: Path) -> None:
+    path = tmp_path / "moco.pth"
+    torch.save(moco(resnet_state()), path, _use_new_zipfile_serialization=False)
+    new, old = b"cnumpy._core.multiarray\n", b"cnumpy.core.multiarray\n"
+    assert new in path.read_bytes()
+    path.write_bytes(path.read_bytes().replace(new, old))
+    assert_loaded(build(RESNET, weights=path), resnet_state())
+
+
 def assert_loaded(network: Network, state: State) -> None:
     found = getattr(network.backbone, "timm", network.backbone).state_dict()
     assert found.keys() == state.keys()
