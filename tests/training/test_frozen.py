@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import timm  # noqa: F401 - here, before processes are forked from one that has this module
 import torch
 
 from pipeline.config.schema import TrainingSettings
@@ -33,9 +34,10 @@ def vit_trainer(
 def trained(
     processes: Processes, images: np.ndarray, cameras: np.ndarray, small: TrainingSettings
 ) -> tuple[dict[str, torch.Tensor], list[float]]:
-    """Student and teacher after two epochs, and the losses."""
+    """Student and teacher after an epoch, and its losses."""
     trainer = vit_trainer(images, cameras, small, processes)
-    losses = [trainer.epoch().loss for _ in range(2)]
+    result = trainer.epoch()
+    losses = [result.loss, result.loss_hard, result.loss_soft]
     assert trainer.teacher is not None
     networks = {"student": trainer.student, "teacher": trainer.teacher}
     return {f"{role}.{key}": x for role, network in networks.items() for key, x in network.state_dict().items()}, losses
