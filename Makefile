@@ -14,7 +14,7 @@ export UV_PYTHON_DOWNLOADS ?= never
 # Every stage is a process with seconds of imports, and three times as many where Python may not keep its byte code.
 export UV_COMPILE_BYTECODE ?= 1
 
-.PHONY: help repro test test-fast check ui table shell pins
+.PHONY: help repro test test-fast check ui table shell pictures pins
 help:
 	@echo "make repro      sets everything up (several GB, in this folder), then runs the experiment"
 	@echo "make ui         shows all runs in the browser"
@@ -35,6 +35,8 @@ ui: $(SETUP)
 	@$(UV) run --quiet python -m stages.ui
 table: $(SETUP)
 	@$(UV) run --quiet python -m stages.table
+pictures: $(SETUP)
+	$(UV) run python -m tests.pictures
 shell: $(SETUP)
 	@echo "uv run ... works in this shell; leave it by exit."
 	@$(IN_SHELL) exec "$${SHELL:-/bin/sh}"

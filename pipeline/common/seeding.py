@@ -3,6 +3,8 @@
 import os
 import random
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import torch
@@ -37,6 +39,22 @@ def seed_everything(seed: int, *, deterministic: bool = True) -> None:
     random.seed(seed)
     np.random.seed(seed)  # noqa: NPY002 - libraries that draw from the global state
     torch.manual_seed(seed)
+    _choose_kernels(deterministic=deterministic)
+
+
+@contextmanager
+def same_bits_in_every_run() -> Iterator[None]:
+    """Within it torch takes only kernels that give the same bits in every run; an error where there is none."""
+    before = torch.are_deterministic_algorithms_enabled(), torch.backends.cudnn.benchmark
+    _choose_kernels(deterministic=True)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before[0])
+        torch.backends.cudnn.benchmark = before[1]
+
+
+def _choose_kernels(*, deterministic: bool) -> None:
     torch.backends.cudnn.benchmark = not deterministic
     torch.use_deterministic_algorithms(deterministic)
     # Nothing here reads memory that it has not written.

@@ -21,7 +21,7 @@ from torch import nn
 from pipeline.common.device import choose_device
 from pipeline.common.files import replacing, sha256
 from pipeline.common.progress import Progress
-from pipeline.common.seeding import generator
+from pipeline.common.seeding import generator, same_bits_in_every_run
 from pipeline.datasets.augment import apply_views, draw_views
 from pipeline.model.batchnorm import commit_statistics_
 from pipeline.model.embedding import layout_on
@@ -34,7 +34,7 @@ STEPS, BATCH = 250, 64
 SEED = 1
 LEARNING_RATE, WARM_UP, WEIGHT_DECAY = 1e-3, 20, 5e-4  # the rate falls to 0 by a cosine, after steps of warm-up
 TEMPERATURE, SMOOTHING = 0.1, 0.1
-PAD = 16  # the views are padded by a part of the height
+PAD = 16  # the views are padded by this part of the height
 
 
 def drawn_weights(backbone: str, folder: Path, *, size: tuple[int, int]) -> Path:
@@ -87,7 +87,7 @@ def learn_from_drawn_people(
         occlusion=0,
     )
     device = choose_device()
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(), same_bits_in_every_run():
         torch.manual_seed(SEED)
         network = build(backbone, image_size=size).to(device).to(memory_format=layout_on(device))
         people = nn.Parameter(torch.randn(PEOPLE, network.num_features).to(device))

@@ -70,10 +70,10 @@ def loss_figure(data: ReportData) -> Picture | None:
 
 
 def learning_rate_figure(data: ReportData) -> Picture | None:
-    """The learning rate."""
+    """The learning rate; None where it stays the same."""
     history = data.history
     lines = lines_of(history, {"learning_rate": "learning rate"}, scale=1e4)
-    if not lines:
+    if not lines or history["learning_rate"].nunique() < 2:
         return None
     with canvas() as (figure, axes):
         draw_lines(axes[0], lines, markers=True)

@@ -16,7 +16,7 @@ def history(epochs):
         {
             "epoch": ramp,
             "eps": 0.6 * 0.99**ramp,
-            "learning_rate": 3.5e-4,
+            "learning_rate": 3.5e-4 / ramp,
             "num_clusters": 100 + ramp,
             "num_outliers": 50,
             "loss": 2.0 / ramp,
@@ -46,10 +46,14 @@ def test_learning_curves_say_where_they_start_and_end():
     assert "hard labels 1.50 in epoch 1, 0.38 in epoch 4; soft labels (the total) 2.00" in curves["loss"].alt
     assert "clusters 101 in epoch 1, 104 in epoch 4; outliers 50" in curves["clusters"].alt
     assert "eps 0.594 in epoch 1, 0.576 in epoch 4" in curves["clusters"].alt
-    assert "learning rate 3.500 in epoch 1, 3.500 in epoch 4 (in units of 10⁻⁴)" in curves["learning_rate"].alt
+    assert "learning rate 3.500 in epoch 1, 0.875 in epoch 4 (in units of 10⁻⁴)" in curves["learning_rate"].alt
     for picture in curves.values():
         assert opened(picture).shape == (883 if picture.name == "clusters" else 633, 998, 3)
         assert picture.size == opened(picture).shape[1::-1]
+
+
+def test_learning_rate_that_stays_the_same_is_no_picture():
+    assert list(learning_curves(history(4).assign(learning_rate=1e-3))) == ["map", "loss", "clusters"]
 
 
 def test_learning_curves_leave_out_what_was_not_measured():
@@ -62,7 +66,7 @@ def test_learning_curves_leave_out_what_was_not_measured():
 def test_learning_curves_of_one_epoch_are_visible_points():
     one = history(2).iloc[1:]
     curves = learning_curves(one, num_identities=90)
-    assert list(curves) == ["map", "loss", "clusters", "learning_rate"]
+    assert list(curves) == ["map", "loss", "clusters"]
     assert "student 35.0 in epoch 2; teacher" in curves["map"].alt
     assert curves["clusters"].alt.endswith(
         "outliers, percent of the images 50.0 in epoch 2; the training set shows 90 identities."
