@@ -25,8 +25,11 @@ CACHED = (
     "reports/cmc.csv",
     "reports/metrics.json",
 )
-SYNTHETIC = YAML(typ="safe").load((ROOT / "params.yaml").read_text())["synthetic"]
-SOURCES = {"data/dataset.json": {"dataset": "synthetic", **SYNTHETIC}, "data/weights.json": {"pretrained": "none"}}
+PARAMS = YAML(typ="safe").load((ROOT / "params.yaml").read_text())
+SOURCES = {
+    "data/dataset.json": {"dataset": "synthetic", **PARAMS["synthetic"]},
+    "data/weights.json": {"pretrained": PARAMS["recipes"]["synthetic"]["pretrained"]},
+}
 IN_GIT = ("reports/summary.json",)
 STAGES = ("prepare", "pretrained", "train", "evaluate", "report")
 
