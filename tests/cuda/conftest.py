@@ -58,7 +58,7 @@ def stub(made_once: MadeOnce, compiler: None) -> dict[str, str]:
 
     folder = made_once("cuda_stub", make)
     return {
-        "CUDA_STUB": str(folder / "libstub.so"),
+        "STUB_LIBRARY": str(folder / "libstub.so"),
         "LD_PRELOAD": str(folder / "libstub.so"),
         "LD_LIBRARY_PATH": str(folder),
     }

@@ -5,11 +5,12 @@ import os
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
-_STUB = ctypes.CDLL(os.environ["CUDA_STUB"])
+_STUB = ctypes.CDLL(os.environ["STUB_LIBRARY"])
 _KEPT: list[torch.library.Library] = []  # what is registered lasts as long as the library object
 
 
@@ -85,31 +86,16 @@ def _convolution(
     return torch.empty(shape, dtype=images.dtype, device=images.device, memory_format=layout)
 
 
-def _convolution_relu(
-    images: Tensor,
-    weight: Tensor,
-    bias: Tensor,
-    stride: Sequence[int],
-    padding: Sequence[int],
-    dilation: Sequence[int],
-    groups: int,
-) -> Tensor:
+def _convolution_relu(images: Tensor, weight: Tensor, bias: Tensor, *geometry: Any) -> Tensor:
+    stride, padding, dilation, groups = geometry
     assert bias.device == weight.device and bias.shape == weight.shape[:1]
     return _convolution(images, weight, padding, stride, dilation, groups, False, True, False)
 
 
 def _convolution_add_relu(
-    images: Tensor,
-    weight: Tensor,
-    others: Tensor,
-    alpha: float,
-    bias: Tensor,
-    stride: Sequence[int],
-    padding: Sequence[int],
-    dilation: Sequence[int],
-    groups: int,
+    images: Tensor, weight: Tensor, others: Tensor, alpha: float, bias: Tensor, *geometry: Any
 ) -> Tensor:
-    out = _convolution_relu(images, weight, bias, stride, padding, dilation, groups)
+    out = _convolution_relu(images, weight, bias, *geometry)
     assert others.shape == out.shape and others.stride() == out.stride() and others.dtype == out.dtype
     return out
 
