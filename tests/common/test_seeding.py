@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.common.seeding import derive_seed, generator, seed_everything
+from pipeline.common.seeding import derive_seed, generator, same_bits_in_every_run, seed_everything
 
 
 def test_derived_seeds_differ_by_every_word_and_counter() -> None:
@@ -39,3 +39,19 @@ def test_seed_everything_repeats_torch_and_numpy() -> None:
 def test_seed_everything_keeps_numpys_limit() -> None:
     with pytest.raises(ValueError, match="Seed must be"):
         seed_everything(2**32)
+
+
+@pytest.mark.parametrize("before", [True, False])
+def test_kernels_are_chosen_for_a_while_alone(before: bool) -> None:
+    was = torch.are_deterministic_algorithms_enabled(), torch.backends.cudnn.benchmark
+    try:
+        torch.use_deterministic_algorithms(before)
+        torch.backends.cudnn.benchmark = not before
+        with pytest.raises(ZeroDivisionError), same_bits_in_every_run():
+            assert torch.are_deterministic_algorithms_enabled() and not torch.backends.cudnn.benchmark
+            raise ZeroDivisionError
+        assert torch.are_deterministic_algorithms_enabled() is before
+        assert torch.backends.cudnn.benchmark is not before
+    finally:
+        torch.use_deterministic_algorithms(was[0])
+        torch.backends.cudnn.benchmark = was[1]

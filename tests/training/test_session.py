@@ -127,6 +127,15 @@ def test_rows_have_what_describes_the_epoch(tmp_path: Path) -> None:
     assert [row["purity"] for row in rows] == [0.0, 0.1, 0.2]
 
 
+def test_epochs_are_told_once_and_those_of_before_an_interruption_are_recorded_alone(tmp_path: Path) -> None:
+    told: list[float] = []
+    stage = Stage(tmp_path, Adder(3))
+    assert [row["epoch"] for row in stage.run(tell=lambda row: told.append(row["epoch"]))] == told == [1, 2, 3]
+    again = Stage(tmp_path, Adder(5))  # goes on from the checkpoint
+    again.run(tell=lambda row: told.append(row["epoch"]))
+    assert told == [1, 2, 3, 4, 5] and [row["epoch"] for row in again.recorded] == [1, 2, 3, 4, 5]
+
+
 @pytest.mark.parametrize(
     ("eval_step", "epochs"),
     [(1, [1, 2, 3, 4, 5]), (2, [2, 4, 5]), (3, [3, 5]), (4, [4, 5]), (5, [5]), (100, [5])],
