@@ -44,7 +44,7 @@ def test_card_without_memory_is_one_line(stub: dict[str, str]) -> None:
     )
 
 
-@pytest.mark.parametrize("method", ["dccc", "cluster_contrast", "spcl"])
+@pytest.mark.parametrize("method", ["dccc", "dccc_cam", "cluster_contrast", "spcl"])
 def test_training_is_interrupted_resumed_and_scored(stub: dict[str, str], method: str) -> None:
     precisions = ("fp32", "tf32", "bf16", "fp16")
     done = run_python("-m", "tests.cuda.train", method, *precisions, environment=stub)

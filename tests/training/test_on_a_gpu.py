@@ -24,7 +24,13 @@ from tests.training.small import change
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
 CPU, GPU = torch.device("cpu"), torch.device("cuda", 0)
-METHODS = ("dccc", "cluster_contrast", "spcl")
+METHODS = ("dccc", "dccc_cam", "cluster_contrast", "spcl")
+
+
+@pytest.fixture
+def small(small: TrainingSettings) -> TrainingSettings:
+    """With neighbours for the distance that knows cameras."""
+    return change(small, clustering__k_intra=2, clustering__k_inter=6)
 
 
 @pytest.fixture(autouse=True)
@@ -107,6 +113,7 @@ def test_recorded_passes_give_the_same_bits(crowd: Any, small: TrainingSettings,
     assert replayed[:2] == launched[:2] and all(replayed[2][name].equal(launched[2][name]) for name in launched[2])
 
 
+@pytest.mark.filterwarnings("ignore:.*torch.jit.script_method:DeprecationWarning")  # of torch 2.11's own making
 @pytest.mark.parametrize("precision", ["tf32", "bf16"])
 def test_compiled_training_gives_the_same_bits_wherever_it_is_compiled(
     crowd: Any, small: TrainingSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, precision: str
@@ -147,6 +154,7 @@ def test_network_that_cannot_be_recorded_is_one_line(crowd: Any, small: Training
         next(trainer.run())
 
 
+@pytest.mark.filterwarnings("ignore:Synchronization debug mode is a prototype:UserWarning")
 @pytest.mark.parametrize("method", METHODS)
 def test_step_does_not_wait_for_the_gpu(
     crowd: Any, small: TrainingSettings, monkeypatch: pytest.MonkeyPatch, method: str
