@@ -125,6 +125,8 @@ class Loss(Section):
     weight: float = Field(ge=0, le=1)
     camera_weight: CameraWeight = "none"
     camera_weight_after: int = Field(default=5, ge=0)
+    proxies: float = Field(default=0.0, ge=0)
+    proxies_after: int = Field(default=5, ge=0)
 
 
 def _rising(epochs: list[int]) -> list[int]:

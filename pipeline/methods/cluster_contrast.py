@@ -21,6 +21,7 @@ class ClusterContrast(DCCC):
         "memory.momentum": 0.1,
         "loss.weight": 0.0,
         "loss.camera_weight": "none",
+        "loss.proxies": 0.0,
         "clustering.distance": "jaccard",
     }
     allowed: ClassVar[Mapping[str, tuple[Any, ...]]] = {

@@ -32,6 +32,7 @@ class DCCC(Method):
         "memory.momentum": 0.1,
         "loss.weight": 1.0,
         "loss.camera_weight": "none",
+        "loss.proxies": 0.0,
         "clustering.distance": "jaccard",
     }
     allowed: ClassVar[Mapping[str, tuple[Any, ...]]] = {"memory.update": get_args(ClusterUpdate)}
@@ -46,8 +47,9 @@ class DCCC(Method):
         clusters = in_first(lambda: self._described(features.numpy(), epoch, timed))
         sampler = self.settings.sampler
         require_clusters(clusters.found.labels, batch=sampler.batch, instances=sampler.instances)
-        memory = self._memory(torch.from_numpy(clusters.centroids), device)
-        return EpochStart(clusters.found.labels, clusters.found.labels, memory, clusters.stats)
+        labels, memory = clusters.found.labels, self._memory(torch.from_numpy(clusters.centroids), device)
+        proxies = self.proxies(labels, clusters.proxies, device=device)
+        return EpochStart(labels, labels, memory, clusters.stats, proxies)
 
     def restored(
         self, labels: NDArray[np.int64], memory: Mapping[str, Any], stats: dict[str, Any], *, device: torch.device

@@ -18,6 +18,7 @@ from pipeline.clustering import centroids as cluster_centroids
 from pipeline.common.errors import UserError
 from pipeline.common.seeding import derive_seed
 from pipeline.config.schema import MethodSettings, TrainingSettings
+from pipeline.contrast import CameraProxies, proxy_rows
 from pipeline.datasets.links import Links
 
 T = TypeVar("T")
@@ -56,11 +57,13 @@ class Clusters:
         found: pseudo labels and what the clustering says of them.
         centroids: (K, D), L2-normalised means.
         stats: figures for the user, named as in `EpochResult`.
+        proxies: see `proxy_rows`; None where the settings want none.
     """
 
     found: PseudoLabels
     centroids: NDArray[np.float32] = field(repr=False)
     stats: dict[str, Any]
+    proxies: NDArray[np.float32] | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True)
@@ -72,12 +75,14 @@ class EpochStart:
         targets: (N,) the class of each image in the loss; -1 for images that are in no batch.
         memory: of the classes.
         stats: figures for the user, named as in `EpochResult`.
+        proxies: of the clusters in each camera, see `loss.proxies`; None where there are none.
     """
 
     labels: NDArray[np.int64] = field(repr=False)
     targets: NDArray[np.int64] = field(repr=False)
     memory: Memory = field(repr=False)
     stats: dict[str, Any] = field(default_factory=dict)
+    proxies: CameraProxies | None = field(default=None, repr=False)
 
 
 class Method(ABC):
@@ -113,6 +118,11 @@ class Method(ABC):
             raise UserError(
                 "clustering.distance is camera_jaccard, but the cameras of the training images are not known: "
                 "set it to jaccard, or name them (own.camera, or the column camid of own.table)"
+            )
+        if settings.loss.proxies > 0 and cameras is None:
+            raise UserError(
+                "loss.proxies is above 0, but the cameras of the training images are not known: set it to 0, or name "
+                "them (own.camera, or the column camid of own.table)"
             )
         self.settings, self.cameras = settings, cameras
 
@@ -168,6 +178,14 @@ class Method(ABC):
             targets: (B,) classes.
             weights: (B,) of the images, see `loss.camera_weight`; None: all weigh the same.
         """
+
+    def proxies(
+        self, labels: NDArray[np.int64], rows: NDArray[np.float32] | torch.Tensor | None, *, device: torch.device
+    ) -> CameraProxies | None:
+        """Camera proxies with these rows (P, D), which belong to labels (N,); None where there are none."""
+        if rows is None or len(rows) == 0 or self.cameras is None:
+            return None
+        return CameraProxies(torch.as_tensor(rows).to(device), labels, self.cameras)
 
     def end(self, memory: Memory) -> None:  # noqa: B027 - a hook
         """Called when the steps of an epoch are done."""
@@ -230,4 +248,7 @@ class Method(ABC):
             "num_links_mended": found.num_links_mended,
             "silhouette": found.silhouette,
         }
-        return Clusters(found, centroids, stats)
+        proxies = None
+        if self.settings.loss.proxies > 0 and self.cameras is not None:
+            proxies = proxy_rows(features, found.labels, self.cameras)
+        return Clusters(found, centroids, stats, proxies)

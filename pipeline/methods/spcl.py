@@ -45,6 +45,7 @@ class SpCL(Method):
         "memory.momentum": 0.2,
         "loss.weight": 0.0,
         "loss.camera_weight": "none",
+        "loss.proxies": 0.0,
         "clustering.distance": "jaccard",
     }
     allowed: ClassVar[Mapping[str, tuple[Any, ...]]] = {
@@ -90,7 +91,8 @@ class SpCL(Method):
         self.independence_threshold = clusters.found.independence_threshold
         targets = outliers_alone(clusters.found.labels)
         memory = self._memory(features, torch.from_numpy(targets), device)
-        return EpochStart(clusters.found.labels, targets, memory, clusters.stats)
+        proxies = self.proxies(clusters.found.labels, clusters.proxies, device=device)
+        return EpochStart(clusters.found.labels, targets, memory, clusters.stats, proxies)
 
     def restored(
         self, labels: NDArray[np.int64], memory: Mapping[str, Any], stats: dict[str, Any], *, device: torch.device

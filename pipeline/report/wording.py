@@ -66,6 +66,7 @@ HISTORY_COLUMNS = {
     "loss": "loss",
     "loss_hard": "hard loss",
     "loss_soft": "soft loss",
+    "loss_proxies": "loss of the camera proxies",
     f"student_{MAIN.key}": f"student {MAIN.heading} %",
     f"teacher_{MAIN.key}": f"teacher {MAIN.heading} %",
     "ari": "ARI",

@@ -4,7 +4,7 @@ N: training images · B: global batch.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
 import numpy as np
@@ -24,7 +24,8 @@ class EpochState:
         batches: (iters, B) rows of the images of each step.
         seconds: of each part of the epoch so far.
         steps_done: of this epoch.
-        total: (3,) sums over `settled` steps of the total loss, L_c and L_ss.
+        total: (3,) or, with camera proxies, (4,): sums over `settled` steps of the total loss, L_c, L_ss and that of
+            the proxies.
         arriving: the losses of the last step, which are on their way.
         settled: steps whose losses have arrived.
     """
@@ -54,6 +55,7 @@ class EpochState:
         return {
             "labels": torch.from_numpy(self.start.labels),
             "memory": self.start.memory.state_dict(),
+            "proxies": None if self.start.proxies is None else self.start.proxies.rows,
             "stats": self.start.stats,
             "batches": torch.from_numpy(self.batches),
             "seconds": self.seconds,
@@ -64,7 +66,9 @@ class EpochState:
     @classmethod
     def restored(cls, state: Mapping[str, Any], method: Method, *, device: torch.device) -> Self:
         """What `state_dict` described, with the memory on `device`."""
-        start = method.restored(state["labels"].numpy(), state["memory"], state["stats"], device=device)
+        labels = state["labels"].numpy()
+        start = method.restored(labels, state["memory"], state["stats"], device=device)
+        start = replace(start, proxies=method.proxies(labels, state.get("proxies"), device=device))
         seconds, total = dict(state["seconds"]), state["total"].clone()
         done = int(state["steps_done"])
         return cls(start, state["batches"].numpy(), seconds, done, total, settled=done)

@@ -19,6 +19,7 @@ class EpochResult:
         num_clusters: K.
         num_outliers: images that are in no cluster.
         loss, loss_hard, loss_soft: means over the steps of the total, L_c and L_ss.
+        loss_proxies: likewise, before its weight; None without camera proxies.
         images_per_second: of the steps, over all processes.
         seconds: of each part of the epoch: extract, neighbours, jaccard, dbscan, train, and recall where measured.
         labels: pseudo labels of shape (N,), -1 for outliers.
@@ -41,6 +42,7 @@ class EpochResult:
     images_per_second: float
     seconds: dict[str, float]
     labels: np.ndarray = field(repr=False)
+    loss_proxies: float | None = None
     distance_within: float | None = None
     distance_between: float | None = None
     num_unreliable: int | None = None

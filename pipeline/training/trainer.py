@@ -104,12 +104,14 @@ class Trainer:
             for batch in steps:
                 student = self._exact.embed(self.student, batch.views[0], step=self.step)  # (B, D), of all processes
                 teacher = self._exact.embed(self.teacher, batch.views[1]) if self.teacher else None
-                losses = self.method.loss(student, teacher, state.start.memory, batch.targets, batch.weights)
+                losses = self._losses(state, student, teacher, batch)
                 self._exact.optimize(losses[0], student)
                 if self.teacher:
                     decay = teacher_decay(self.step, decay=self.settings.teacher.decay)
                     update_teacher_(self.teacher, self.student, decay=decay)
                 state.start.memory.update_(student.detach(), batch.classes, batch.images)
+                if state.start.proxies is not None:
+                    state.start.proxies.update_(student.detach(), batch.images)
                 state.add(losses)
             return self._end(state, on_epoch)
 
@@ -187,7 +189,19 @@ class Trainer:
             epoch=epoch,
             outliers=self.method.draws_outliers,
         )
-        return EpochState(start, batches, {**seconds, "train": 0.0})
+        total = torch.zeros(3 if start.proxies is None else 4, dtype=torch.float64)
+        return EpochState(start, batches, {**seconds, "train": 0.0}, total=total)
+
+    def _losses(
+        self, state: EpochState, student: torch.Tensor, teacher: torch.Tensor | None, batch: Batch
+    ) -> tuple[torch.Tensor, ...]:
+        """The total loss, L_c and L_ss of a batch, and that of the camera proxies, where there are any."""
+        start, loss = state.start, self.settings.loss
+        total, *parts = self.method.loss(student, teacher, start.memory, batch.targets, batch.weights)
+        if start.proxies is None:
+            return total, *parts
+        of_proxies = start.proxies.loss(student, batch.images, across=self.next_epoch >= loss.proxies_after)
+        return total + loss.proxies * of_proxies, *parts, of_proxies
 
     def _steps_of(self, state: EpochState, on_step: Callable[[], None]) -> Generator[Batch, None, None]:
         """The batches that are left of an epoch. What stands behind the `yield` closes a step."""
@@ -235,10 +249,10 @@ class Trainer:
     def _end(self, state: EpochState, on_epoch: Callable[[EpochResult], None]) -> EpochResult:
         self._settle(state)
         labels, memory = state.start.labels, state.start.memory
-        networks = {"student": self.student, "teacher": self.teacher, "memory": memory}
+        networks = {"student": self.student, "teacher": self.teacher, "memory": memory, "proxies": state.start.proxies}
         self._exact.require_agreement(networks, when=f"after epoch {self.next_epoch + 1}")
         signals: dict[str, Any] = cluster_signals(labels, cameras=self.cameras, before=self._labels_before)
-        loss, hard, soft = (state.total / len(state.batches)).tolist()
+        loss, hard, soft, *proxies = (state.total / len(state.batches)).tolist()
         result = EpochResult(
             epoch=self.next_epoch,
             eps=self.method.eps(self.next_epoch),
@@ -248,6 +262,7 @@ class Trainer:
             loss=loss,
             loss_hard=hard,
             loss_soft=soft,
+            loss_proxies=proxies[0] if proxies else None,
             images_per_second=state.batches.size / state.seconds["train"],
             seconds=state.seconds,
             labels=labels,

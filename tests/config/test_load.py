@@ -194,7 +194,7 @@ def test_settings_of_before_the_cameras_are_those_without_them(tmp_path: Path) -
     later = {
         "clustering": distance,
         "synthetic": ("camera_strength", "tracklets"),
-        "loss": ("camera_weight", "camera_weight_after"),
+        "loss": ("camera_weight", "camera_weight_after", "proxies", "proxies_after"),
         "optimizer": ("name", "momentum", "milestones", "warmup_start"),
         "own": ("tracklet",),
         "model": ("freeze", "drop_path", "normalize"),

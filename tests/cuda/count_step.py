@@ -1,11 +1,12 @@
 """What one step of the Market-1501 recipe asks a GPU for, on the stub: counts and the peak of memory, as JSON.
 
-python -m tests.cuda.count_step bf16 dynamic        # with the environment of the fixture `stub`
+python -m tests.cuda.count_step bf16 dynamic        # or dynamic+proxies; with the environment of the fixture `stub`
 """
 
 import copy
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ import torch
 from pipeline.common.ending import one_line_errors
 from pipeline.common.seeding import seed_everything
 from pipeline.config.load import read_settings
-from pipeline.contrast import ClusterMemory
+from pipeline.contrast import CameraProxies, ClusterMemory
 from pipeline.methods import METHODS
 from pipeline.methods.method import EpochStart
 from pipeline.model import build
@@ -26,11 +27,12 @@ from tests.cuda.on_stub import Counts, counts, replace_convolutions
 from tests.training.small import change
 
 GPU = torch.device("cuda", 0)
-STEPS, IMAGES, CLUSTERS = 5, 700, 600
+STEPS, IMAGES, CLUSTERS, CAMERAS = 5, 700, 600, 8
 
 
 def main(precision: str, update: str) -> None:
     settings = read_settings(Path("params.yaml"), methods=METHODS).of_training(precision="fp32")
+    update, _, proxies = update.partition("+")
     method = "cluster_contrast" if update == "instance" else "dccc"
     settings = change(
         settings,
@@ -39,6 +41,8 @@ def main(precision: str, update: str) -> None:
         memory__update=update,
         sampler__batch=256,
         sampler__instances=16,
+        loss__proxies=0.5 if proxies else 0.0,
+        loss__proxies_after=0,
         model__bn_group=64,
     )
     seed_everything(1)
@@ -57,7 +61,15 @@ def main(precision: str, update: str) -> None:
     # Sixteen images of each of sixteen clusters, as the sampler draws them.
     targets = np.arange(IMAGES) % 16
     batches = np.tile(np.arange(256), (STEPS, 1))
-    trainer._state = EpochState(EpochStart(targets, targets, memory), batches, {"train": 0.0})
+    start, total = EpochStart(targets, targets, memory), torch.zeros(3, dtype=torch.float64)
+    if proxies:
+        cameras = np.arange(IMAGES) // 16 % CAMERAS
+        rows = torch.ones(16 * CAMERAS, 2048, device=GPU)
+        start, total = (
+            replace(start, proxies=CameraProxies(rows, targets, cameras)),
+            torch.zeros(4, dtype=torch.float64),
+        )
+    trainer._state = EpochState(start, batches, {"train": 0.0}, total=total)
     found: list[Counts] = []
     trainer.epoch(lambda: found.append(counts()))
     step = vars(found[-1] - found[-2])

@@ -55,6 +55,7 @@ class Toy(Method):
         "memory.momentum": 0.0,
         "loss.weight": 0.0,
         "loss.camera_weight": "none",
+        "loss.proxies": 0.0,
         "clustering.distance": "jaccard",
     }
     Settings = ToySettings

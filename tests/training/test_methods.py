@@ -28,6 +28,7 @@ BATCH: dict[str, Any] = {"loss__camera_weight": "batch"}
 SPCL: dict[str, Any] = {"method": "spcl", "clustering__eps": 0.5}
 CAMERAS: dict[str, Any] = {"clustering__distance": "camera_jaccard", "clustering__k_inter": 8, **BATCH}
 CLUSTER: dict[str, Any] = {**SPCL, "loss__camera_weight": "cluster", "loss__camera_weight_after": 1}
+PROXIES: dict[str, Any] = {"loss__proxies": 0.5, "loss__proxies_after": 1}
 SGD: dict[str, Any] = {"optimizer__name": "sgd", "optimizer__schedule": "milestones", "optimizer__milestones": [1]}
 
 
@@ -170,8 +171,8 @@ def test_spcl_trains_where_all_are_outliers(crowd: Any, small: TrainingSettings)
 
 @pytest.mark.parametrize(
     "method",
-    [{}, CLUSTER_CONTRAST, SPCL, CAMERAS, CLUSTER, {"optimizer__name": "adamw"}, SGD],
-    ids=["dccc", "cluster_contrast", "spcl", "dccc_cameras", "spcl_cluster", "adamw", "sgd"],
+    [{}, CLUSTER_CONTRAST, SPCL, CAMERAS, CLUSTER, PROXIES, SPCL | PROXIES, {"optimizer__name": "adamw"}, SGD],
+    ids=["dccc", "cluster_contrast", "spcl", "dccc_cameras", "spcl_cluster", "proxies", "spcl_proxies", "adamw", "sgd"],
 )
 @pytest.mark.parametrize("stop_after", [1, 3, 4])
 def test_method_goes_on_bit_for_bit_from_any_step(
@@ -206,6 +207,26 @@ def test_camera_weights_change_the_training_where_cameras_are_known(crowd: Any, 
     assert losses(cameras, loss__camera_weight="batch") != plain
     waits = losses(cameras, loss__camera_weight="cluster", loss__camera_weight_after=1)
     assert waits[0] == plain[0] and waits[1] != plain[1]
+
+
+def test_proxies_are_a_part_of_the_loss(crowd: Any, small: TrainingSettings) -> None:
+    plain = list(make(crowd, small).run())
+    first, second = make(crowd, change(small, **PROXIES)).run()
+    assert all(result.loss_proxies is None for result in plain)
+    for result in (first, second):
+        assert result.loss_proxies is not None
+        assert result.loss == pytest.approx(result.loss_soft + 0.5 * result.loss_proxies)  # weight is 1
+    assert first.labels.tolist() == plain[0].labels.tolist() and second.loss_soft != plain[1].loss_soft
+
+
+def test_proxies_without_cameras_are_one_line(crowd: Any, small: TrainingSettings) -> None:
+    with pytest.raises(UserError, match=r"^loss\.proxies is above 0, but the cameras .* are not known: set it to 0"):
+        make(replace(crowd, cameras=None), change(small, **PROXIES))
+
+
+def test_spcl_with_proxies_trains_where_all_are_outliers(crowd: Any, small: TrainingSettings) -> None:
+    trainer = make(crowd, change(small, **{**SPCL, **PROXIES, "clustering__eps": 0.03, "clustering__min_samples": 30}))
+    assert next(trainer.run()).loss_proxies is None
 
 
 def test_camera_weights_without_cameras_are_said_to_have_no_effect(crowd: Any, small: TrainingSettings) -> None:

@@ -48,7 +48,7 @@ def accuracy_figure(data: ReportData) -> Picture | None:
 def loss_figure(data: ReportData) -> Picture | None:
     """The loss and its two parts."""
     history = data.history
-    names = {"loss": "total", "loss_hard": "hard labels", "loss_soft": "soft labels"}
+    names = {"loss": "total", "loss_hard": "hard labels", "loss_soft": "soft labels", "loss_proxies": "camera proxies"}
     lines = lines_of(history, names)
     if not lines:
         return None
