@@ -10,18 +10,13 @@ import stages
 from pipeline.common import paths
 from pipeline.common.errors import UserError
 from pipeline.common.text import one_line
-from pipeline.inference.embedder import Embedder
-from pipeline.model.saved import MODEL_FILE
-from pipeline.search.gallery import open_gallery
-from pipeline.search.queries import open_queries, search_gallery
-from pipeline.search.sheets import PLACES, SHOWN, lists_text, write_search
 
 
 def search(
     queries: Annotated[list[Path], typer.Argument(metavar="QUERY...", help="Image files, or folders of images.")],
     gallery: Annotated[Path, typer.Option(help="Folder of crops that is searched, at any depth.")],
     top: Annotated[int, typer.Option(help="Places of a list.")] = 10,
-    model: Annotated[Path, typer.Option(help="The trained model.")] = paths.MODEL / MODEL_FILE,
+    model: Annotated[Path, typer.Option(help="The trained model.")] = paths.TRAINED,
     role: Annotated[
         str | None, typer.Option(help="Which of its networks: student (default) or teacher; an exported one has one.")
     ] = None,
@@ -38,6 +33,11 @@ def search(
     if top < 1:
         raise UserError(f"--top must be at least 1, got {top}")
     _require_place(output, gallery)
+    from pipeline.inference.embedder import Embedder
+    from pipeline.search.gallery import open_gallery
+    from pipeline.search.queries import open_queries, search_gallery
+    from pipeline.search.sheets import PLACES, SHOWN, lists_text, write_search
+
     embedder = Embedder(model, role=role)
     asked = open_queries(queries, embedder, skip_bad=skip_bad)
     crops = open_gallery(gallery, embedder, paths.scratch() / "search", skip_bad=skip_bad)
