@@ -35,10 +35,14 @@ def search(
     _require_place(output, gallery)
     from pipeline.inference.embedder import Embedder
     from pipeline.search.gallery import open_gallery
+    from pipeline.search.origin import origin, other_images
     from pipeline.search.queries import open_queries, search_gallery
     from pipeline.search.sheets import PLACES, SHOWN, lists_text, write_search
 
     embedder = Embedder(model, role=role)
+    print(f"model: {origin(embedder)}")
+    if (warning := other_images(embedder, gallery, raw=paths.raw())) is not None:
+        print(f"warning: {warning}", file=sys.stderr)
     asked = open_queries(queries, embedder, skip_bad=skip_bad)
     crops = open_gallery(gallery, embedder, paths.scratch() / "search", skip_bad=skip_bad)
     for warning in asked.warnings + crops.warnings:

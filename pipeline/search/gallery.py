@@ -28,7 +28,7 @@ from pipeline.datasets.packing import pack_images
 from pipeline.evaluation.ranking import checked_features
 from pipeline.inference.embedder import Embedder
 from pipeline.preparation.links import CORRECTIONS
-from pipeline.search.shards import SHARD, Shard, open_shards, rows_of, tidied, write_shard
+from pipeline.search.shards import SHARD, Part, Shard, open_shards, parts_of, rows_of, tidied, write_shard
 
 PACKED = 4 * SHARD  # images that lie decoded on the disk at a time: several processes decode them
 _FORMAT = 1  # raise it when the same image would be embedded differently
@@ -56,8 +56,7 @@ class Gallery:
     embedded: int
     damaged: tuple[Path, ...]
     others: tuple[str, ...]
-    _shards: tuple[Shard, ...]
-    _rows: Mapping[str, tuple[Path, int]]
+    _parts: tuple[Part, ...]
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -79,14 +78,8 @@ class Gallery:
         Raises:
             UserError: a part is gone, or was changed.
         """
-        inside: dict[Path, list[tuple[int, int]]] = {}
-        for index, name in enumerate(self.names):
-            path, row = self._rows[name]
-            inside.setdefault(path, []).append((row, index))
-        for shard in self._shards:
-            if shard.path in inside:
-                rows, indices = np.array(inside[shard.path], np.int64).T
-                yield indices, shard.embeddings()[rows]
+        for part in self._parts:
+            yield part.indices, part.embeddings()
 
 
 def open_gallery(folder: Path, embedder: Embedder, cache: Path, *, skip_bad: bool = False) -> Gallery:
@@ -137,8 +130,7 @@ def open_gallery(folder: Path, embedder: Embedder, cache: Path, *, skip_bad: boo
         len(set(new) & rows.keys()),
         tuple(damaged),
         tuple(name for name in tree.others if name != CORRECTIONS),
-        tuple(shards),
-        rows,
+        parts_of(shards, names, rows),
     )
 
 

@@ -12,6 +12,7 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -40,13 +41,19 @@ class Shard:
         Raises:
             UserError: it is gone, or was changed.
         """
-        try:
-            content = self.path.read_bytes()
-        except FileNotFoundError as error:
-            raise UserError(f"{self.path} is gone, another search may have tidied up: search again") from error
-        if not _is_whole(self.path, content):
-            raise UserError(f"{self.path} was damaged since it was opened: search again")
-        return _parsed(content)[1]
+        return _embeddings(self.path)
+
+
+class Part(NamedTuple):
+    """The images of a gallery that are in one shard, without their names: a gallery may have 1,000,000 of them."""
+
+    path: Path  # of the shard
+    rows: np.ndarray  # (n,) int64, in the shard
+    indices: np.ndarray  # (n,) int64, in the gallery
+
+    def embeddings(self) -> np.ndarray:
+        """(n, D) float32; see `Shard.embeddings`."""
+        return _embeddings(self.path)[self.rows]
 
 
 def write_shard(folder: Path, images: Sequence[tuple[str, str]], embeddings: np.ndarray) -> Shard:
@@ -89,6 +96,27 @@ def rows_of(shards: Iterable[Shard], stamps: dict[str, str]) -> dict[str, tuple[
     return rows
 
 
+def parts_of(shards: Iterable[Shard], names: Sequence[str], rows: dict[str, tuple[Path, int]]) -> tuple[Part, ...]:
+    """Where the embeddings of `names` are: each image is in one part.
+
+    Args:
+        shards: that hold them.
+        names: M images of the gallery.
+        rows: what `rows_of` finds in these shards; it has all names.
+    """
+    index = {name: number for number, name in enumerate(names)}
+    parts = []
+    for shard in shards:
+        inside = [
+            (row, index[name])
+            for row, (name, _) in enumerate(shard.images)
+            if name in index and rows[name] == (shard.path, row)
+        ]
+        if inside:
+            parts.append(Part(shard.path, *np.array(inside, np.int64).T))
+    return tuple(parts)
+
+
 def tidied(folder: Path, shards: Sequence[Shard], rows: dict[str, tuple[Path, int]]) -> list[Shard]:
     """Drops the rows that nothing in `rows` points to, and puts small shards together where there are many.
 
@@ -120,6 +148,16 @@ def tidied(folder: Path, shards: Sequence[Shard], rows: dict[str, tuple[Path, in
     for path in old.keys() - {shard.path for shard in remaining}:
         path.unlink(missing_ok=True)
     return remaining
+
+
+def _embeddings(path: Path) -> np.ndarray:
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError as error:
+        raise UserError(f"{path} is gone, another search may have tidied up: search again") from error
+    if not _is_whole(path, content):
+        raise UserError(f"{path} was damaged since it was opened: search again")
+    return _parsed(content)[1]
 
 
 def _is_whole(path: Path, content: bytes) -> bool:
