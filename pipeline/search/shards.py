@@ -1,8 +1,8 @@
 """Embeddings on disk, in small files that are each complete: what a search need not compute again.
 
-A shard is an .npz file of `embeddings` ((n, D) float32) and `images` (JSON: name and stamp of each), named after the
-SHA-256 of its bytes. So a damaged one is known, none is ever changed, and two programs that write to one folder do not
-disturb each other. Shards are read one at a time, and hold no objects that could run anything.
+A shard is an .npz file of `embeddings` ((n, D) float32 or float16) and `images` (JSON: name and stamp of each), named
+after the SHA-256 of its bytes. So a damaged one is known, none is ever changed, and two programs that write to one
+folder do not disturb each other. Shards are read one at a time, and hold no objects that could run anything.
 n: images of a shard · D: width of an embedding.
 """
 
@@ -20,6 +20,7 @@ from pipeline.common.errors import UserError
 from pipeline.common.files import replacing
 
 SHARD = 4096  # images: 32 MiB where an embedding is 2048 wide
+STORES = {"fp32": np.float32, "fp16": np.float16}  # how the numbers are kept; they are computed with as float32
 _LOOSE = 8  # shards that may be smaller, before they are put together
 
 
@@ -56,12 +57,14 @@ class Part(NamedTuple):
         return _embeddings(self.path)[self.rows]
 
 
-def write_shard(folder: Path, images: Sequence[tuple[str, str]], embeddings: np.ndarray) -> Shard:
-    """Writes a shard into `folder`, in one step."""
+def write_shard(
+    folder: Path, images: Sequence[tuple[str, str]], embeddings: np.ndarray, *, store: str = "fp32"
+) -> Shard:
+    """Writes a shard into `folder`, in one step; `store` is one of `STORES`."""
     assert len(images) == len(embeddings)
     buffer = io.BytesIO()
     listing = np.frombuffer(json.dumps(list(images)).encode(), np.uint8)
-    np.savez(buffer, embeddings=embeddings.astype(np.float32, copy=False), images=listing)
+    np.savez(buffer, embeddings=embeddings.astype(STORES[store], copy=False), images=listing)
     content = buffer.getvalue()
     path = folder / f"{hashlib.sha256(content).hexdigest()}.npz"
     with replacing(path) as temporary:
@@ -117,7 +120,9 @@ def parts_of(shards: Iterable[Shard], names: Sequence[str], rows: dict[str, tupl
     return tuple(parts)
 
 
-def tidied(folder: Path, shards: Sequence[Shard], rows: dict[str, tuple[Path, int]]) -> list[Shard]:
+def tidied(
+    folder: Path, shards: Sequence[Shard], rows: dict[str, tuple[Path, int]], *, store: str = "fp32"
+) -> list[Shard]:
     """Drops the rows that nothing in `rows` points to, and puts small shards together where there are many.
 
     Full shards without a stale row stay as they are; the others are read one at a time. Those that go are deleted when
@@ -141,10 +146,10 @@ def tidied(folder: Path, shards: Sequence[Shard], rows: dict[str, tuple[Path, in
         parts.append(shard.embeddings()[kept])
         if len(images) >= SHARD:
             whole = np.concatenate(parts)
-            remaining.append(write_shard(folder, images[:SHARD], whole[:SHARD]))
+            remaining.append(write_shard(folder, images[:SHARD], whole[:SHARD], store=store))
             images, parts = images[SHARD:], [whole[SHARD:]]
     if images:
-        remaining.append(write_shard(folder, images, np.concatenate(parts)))
+        remaining.append(write_shard(folder, images, np.concatenate(parts), store=store))
     for path in old.keys() - {shard.path for shard in remaining}:
         path.unlink(missing_ok=True)
     return remaining
@@ -168,6 +173,6 @@ def _parsed(content: bytes) -> tuple[tuple[tuple[str, str], ...], np.ndarray]:
     with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
         embeddings, listing = arrays["embeddings"], json.loads(arrays["images"].tobytes())
     images = tuple((str(name), str(stamp)) for name, stamp in listing)
-    if embeddings.dtype != np.float32 or embeddings.ndim != 2 or len(embeddings) != len(images):
+    if embeddings.dtype not in STORES.values() or embeddings.ndim != 2 or len(embeddings) != len(images):
         raise ValueError("not a table of embeddings")
-    return images, embeddings
+    return images, embeddings.astype(np.float32, copy=False)
