@@ -5,7 +5,7 @@
 Both start from the same (3,368, 15,913) matrix of distances, Market-1501's size: the product of the features is the
 same for both and is left out. The usual loop sorts every row with numpy.argsort and calls scikit-learn's
 average_precision_score. Exits with 1 where a number differs by more than 1e-6, the ratio is below the target, or the
-evaluation of 11,659 x 82,161 takes 1 GB or more beyond the features.
+evaluation of 11,659 x 82,161, as it is or re-ranked, takes 1 GB or more beyond the features.
 """
 
 import resource
@@ -71,16 +71,17 @@ def resident_bytes() -> tuple[int, int]:
     return pages * resource.getpagesize(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
-def measure_memory(seed: int) -> bool:
+def measure_memory(seed: int, *, rerank: bool) -> bool:
     """Evaluates at MSMT17's size, prints memory and time, says whether the target is met."""
     sets = synthetic_sets(MSMT17, MSMT17_IDENTITIES, MSMT17_CAMERAS, seed)
-    evaluate(*(array[:100] for array in sets))  # compiles
+    evaluate(*(array[:100] for array in sets), rerank=rerank)  # compiles
     before, start = resident_bytes()[0], time.perf_counter()
-    evaluate(*sets)
+    evaluate(*sets, rerank=rerank)
     # An upper bound: the peak may also lie before, when the features were drawn.
     seconds, extra = time.perf_counter() - start, resident_bytes()[1] - before
-    print(f"{MSMT17[0]:,} x {MSMT17[1]:,}, product of {WIDTH}-d features included: {seconds:.1f} s, ", end="")
-    print(f"at most {extra / 2**20:.0f} MiB beyond the features (target: under {TARGET_BYTES / 1e9:.0f} GB)\n")
+    how = "re-ranked" if rerank else "as it is"
+    print(f"{MSMT17[0]:,} x {MSMT17[1]:,}, {how}, product of {WIDTH}-d features included: {seconds:.1f} s, ", end="")
+    print(f"at most {extra / 2**20:.0f} MiB beyond the features (target: under {TARGET_BYTES / 1e9:.0f} GB)")
     return extra < TARGET_BYTES
 
 
@@ -89,7 +90,9 @@ def main(
     seed: Annotated[int, typer.Option(help="of the synthetic features")] = 0,
 ) -> None:
     """Times both on the same distances, compares every query, prints a table."""
-    small = measure_memory(seed)  # first: the peak of what follows would hide it
+    # First: the peak of what follows would hide it.
+    small = [measure_memory(seed, rerank=False), measure_memory(seed, rerank=True)]
+    print()
     query, query_ids, query_cams, gallery, gallery_ids, gallery_cams = synthetic_sets(
         MARKET, MARKET_IDENTITIES, MARKET_CAMERAS, seed
     )
@@ -114,7 +117,7 @@ def main(
     for name, seconds in (("usual per-query loop", usual), ("evaluate_distances", ours)):
         print(f"{name:24}{seconds:10.3f}{seconds / MARKET[0] * 1e6:14.1f}")
     print(f"ratio {ratio:.0f} (target {TARGET_RATIO:.0f}); every query equal to {TOLERANCE:g}")
-    raise typer.Exit(int(ratio < TARGET_RATIO or not small))
+    raise typer.Exit(int(ratio < TARGET_RATIO or not all(small)))
 
 
 if __name__ == "__main__":

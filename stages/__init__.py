@@ -1,4 +1,4 @@
-"""The stages of the experiment: one small command each, in the order of dvc.yaml."""
+"""The stages of the experiment: one small command each, which imports what it works with when it starts to work."""
 
 import os
 

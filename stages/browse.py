@@ -2,24 +2,17 @@
 
 import socket
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-import uvicorn
 
 import stages
-from pipeline.browse.actions import Actions
-from pipeline.browse.opening import opened_discovery, opened_run
-from pipeline.browse.run import Run
-from pipeline.browse.server import application
-from pipeline.browse.session import Session
 from pipeline.common import paths
 from pipeline.common.errors import UserError
 from pipeline.common.page_address import HOST, PORT, page_address
-from pipeline.model.saved import MODEL_FILE
-from pipeline.preparation.links import CORRECTIONS
-from pipeline.preparation.placing import reader_options
-from pipeline.preparation.readers import dataset_folder
+
+if TYPE_CHECKING:
+    from pipeline.browse.run import Run
 
 
 def browse(
@@ -34,6 +27,13 @@ def browse(
     discovery the folder that it wrote, its images and its network. What is decided is written into corrections.csv in
     the folder of the images, which the next `dvc repro` or `stages.discover` keeps. Embeddings are kept in .scratch/.
     """
+    import uvicorn
+
+    from pipeline.browse.actions import Actions
+    from pipeline.browse.server import application
+    from pipeline.browse.session import Session
+    from pipeline.preparation.links import CORRECTIONS
+
     run, folder = _run() if discovered is None else _discovery(discovered)
     session = Session(run, Actions(folder / CORRECTIONS, paths.scratch() / "corrections.lock"))
     session.overview()  # what is wrong with the corrections is told before the page opens
@@ -44,20 +44,22 @@ def browse(
     server.run(sockets=[taken])
 
 
-def _run() -> tuple[Run, Path]:
+def _run() -> tuple["Run", Path]:
     """The last run, and the folder of its images."""
+    from pipeline.browse.opening import opened_run
+    from pipeline.preparation.placing import reader_options
+    from pipeline.preparation.readers import dataset_folder
+
     settings = stages.settings()
-    run = opened_run(
-        prepared=paths.PREPARED,
-        model=paths.MODEL / MODEL_FILE,
-        clusters=paths.REPORTS / "clusters.csv",
-        cache=paths.scratch() / "browse",
-    )
+    clusters, cache = paths.REPORTS / "clusters.csv", paths.scratch() / "browse"
+    run = opened_run(prepared=paths.PREPARED, model=paths.TRAINED, clusters=clusters, cache=cache)
     return run, dataset_folder(settings.dataset, paths.raw(), options=reader_options(settings))
 
 
-def _discovery(folder: Path) -> tuple[Run, Path]:
-    places = {"last": paths.MODEL / MODEL_FILE, "downloads": paths.raw() / "weights"}
+def _discovery(folder: Path) -> tuple["Run", Path]:
+    from pipeline.browse.opening import opened_discovery
+
+    places = {"last": paths.TRAINED, "downloads": paths.raw() / "weights"}
     return opened_discovery(folder, **places, cache=paths.scratch() / "search")
 
 

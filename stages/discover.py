@@ -2,20 +2,14 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, get_args
 
 import typer
 
 import stages
-from pipeline.clustering.neighbours import METHODS as NEIGHBOURS
 from pipeline.common import paths
 from pipeline.common.errors import UserError
-from pipeline.discovery.individuals import How, find_individuals
-from pipeline.discovery.origin import Origin
-from pipeline.model.saved import MODEL_FILE
-from pipeline.preparation.readers.image_folder import cameras_of
-from pipeline.report.suggestion import clusterings_text
-from pipeline.search.gallery import open_gallery
+from pipeline.config.schema import Neighbours
 
 
 def discover(
@@ -41,6 +35,12 @@ def discover(
     individual, suggestion.csv and .png, and for next time individuals.json and origin.json. The embeddings are kept in
     .scratch/search/.
     """
+    from pipeline.discovery.individuals import How, find_individuals
+    from pipeline.discovery.origin import Origin
+    from pipeline.preparation.readers.image_folder import cameras_of
+    from pipeline.report.suggestion import clusterings_text
+    from pipeline.search.gallery import open_gallery
+
     origin = Origin(
         folder=str(folder),
         model=None if model is None else str(model),
@@ -56,12 +56,12 @@ def discover(
     for name, value in (("--k1", k1), ("--k2", k2), ("--min-samples", min_samples)):
         if value < 1:
             raise UserError(f"{name} must be at least 1, got {value}")
-    if neighbours not in NEIGHBOURS:
-        raise UserError(f"--neighbours must be {' or '.join(NEIGHBOURS)}, got {neighbours!r}")
+    if neighbours not in get_args(Neighbours):
+        raise UserError(f"--neighbours must be {' or '.join(get_args(Neighbours))}, got {neighbours!r}")
     paths.require_own_place(output)
     if output.resolve().is_relative_to(folder.resolve()):
         raise UserError(f"--output {output} lies in {folder} and would be found next time: name another folder")
-    embedder = origin.embedder(last=paths.MODEL / MODEL_FILE, downloads=paths.raw() / "weights")
+    embedder = origin.embedder(last=paths.TRAINED, downloads=paths.raw() / "weights")
     gallery = open_gallery(folder, embedder, paths.scratch() / "search", skip_bad=skip_bad)
     for warning in gallery.warnings:
         print(f"warning: {warning}", file=sys.stderr)

@@ -3,22 +3,12 @@
 from pathlib import Path
 from typing import Annotated
 
-import pandas as pd
 import typer
 
 import stages
 from pipeline.common import paths
 from pipeline.common.errors import UserError
 from pipeline.common.files import read_json, result_of_a_stage, write_json
-from pipeline.datasets.packed_images import PackedImages
-from pipeline.evaluation.candidates import compare, table_of
-from pipeline.evaluation.results import evaluate_training
-from pipeline.evaluation.test_set import TestSet
-from pipeline.inference.embedder import Embedder
-from pipeline.model.checkpoint import delete_recorded
-from pipeline.model.saved import MODEL_FILE, load_model
-from pipeline.model.starting_weights import starting_weights
-from pipeline.tracking import open_run
 
 
 def evaluate(
@@ -46,6 +36,11 @@ def evaluate(
 
 
 def _score_one(model: Path, *, role: str | None, output: Path | None, provider: str) -> None:
+    from pipeline.datasets.packed_images import PackedImages
+    from pipeline.evaluation.candidates import compare, table_of
+    from pipeline.evaluation.test_set import TestSet
+    from pipeline.inference.embedder import Embedder
+
     if output is not None:
         paths.require_own_place(output)
     embedder = Embedder(model, role=role, provider=provider)
@@ -59,17 +54,22 @@ def _score_one(model: Path, *, role: str | None, output: Path | None, provider: 
 
 
 def _score_training() -> None:
+    import pandas as pd
+
+    from pipeline.datasets.packed_images import PackedImages
+    from pipeline.evaluation.results import evaluate_training
+    from pipeline.model.checkpoint import delete_recorded
+    from pipeline.model.saved import load_model
+    from pipeline.model.starting_weights import starting_weights
+    from pipeline.tracking import open_run
+
     settings, packed = stages.settings(), PackedImages(paths.PREPARED)
-    trained, training = load_model(paths.MODEL / MODEL_FILE), read_json(paths.MODEL / "run.json")
+    trained, training = load_model(paths.TRAINED), read_json(paths.MODEL / "run.json")
     delete_recorded(paths.scratch(), training)
     paths.discard_results("evaluate")
-    results = evaluate_training(
-        packed,
-        trained,
-        weights=starting_weights(paths.PRETRAINED)[0],
-        history=pd.read_csv(result_of_a_stage(paths.REPORTS / "training.csv")),
-        rerank=settings.evaluate.reranking,
-    )
+    history = pd.read_csv(result_of_a_stage(paths.REPORTS / "training.csv"))
+    weights = starting_weights(paths.PRETRAINED)[0]
+    results = evaluate_training(packed, trained, weights=weights, history=history, rerank=settings.evaluate.reranking)
     results.write(reports=paths.REPORTS, tables=paths.EVALUATION)
     run = open_run(paths.checkout(), training["run_id"], name=training["name"], settings=settings.as_dict())
     run.log_scores(results.summary, step=results.epochs)

@@ -8,16 +8,12 @@ import typer
 import stages
 from pipeline.common import paths
 from pipeline.common.errors import UserError
-from pipeline.inference.example_crops import crops_to_calibrate, crops_to_check, scoring_set
-from pipeline.inference.onnx_export import OPSET, export_onnx
-from pipeline.inference.onnx_precision import PRECISIONS
-from pipeline.inference.trained import load_trained
-from pipeline.model.saved import MODEL_FILE
 
 
 def export(
-    model: Annotated[Path, typer.Option(help="Of the train stage (.safetensors), or a checkpoint (.pt).")] = paths.MODEL
-    / MODEL_FILE,
+    model: Annotated[
+        Path, typer.Option(help="Of the train stage (.safetensors), or a checkpoint (.pt).")
+    ] = paths.TRAINED,
     role: Annotated[str, typer.Option(help="student or teacher")] = "student",
     output: Annotated[Path, typer.Option(help="The file to write.")] = paths.REPORTS / "model.onnx",
     precision: Annotated[str, typer.Option(help="fp32, fp16 (half the size) or int8 (a quarter).")] = "fp32",
@@ -34,6 +30,11 @@ def export(
     images, normalised, of any number -> embeddings of length 1. Its metadata hold settings, preprocessing, precision
     and the result of the check as JSON.
     """
+    from pipeline.inference.example_crops import crops_to_calibrate, crops_to_check, scoring_set
+    from pipeline.inference.onnx_export import OPSET, export_onnx
+    from pipeline.inference.onnx_precision import PRECISIONS
+    from pipeline.inference.trained import load_trained
+
     if output.suffix != ".onnx":
         raise UserError(f"--output must end in .onnx, got {output}")
     if precision not in PRECISIONS:

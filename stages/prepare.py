@@ -8,10 +8,6 @@ from typing import Any
 import stages
 from pipeline.common import paths
 from pipeline.common.progress import Progress
-from pipeline.preparation.links import consistent_links
-from pipeline.preparation.placing import place, reader_options, require_as_recorded
-from pipeline.preparation.prepared_folder import BAD_IMAGES, LEAKED_IMAGES, write_prepared_folder
-from pipeline.preparation.readers import open_dataset
 
 SECTIONS = ("dataset", "image", "synthetic", "own", "vehicleid", "prepare")
 
@@ -24,6 +20,11 @@ def prepare() -> None:
     (of identities and cameras), bad_images.csv (unreadable, left out) and leaked_images.csv (in both halves). Where it
     has to stop because of unreadable images, it lists them in data/bad_images.csv.
     """
+    from pipeline.preparation.links import consistent_links
+    from pipeline.preparation.placing import place, reader_options, require_as_recorded
+    from pipeline.preparation.prepared_folder import write_prepared_folder
+    from pipeline.preparation.readers import open_dataset
+
     settings = stages.settings()
     place(settings)
     source = open_dataset(settings.dataset, paths.raw(), options=reader_options(settings))
@@ -38,8 +39,7 @@ def prepare() -> None:
             source.catalogue,
             source.folder,
             paths.PREPARED,
-            height=settings.image.height,
-            width=settings.image.width,
+            **settings.image.model_dump(),
             names=source.names,
             links=links,
             tracklets=source.tracklets,
@@ -54,6 +54,8 @@ def prepare() -> None:
 
 
 def _report(dataset: str, summary: dict[str, Any]) -> None:
+    from pipeline.preparation.prepared_folder import BAD_IMAGES, LEAKED_IMAGES
+
     for count, what, name in (
         (summary["skipped"], "images cannot be read and are left out", BAD_IMAGES),
         (summary["leaked"], "test images are training images too, byte for byte", LEAKED_IMAGES),

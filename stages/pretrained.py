@@ -6,7 +6,6 @@ import typer
 
 import stages
 from pipeline.common import paths
-from pipeline.model.placing_weights import place_starting_weights
 
 
 def pretrained(
@@ -23,6 +22,8 @@ def pretrained(
     fetched and verified, and weights once they are learned. Writes data/pretrained/: weights.* (none for `pretrained:
     none`), weights.json, settings.yaml.
     """
+    from pipeline.model.placing_weights import place_starting_weights
+
     settings = stages.settings()
     message = place_starting_weights(
         settings.pretrained,

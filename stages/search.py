@@ -10,22 +10,18 @@ import stages
 from pipeline.common import paths
 from pipeline.common.errors import UserError
 from pipeline.common.text import one_line
-from pipeline.inference.embedder import Embedder
-from pipeline.model.saved import MODEL_FILE
-from pipeline.search.gallery import open_gallery
-from pipeline.search.queries import open_queries, search_gallery
-from pipeline.search.sheets import PLACES, SHOWN, lists_text, write_search
 
 
 def search(
     queries: Annotated[list[Path], typer.Argument(metavar="QUERY...", help="Image files, or folders of images.")],
     gallery: Annotated[Path, typer.Option(help="Folder of crops that is searched, at any depth.")],
     top: Annotated[int, typer.Option(help="Places of a list.")] = 10,
-    model: Annotated[Path, typer.Option(help="The trained model.")] = paths.MODEL / MODEL_FILE,
+    model: Annotated[Path, typer.Option(help="The trained model.")] = paths.TRAINED,
     role: Annotated[
         str | None, typer.Option(help="Which of its networks: student (default) or teacher; an exported one has one.")
     ] = None,
     output: Annotated[Path, typer.Option(help="Folder for what is written.")] = paths.REPORTS / "search",
+    store: Annotated[str, typer.Option(help="How embeddings are kept: fp32, or fp16, half as large.")] = "fp32",
     skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Leave images out that cannot be read.")] = False,
 ) -> None:
     """Ranks the crops of a folder by how much they look like each query; needs no camera and no labels.
@@ -38,9 +34,21 @@ def search(
     if top < 1:
         raise UserError(f"--top must be at least 1, got {top}")
     _require_place(output, gallery)
+    from pipeline.inference.embedder import Embedder
+    from pipeline.search.gallery import open_gallery
+    from pipeline.search.origin import origin, other_images
+    from pipeline.search.queries import open_queries, search_gallery
+    from pipeline.search.shards import STORES
+    from pipeline.search.sheets import PLACES, SHOWN, lists_text, write_search
+
+    if store not in STORES:
+        raise UserError(f"--store must be {' or '.join(STORES)}, got {store!r}")
     embedder = Embedder(model, role=role)
+    print(f"model: {origin(embedder)}")
+    if (warning := other_images(embedder, gallery, raw=paths.raw())) is not None:
+        print(f"warning: {warning}", file=sys.stderr)
     asked = open_queries(queries, embedder, skip_bad=skip_bad)
-    crops = open_gallery(gallery, embedder, paths.scratch() / "search", skip_bad=skip_bad)
+    crops = open_gallery(gallery, embedder, paths.scratch() / "search", skip_bad=skip_bad, store=store)
     for warning in asked.warnings + crops.warnings:
         print(f"warning: {warning}", file=sys.stderr)
     print(f"{one_line(gallery)}: {len(crops.names):,} images, {crops.embedded:,} of them embedded now\n")

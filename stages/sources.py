@@ -9,8 +9,6 @@ from pipeline.common.contents import is_record_of, record_contents
 from pipeline.config.load import read_source_settings
 from pipeline.config.schema import PRETRAINED_WORDS
 from pipeline.config.uncommitted import uncommitted_line
-from pipeline.preparation.placing import place, reader_options
-from pipeline.preparation.readers import dataset_folder, dataset_folders
 
 
 def sources() -> None:
@@ -21,6 +19,9 @@ def sources() -> None:
     data/dataset.json and data/weights.json: digests, by which DVC sees that something has changed. What is not on
     this machine keeps the digest that it had, so that results can be taken over without their sources.
     """
+    from pipeline.preparation.placing import place, reader_options
+    from pipeline.preparation.readers import dataset_folder, dataset_folders
+
     settings = read_source_settings()
     if line := uncommitted_line(Path("params.yaml")):
         print(line)

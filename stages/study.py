@@ -2,7 +2,7 @@
 
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -10,22 +10,17 @@ import pipeline.common.paths as paths
 import stages
 from pipeline.common.errors import UserError
 from pipeline.common.locks import locked
-from pipeline.report.study_page import named_numbers, printed, write_comparison
-from pipeline.study import Outcome, Planned, Result, Surroundings, compare, head, plan_file, read_results, train_missing
-from pipeline.tracking.children import STUDY_VARIABLE
-from pipeline.tracking.studies import StudyRun, open_study
 
-JOBS = (
-    "Trainings at a time. Each then gets its share of the cores (OMP_NUM_THREADS, unless that is set). Another number"
-    " of threads rounds otherwise: compare what was trained with one."
-)
+if TYPE_CHECKING:
+    from pipeline.study import Planned, Result
+    from pipeline.tracking.studies import StudyRun
 
 
 def study(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="What to compare: studies/ablation.yaml, ...")],
     seeds: Annotated[str | None, typer.Option(help="Instead of the file's, such as 1,2,3.")] = None,
     only: Annotated[list[str] | None, typer.Option(help="Name of a run; may be given several times.")] = None,
-    jobs: Annotated[int, typer.Option(help=JOBS)] = 1,
+    jobs: Annotated[int, typer.Option(help="Trainings at a time, which share the cores (and so round otherwise).")] = 1,
     output: Annotated[Path, typer.Option(help="Where the results go: a path without a suffix.")] = paths.COMPARISON,
     compare_only: Annotated[bool, typer.Option("--compare-only", help="Train nothing: compare what there is.")] = False,
 ) -> None:
@@ -41,6 +36,10 @@ def study(
     if output.suffix:
         raise UserError(f"--output must have no suffix, got {output}: the results are {output.stem}.html, .csv, ...")
     paths.require_own_place(output)
+    from pipeline.study import Outcome, Surroundings, plan_file, read_results, train_missing
+    from pipeline.tracking.children import STUDY_VARIABLE
+    from pipeline.tracking.studies import open_study
+
     planned, say = plan_file(file, seeds=seeds, only=only), partial(print, flush=True)
     asked, checkout, scratch = planned.study, paths.checkout(), paths.scratch() / "studies"
     for name, other in planned.same.items():
@@ -63,8 +62,11 @@ def study(
         raise UserError(f"{file}: none of its experiments exists")
 
 
-def _publish(planned: Planned, results: dict[str, Result], parent: StudyRun, *, output: Path) -> None:
+def _publish(planned: "Planned", results: dict[str, "Result"], parent: "StudyRun", *, output: Path) -> None:
     """Writes the comparison, and puts it and the trainings into the study's run."""
+    from pipeline.report.study_page import named_numbers, printed, write_comparison
+    from pipeline.study import compare, head
+
     for name, result in results.items():
         if not parent.adopt(result.run["run_id"], result.experiment.variant, result.experiment.seed):
             typer.echo(f"warning: MLflow does not know the run of {name}", err=True)

@@ -6,18 +6,9 @@ from typing import Annotated
 import typer
 
 import stages
-from pipeline.clustering.eps_choice import EPS, clusterings
 from pipeline.common import paths
 from pipeline.common.errors import UserError
 from pipeline.common.progress import Progress
-from pipeline.common.seeding import seed_everything
-from pipeline.datasets.packed_images import open_training_images
-from pipeline.inference.embedder import Embedder
-from pipeline.methods import METHODS
-from pipeline.model.embedding import embed_shown
-from pipeline.model.saved import build_of
-from pipeline.model.starting_weights import starting_weights
-from pipeline.report.suggestion import suggestion_text, write_suggestion
 
 
 def suggest(
@@ -34,6 +25,16 @@ def suggest(
     Prints clusters, outliers, the share of the largest cluster and, where cameras are known, of clusters of one camera,
     and writes them into suggestion.csv and suggestion.png.
     """
+    from pipeline.clustering.eps_choice import EPS, clusterings
+    from pipeline.common.seeding import seed_everything
+    from pipeline.datasets.packed_images import open_training_images
+    from pipeline.inference.embedder import Embedder
+    from pipeline.methods import METHODS
+    from pipeline.model.embedding import embed_shown
+    from pipeline.model.saved import build_of
+    from pipeline.model.starting_weights import starting_weights
+    from pipeline.report.suggestion import suggestion_text, write_suggestion
+
     settings = stages.settings()
     training = settings.of_training(precision="fp32")
     widths = k1 or [settings.clustering.k1]

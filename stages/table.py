@@ -4,11 +4,12 @@ import shutil
 
 import pipeline.common.paths as paths
 import stages
-from pipeline.study.overview import overview, rows_of, show_experiments
 
 
 def table() -> None:
     """Prints the experiments of all commits: their scores, and the settings that each of them changed."""
+    from pipeline.study.overview import overview, rows_of, show_experiments
+
     rows = rows_of(show_experiments(paths.checkout()))
     print("\n".join(overview(rows, width=shutil.get_terminal_size((120, 24)).columns)))
 

@@ -24,7 +24,7 @@ from pipeline.training.session import train_to_end
 from pipeline.training.setup import new_trainer, remarks
 
 
-def train_in_process(settings: Settings, processes: distributed.Processes) -> None:
+def train_in_process(settings: Settings, processes: distributed.Processes, interruption: Interruption) -> None:
     """This process's part of the stage `train`, from the prepared images to the outputs.
 
     Raises:
@@ -33,7 +33,7 @@ def train_in_process(settings: Settings, processes: distributed.Processes) -> No
     packed, summary = PackedImages(paths.PREPARED), read_json(paths.PREPARED / "summary.json")
     images, (weights, start) = open_training_images(paths.PREPARED), starting_weights(paths.PRETRAINED)
     precision = precision_on(processes.device, settings.train.precision)
-    decisive, interruption = settings.of_training(precision=precision), Interruption()
+    decisive = settings.of_training(precision=precision)
     trainer = new_trainer(
         decisive,
         images,

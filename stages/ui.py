@@ -8,12 +8,13 @@ import typer
 
 import stages
 from pipeline.common import paths
-from pipeline.tracking.address import tracking_address
-from pipeline.tracking.server import BACKEND, runs_page
 
 
 def ui(port: Annotated[int, typer.Option(help="Where MLflow's pages are served.")] = 5000) -> None:
     """Serves the runs of this checkout, until Ctrl-C; where MLFLOW_TRACKING_URI names a server, its pages are named."""
+    from pipeline.tracking.address import tracking_address
+    from pipeline.tracking.server import BACKEND, runs_page
+
     address = tracking_address(paths.checkout())
     local = not address.uri.startswith("http")
     server = f"http://127.0.0.1:{port}" if local else address.uri

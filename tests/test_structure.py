@@ -1,6 +1,8 @@
 """The arrows of the house: who may import whom, and what dvc.yaml has to know of it."""
 
 import ast
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -30,6 +32,8 @@ ROOMS = (
 )
 # Imported to refuse bad settings early, before work that a later stage would refuse: a stage writes the same without.
 CHECKS = {"stages/__init__.py": {"pipeline.methods", "pipeline.methods.METHODS"}}
+# Seconds of imports, which `python -m stages.X --help` and a mistake in the arguments need not wait for.
+HEAVY = {"faiss", "matplotlib", "mlflow", "numba", "onnx", "pandas", "scipy", "sklearn", "timm", "torch", "torchvision"}
 CODE = sorted([*ROOT.glob("pipeline/**/*.py"), *ROOT.glob("stages/*.py")])
 
 
@@ -117,6 +121,13 @@ def test_import_stays_in_its_place(module: str, allowed: str | tuple[str, ...]) 
     ]
     assert users, f"nobody imports {module}"
     assert [user for user in users if not user.startswith(allowed)] == []
+
+
+def test_stages_import_what_they_work_with_when_they_start_to_work() -> None:
+    names = sorted(f"stages.{file.stem}" for file in (ROOT / "stages").glob("*.py") if file.stem != "train_process")
+    code = f"import sys, {', '.join(names)}; print(*sys.modules)".replace("stages.__init__", "stages")
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert not HEAVY & set(done.stdout.split())
 
 
 def test_pipeline_does_not_import_stages() -> None:

@@ -10,8 +10,6 @@ N: images.
 """
 
 import numpy as np
-from sklearn.metrics import adjusted_mutual_info_score, adjusted_rand_score
-from sklearn.metrics.cluster import contingency_matrix, pair_confusion_matrix
 
 from pipeline.clustering.dbscan import OUTLIER
 from pipeline.clustering.outliers import outliers_alone
@@ -30,6 +28,9 @@ def cluster_quality(labels: np.ndarray, pids: np.ndarray) -> dict[str, float]:
         share of the clustered images that are of their cluster's most frequent identity. 0 where there are no such
         pairs or images.
     """
+    from sklearn.metrics import adjusted_mutual_info_score, adjusted_rand_score  # here: nearly a second
+    from sklearn.metrics.cluster import contingency_matrix, pair_confusion_matrix
+
     assert labels.shape == pids.shape and labels.ndim == 1 and len(labels) > 0
     found = outliers_alone(labels)
     (_, false_joined), (false_parted, joined) = pair_confusion_matrix(pids, found).astype(float)

@@ -16,6 +16,7 @@ WEIGHTS_STATE = Path("data/weights.json")
 PREPARED = Path("data/prepared")
 PRETRAINED = Path("data/pretrained")
 MODEL = Path("data/model")
+TRAINED = MODEL / "model.safetensors"  # the networks of the last run
 EVALUATION = Path("data/evaluation")
 REPORTS = Path("reports")
 COMPARISON = REPORTS / "comparison"  # of a study: with .html, .csv, ..., and the folder of its figures

@@ -16,7 +16,6 @@ from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 import pandas as pd
-import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from pipeline.common.errors import UserError
@@ -87,6 +86,8 @@ def links_of(paths: Sequence[str], links: Iterable[Link]) -> tuple[Links, list[L
         contradictions: cannot-links between two images that must-links join, in their order; then outliers that are
             joined with another image, which stands as the second path.
     """
+    import scipy.sparse as sp  # here: `sources` runs every time, and seldom has links
+
     row = {path: number for number, path in enumerate(paths)}
     known = [link for link in links if all(path in row for path in link.paths)]
     pairs = {kind: [(row[a], row[b]) for each, a, b in known if each == kind] for kind in PAIRS}

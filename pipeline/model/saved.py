@@ -17,13 +17,14 @@ import safetensors.torch
 from pydantic import ValidationError
 from torch import Tensor, nn
 
+from pipeline.common import paths
 from pipeline.common.errors import UserError
 from pipeline.common.files import replacing
 from pipeline.common.text import first_line, one_line
 from pipeline.config.schema import RENAMED, Image
 from pipeline.model.network import Network, build
 
-MODEL_FILE, BEST_FILE = "model.safetensors", "best.safetensors"
+MODEL_FILE, BEST_FILE = paths.TRAINED.name, "best.safetensors"
 ROLES = ("student", "teacher")
 # What a network is built from, and what its images are like.
 REQUIRED = ("backbone", "model", "image")

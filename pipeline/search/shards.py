@@ -1,8 +1,8 @@
 """Embeddings on disk, in small files that are each complete: what a search need not compute again.
 
-A shard is an .npz file of `embeddings` ((n, D) float32) and `images` (JSON: name and stamp of each), named after the
-SHA-256 of its bytes. So a damaged one is known, none is ever changed, and two programs that write to one folder do not
-disturb each other. Shards are read one at a time, and hold no objects that could run anything.
+A shard is an .npz file of `embeddings` ((n, D) float32 or float16) and `images` (JSON: name and stamp of each), named
+after the SHA-256 of its bytes. So a damaged one is known, none is ever changed, and two programs that write to one
+folder do not disturb each other. Shards are read one at a time, and hold no objects that could run anything.
 n: images of a shard · D: width of an embedding.
 """
 
@@ -12,6 +12,7 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -19,6 +20,7 @@ from pipeline.common.errors import UserError
 from pipeline.common.files import replacing
 
 SHARD = 4096  # images: 32 MiB where an embedding is 2048 wide
+STORES = {"fp32": np.float32, "fp16": np.float16}  # how the numbers are kept; they are computed with as float32
 _LOOSE = 8  # shards that may be smaller, before they are put together
 
 
@@ -40,21 +42,29 @@ class Shard:
         Raises:
             UserError: it is gone, or was changed.
         """
-        try:
-            content = self.path.read_bytes()
-        except FileNotFoundError as error:
-            raise UserError(f"{self.path} is gone, another search may have tidied up: search again") from error
-        if not _is_whole(self.path, content):
-            raise UserError(f"{self.path} was damaged since it was opened: search again")
-        return _parsed(content)[1]
+        return _embeddings(self.path)
 
 
-def write_shard(folder: Path, images: Sequence[tuple[str, str]], embeddings: np.ndarray) -> Shard:
-    """Writes a shard into `folder`, in one step."""
+class Part(NamedTuple):
+    """The images of a gallery that are in one shard, without their names: a gallery may have 1,000,000 of them."""
+
+    path: Path  # of the shard
+    rows: np.ndarray  # (n,) int64, in the shard
+    indices: np.ndarray  # (n,) int64, in the gallery
+
+    def embeddings(self) -> np.ndarray:
+        """(n, D) float32; see `Shard.embeddings`."""
+        return _embeddings(self.path)[self.rows]
+
+
+def write_shard(
+    folder: Path, images: Sequence[tuple[str, str]], embeddings: np.ndarray, *, store: str = "fp32"
+) -> Shard:
+    """Writes a shard into `folder`, in one step; `store` is one of `STORES`."""
     assert len(images) == len(embeddings)
     buffer = io.BytesIO()
     listing = np.frombuffer(json.dumps(list(images)).encode(), np.uint8)
-    np.savez(buffer, embeddings=embeddings.astype(np.float32, copy=False), images=listing)
+    np.savez(buffer, embeddings=embeddings.astype(STORES[store], copy=False), images=listing)
     content = buffer.getvalue()
     path = folder / f"{hashlib.sha256(content).hexdigest()}.npz"
     with replacing(path) as temporary:
@@ -89,7 +99,30 @@ def rows_of(shards: Iterable[Shard], stamps: dict[str, str]) -> dict[str, tuple[
     return rows
 
 
-def tidied(folder: Path, shards: Sequence[Shard], rows: dict[str, tuple[Path, int]]) -> list[Shard]:
+def parts_of(shards: Iterable[Shard], names: Sequence[str], rows: dict[str, tuple[Path, int]]) -> tuple[Part, ...]:
+    """Where the embeddings of `names` are: each image is in one part.
+
+    Args:
+        shards: that hold them.
+        names: M images of the gallery.
+        rows: what `rows_of` finds in these shards; it has all names.
+    """
+    index = {name: number for number, name in enumerate(names)}
+    parts = []
+    for shard in shards:
+        inside = [
+            (row, index[name])
+            for row, (name, _) in enumerate(shard.images)
+            if name in index and rows[name] == (shard.path, row)
+        ]
+        if inside:
+            parts.append(Part(shard.path, *np.array(inside, np.int64).T))
+    return tuple(parts)
+
+
+def tidied(
+    folder: Path, shards: Sequence[Shard], rows: dict[str, tuple[Path, int]], *, store: str = "fp32"
+) -> list[Shard]:
     """Drops the rows that nothing in `rows` points to, and puts small shards together where there are many.
 
     Full shards without a stale row stay as they are; the others are read one at a time. Those that go are deleted when
@@ -113,13 +146,23 @@ def tidied(folder: Path, shards: Sequence[Shard], rows: dict[str, tuple[Path, in
         parts.append(shard.embeddings()[kept])
         if len(images) >= SHARD:
             whole = np.concatenate(parts)
-            remaining.append(write_shard(folder, images[:SHARD], whole[:SHARD]))
+            remaining.append(write_shard(folder, images[:SHARD], whole[:SHARD], store=store))
             images, parts = images[SHARD:], [whole[SHARD:]]
     if images:
-        remaining.append(write_shard(folder, images, np.concatenate(parts)))
+        remaining.append(write_shard(folder, images, np.concatenate(parts), store=store))
     for path in old.keys() - {shard.path for shard in remaining}:
         path.unlink(missing_ok=True)
     return remaining
+
+
+def _embeddings(path: Path) -> np.ndarray:
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError as error:
+        raise UserError(f"{path} is gone, another search may have tidied up: search again") from error
+    if not _is_whole(path, content):
+        raise UserError(f"{path} was damaged since it was opened: search again")
+    return _parsed(content)[1]
 
 
 def _is_whole(path: Path, content: bytes) -> bool:
@@ -130,6 +173,6 @@ def _parsed(content: bytes) -> tuple[tuple[tuple[str, str], ...], np.ndarray]:
     with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
         embeddings, listing = arrays["embeddings"], json.loads(arrays["images"].tobytes())
     images = tuple((str(name), str(stamp)) for name, stamp in listing)
-    if embeddings.dtype != np.float32 or embeddings.ndim != 2 or len(embeddings) != len(images):
+    if embeddings.dtype not in STORES.values() or embeddings.ndim != 2 or len(embeddings) != len(images):
         raise ValueError("not a table of embeddings")
-    return images, embeddings
+    return images, embeddings.astype(np.float32, copy=False)

@@ -20,12 +20,17 @@ class Interruption:
     """Whether this process was asked to stop.
 
     Attributes:
-        asked: a signal has arrived.
+        signal: number of the last signal that arrived, None where none did.
     """
 
     def __init__(self) -> None:
-        self.asked = False
+        self.signal: int | None = None
         self._deferred = False
+
+    @property
+    def asked(self) -> bool:
+        """A signal has arrived."""
+        return self.signal is not None
 
     @contextmanager
     def watched(self) -> Iterator[None]:
@@ -51,6 +56,6 @@ class Interruption:
             raise InterruptedTrainingError
 
     def _take(self, number: int, frame: FrameType | None) -> None:
-        self.asked = True
+        self.signal = number
         if not self._deferred:
             raise InterruptedTrainingError

@@ -155,6 +155,18 @@ def test_another_model_or_role_has_an_index_of_its_own(crops: Path, other: Pixel
     assert opened(crops, Pixels()).embedded == 0
 
 
+def test_half_the_disk_keeps_lists_and_an_index_of_its_own(crops: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = embeddings(opened(crops, Pixels()))
+    half = opened(crops, Pixels(), store="fp16")
+    assert half.embedded == 7 and opened(crops, Pixels(), store="fp16").embedded == 0
+    found = embeddings(half)
+    assert found.dtype == np.float32 and np.abs(found @ whole.T - whole @ whole.T).max() < 1e-4
+    monkeypatch.setattr(shards, "_LOOSE", 0)
+    before = index_files(crops)
+    np.testing.assert_array_equal(embeddings(opened(crops, Pixels(), store="fp16")), found)  # put together or not
+    assert len(before) == 2
+
+
 def test_another_folder_has_an_index_of_its_own(crops: Path) -> None:
     opened(crops, Pixels())
     shutil.copytree(crops, crops.parent / "copy")

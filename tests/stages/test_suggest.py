@@ -38,7 +38,7 @@ def test_suggest_takes_a_trained_network_and_the_settings_distance(copied: Any) 
 def test_suggestion_is_that_of_the_first_epochs_clusters(copied: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """The starting weights are those that the training starts from, random ones too."""
     first = pd.read_csv(copied.folder / "reports/training.csv").iloc[0]
-    monkeypatch.setattr("stages.suggest.EPS", (first["eps"],))
+    monkeypatch.setattr("pipeline.clustering.eps_choice.EPS", (first["eps"],))
     torch.manual_seed(999)  # of nothing that this command draws
     copied.here("suggest")
     (row,) = pd.read_csv(copied.folder / "reports/suggestion.csv").to_dict("records")
@@ -49,7 +49,7 @@ def test_suggestion_is_that_of_the_first_epochs_clusters(copied: Any, monkeypatc
 
 def test_suggest_keeps_the_links_as_the_training_does(copied: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """With all images of a person joined, and some out of every cluster, the clusters are those of pseudo_labels."""
-    monkeypatch.setattr("stages.suggest.EPS", (0.5,))
+    monkeypatch.setattr("pipeline.clustering.eps_choice.EPS", (0.5,))
     packed = PackedImages(copied.folder / "data/prepared").split("train")
     assert packed.pids is not None
     groups = packed.pids.copy()

@@ -10,8 +10,6 @@ N: images, D: width of an embedding.
 """
 
 import numpy as np
-from sklearn.decomposition import PCA
-from sklearn.manifold import TSNE
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 COMPONENTS = 50  # of the embedding, before its neighbours are looked for
@@ -25,6 +23,9 @@ def embedding_map(features: np.ndarray, *, seed: int = 0) -> np.ndarray:
         features: (N, D), N >= 1; their length does not matter.
         seed: of t-SNE.
     """
+    from sklearn.decomposition import PCA  # here: nearly a second
+    from sklearn.manifold import TSNE
+
     lengths = np.linalg.norm(features.astype(np.float64), axis=1, keepdims=True)
     points = features / np.where(lengths > 0, lengths, 1.0)
     if np.ptp(points, axis=0).max() < 1e-9:

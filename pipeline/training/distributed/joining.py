@@ -49,6 +49,9 @@ def join() -> Iterator[Processes]:
     size = int(os.environ.get("WORLD_SIZE", "1"))
     if launched():
         end_with_parent()  # torchrun gives each process a session of its own: what ends torchrun does not reach it
+    elif "OMP_NUM_THREADS" not in os.environ:
+        # As many as `launch` gives: torch alone counts a core once that has two threads.
+        torch.set_num_threads(len(os.sched_getaffinity(0)))
     if size == 1:
         yield Processes(device=device)
         return
