@@ -53,6 +53,7 @@ _TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+_LYING = (5, 6, 7, 8)  # orientations that swap height and width
 # Pillow also logs why it refuses a file: to stderr, if logging has not been set up.
 logging.getLogger("PIL").addHandler(logging.NullHandler())
 
@@ -82,6 +83,19 @@ def read_content(content: bytes, *, height: int, width: int) -> np.ndarray:
         if not content:
             raise UnreadableImageError("an empty file")
         return _decoded(BytesIO(content), height=height, width=width)
+
+
+def image_size(path: Path) -> tuple[int, int]:
+    """Height and width of an image, upright, from the head of its file: no pixel is decoded.
+
+    Raises:
+        UnreadableImageError: as `read_image`, as far as the head tells.
+    """
+    with _explained(path):
+        _require_contents(path)
+        with Image.open(path, formats=FORMATS) as image:
+            width, height = image.size
+            return (width, height) if _orientation(image) in _LYING else (height, width)
 
 
 @contextmanager
