@@ -10,11 +10,11 @@ from pydantic import ValidationError
 from pipeline.common.errors import UserError
 from pipeline.common.yaml_file import with_values
 from pipeline.config.load import Settings, read_settings, read_source_settings
-from pipeline.config.schema import Own
+from pipeline.config.schema import OWN_IMAGES, Own
 from pipeline.fitting.crops import Crops, look
 from pipeline.methods import METHODS
 from pipeline.preparation.placing import reader_options
-from pipeline.preparation.readers import OWN_IMAGES, Source, open_dataset
+from pipeline.preparation.readers import Source, open_dataset
 
 _NONE, _TABLE = "none", "images.csv"
 
