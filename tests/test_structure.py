@@ -21,6 +21,7 @@ ROOMS = (
     "training",
     "evaluation",
     "inference",
+    "fitting",
     "report",
     "search",
     "discovery",
