@@ -77,6 +77,13 @@ def read_image(path: Path, *, height: int, width: int) -> np.ndarray:
         return _decoded(path, height=height, width=width)
 
 
+def read_within(path: Path, *, height: int, width: int) -> np.ndarray:
+    """As `read_image`, in the image's own shape: as large as fits into `height` x `width`."""
+    own_height, own_width = image_size(path)
+    scale = min(height / own_height, width / own_width)
+    return read_image(path, height=max(1, round(scale * own_height)), width=max(1, round(scale * own_width)))
+
+
 def read_content(content: bytes, *, height: int, width: int) -> np.ndarray:
     """As `read_image`, of a file's content."""
     with _explained(content):

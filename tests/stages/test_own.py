@@ -17,7 +17,7 @@ NOWHERE = {"REID_WEIGHTS_MIRROR": "http://127.0.0.1:9"}
 
 @pytest.fixture
 def project(new_project: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
-    """With 24 wide crops in data/raw/mine, six of each of four colours; drawn people teach nothing, which takes long."""
+    """With 24 wide crops in data/raw/mine, six of each of four colours; the starting weights are random."""
     made = new_project()
     rng, folder = np.random.default_rng(0), made.folder / "data/raw/mine/a"
     folder.mkdir(parents=True)
