@@ -11,6 +11,7 @@ from pipeline.common.progress import Progress
 from pipeline.config.load import Settings
 from pipeline.datasets.links import links_of
 from pipeline.inference.published import open_published
+from pipeline.methods import METHODS
 from pipeline.model.saved import build_of
 from pipeline.preparation.readers import Source
 from pipeline.training.duration import embedding_seconds, training_seconds
@@ -51,12 +52,14 @@ def clusters_by_eps(source: Source, settings: Settings, *, downloads: Path, mirr
         mirror: base URL in place of the publisher's.
 
     Raises:
-        UserError: the weights cannot be had, or an image cannot be read.
+        UserError: the weights cannot be had, an image cannot be read, or the method needs cameras that are not told.
     """
-    size = (settings.image.height, settings.image.width)
-    embedder = open_published(settings.backbone, settings.pretrained, size=size, downloads=downloads, mirror=mirror)
     train = source.catalogue[source.catalogue["split"] == "train"]
     names, cameras, clustering = list(train["path"]), train["camid"], settings.clustering
+    seen = None if cameras.isna().any() else cameras.to_numpy(dtype="int64")
+    aware = METHODS[settings.method](settings.of_training(precision="fp32"), seen).camera_aware(0)
+    size = (settings.image.height, settings.image.width)
+    embedder = open_published(settings.backbone, settings.pretrained, size=size, downloads=downloads, mirror=mirror)
     embeddings = embedder([source.folder / name for name in names], shown=True)
     k1 = min(clustering.k1, len(names) - 1)
     links, _ = links_of(names, source.links)
@@ -67,7 +70,8 @@ def clusters_by_eps(source: Source, settings: Settings, *, downloads: Path, mirr
             k2=min(clustering.k2, k1),
             min_samples=clustering.min_samples,
             neighbours=clustering.neighbours,
-            cameras=None if cameras.isna().any() else cameras.to_numpy(dtype="int64"),
+            cameras=seen,
+            camera_aware=aware,
             links=links if links.say_something else None,
             advance=progress.advance,
         ).table
