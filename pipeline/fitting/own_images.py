@@ -13,7 +13,7 @@ from pipeline.config.load import Settings, read_settings, read_source_settings
 from pipeline.config.schema import OWN_IMAGES, Own
 from pipeline.fitting.crops import Crops, look
 from pipeline.methods import METHODS
-from pipeline.preparation.placing import reader_options
+from pipeline.preparation.placing import place, reader_options
 from pipeline.preparation.readers import Source, open_dataset
 
 _NONE, _TABLE = "none", "images.csv"
@@ -25,23 +25,23 @@ class OwnImages:
 
     Attributes:
         file: params.yaml.
-        place: settings that say where the images are.
+        where: settings that say where the images are.
         source: the images.
         crops: what they are like.
     """
 
     file: Path
-    place: dict[str, Any]
+    where: dict[str, Any]
     source: Source
     crops: Crops
 
     def changed(self, values: Mapping[str, Any]) -> tuple[str, Settings]:
-        """The text of params.yaml with other values on top of `place`, and the settings that it comes to.
+        """The text of params.yaml with other values on top of `where`, and the settings that it comes to.
 
         Raises:
             UserError: there is no such setting, or the values do not fit what else params.yaml says.
         """
-        text = with_values(self.file.read_text(encoding="utf-8"), {**self.place, **values}, self.file)
+        text = with_values(self.file.read_text(encoding="utf-8"), {**self.where, **values}, self.file)
         return text, read_settings(self.file, methods=METHODS, text=text)
 
 
@@ -63,31 +63,35 @@ def open_own_images(
     now = read_source_settings(file)
     name = _below(folder, raw)
     same = now.own.folder == name and now.dataset in OWN_IMAGES
-    table_name = table or (now.own.table if same else _TABLE)
-    is_table = table is not None or (raw / name / table_name).is_file()
-    if is_table and (camera or tracklet):
-        raise UserError(f"{raw / name / table_name} tells cameras and tracklets: leave out --camera and --tracklet")
-    known = now.own.model_dump() if same else {"camera": _NONE, "tracklet": _NONE}
-    given = {key: value for key, value in {"camera": camera, "tracklet": tracklet}.items() if value is not None}
+    known = now.own.model_dump() if same else {"table": _TABLE, "camera": _NONE, "tracklet": _NONE}
+    told = {key: value for key, value in {"table": table, "camera": camera, "tracklet": tracklet}.items() if value}
     try:
-        own = Own.model_validate({**known, **given, "folder": name, "table": table_name})
+        own = Own.model_validate({**known, **told, "folder": name})
     except ValidationError as error:
-        raise UserError(f"{folder!r}, table {table_name!r}: {error.errors()[0]['msg']}") from error
-    options = reader_options(now.model_copy(update={"own": own}))
+        raise UserError(f"{folder!r}: {error.errors()[0]['msg'].removeprefix('Value error, ')}") from error
+    if not (raw / name).is_dir():
+        place(now.model_copy(update={"dataset": "folder", "own": own}))  # its archive may be there
+    if not (raw / name).is_dir():
+        raise UserError(f"{raw / name} is missing: put your images there")
+    is_table = table is not None or (raw / name / own.table).is_file()
+    if is_table and (camera or tracklet):
+        raise UserError(f"{raw / name / own.table} tells cameras and tracklets: leave out --camera and --tracklet")
     dataset = "csv" if is_table else "folder"
+    options = reader_options(now.model_copy(update={"own": own}))
     source = open_dataset(dataset, raw, options=options)
-    place = {f"own.{key}": value for key, value in own.model_dump().items()}
-    crops = look(source, follow_links=options.follow_links)
-    return OwnImages(file, {"dataset": dataset, "recipe": "dataset", **place}, source, crops)
+    where = {
+        "dataset": dataset,
+        "recipe": "dataset",
+        **{f"own.{key}": value for key, value in own.model_dump().items()},
+    }
+    return OwnImages(file, where, source, look(source, follow_links=options.follow_links))
 
 
 def _below(folder: str, raw: Path) -> str:
-    """The name of `folder` as `own.folder` has it."""
-    given = Path(folder).expanduser()
-    if given.is_absolute() or given.is_dir():
-        if not given.absolute().is_relative_to(raw.absolute()) or given.absolute() == raw.absolute():
-            raise UserError(f"{folder} does not lie below {raw}", f"link it: ln -s {given.absolute()} {raw}/")
-        return given.absolute().relative_to(raw.absolute()).as_posix()
-    if not (raw / folder).is_dir():
-        raise UserError(f"{raw / folder} is missing: put your images there")
-    return folder.strip("/")
+    """The name of `folder` as `own.folder` has it: it may be a path from here."""
+    given = Path(folder).expanduser().absolute()
+    if (raw / folder).is_dir() and not Path(folder).is_absolute():
+        return folder.strip("/")
+    if given.is_dir() and (not given.is_relative_to(raw.absolute()) or given == raw.absolute()):
+        raise UserError(f"{folder} does not lie below {raw}", f"link it: ln -s {given} {raw}/")
+    return given.relative_to(raw.absolute()).as_posix() if given.is_relative_to(raw.absolute()) else folder.strip("/")

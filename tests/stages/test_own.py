@@ -74,7 +74,7 @@ def test_own_takes_a_table_and_forgets_the_last_folders_cameras(project: Any) ->
         (("mine", "--camera", "("), "own.camera is not a regular expression"),
         (("mine", "--table", "none.csv"), "none.csv is missing"),
         (("mine", "--table", "a/b.csv"), "the name of a file in own.folder"),
-        (("..",), "does not lie below"),
+        (("..",), "a folder below data/raw/, such as mine"),
     ],
 )
 def test_own_refuses_in_one_line(project: Any, arguments: tuple[str, ...], words: str) -> None:
