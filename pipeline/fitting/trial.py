@@ -7,6 +7,7 @@ import pandas as pd
 
 from pipeline.clustering.eps_choice import EPS, clusterings
 from pipeline.common.device import choose_device
+from pipeline.common.precision import Precision, precision_on
 from pipeline.common.progress import Progress
 from pipeline.config.load import Settings
 from pipeline.datasets.links import links_of
@@ -14,6 +15,7 @@ from pipeline.inference.published import open_published
 from pipeline.methods import METHODS
 from pipeline.model.saved import build_of
 from pipeline.preparation.readers import Source
+from pipeline.training.distributed import chosen_processes
 from pipeline.training.duration import embedding_seconds, training_seconds
 
 _TIMED = 32  # images
@@ -35,10 +37,14 @@ class Times:
 
 def times(settings: Settings, *, images: int) -> Times:
     """How long the network of `settings` takes on this machine for so many training images, from timing it."""
-    network = build_of(settings.as_dict()).to(choose_device())
-    timed = min(settings.model.bn_group, _TIMED)
-    training = training_seconds(network, settings.of_training(precision="fp32"), images=images, timed=timed)
-    each = embedding_seconds(network, height=settings.image.height, width=settings.image.width, timed=timed)
+    device, image = choose_device(), settings.image
+    network, timed = build_of(settings.as_dict()).to(device), min(settings.model.bn_group, _TIMED)
+    precision = precision_on(device, settings.train.precision)
+    processes = chosen_processes(settings.train.processes, groups=settings.num_groups)
+    with Precision(precision, device).forward():
+        of_training = settings.of_training(precision=precision)
+        training = training_seconds(network, of_training, images=images, processes=processes, timed=timed)
+    each = embedding_seconds(network, height=image.height, width=image.width, timed=timed)
     return Times(training, (each + _DECODING) * images)
 
 
