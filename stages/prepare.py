@@ -50,25 +50,25 @@ def prepare() -> None:
             progress=progress.advance,
         )
     settings.write(paths.PREPARED / "settings.yaml", SECTIONS)
-    _report(settings.dataset, summary)
+    _report(settings.data_name, summary)
 
 
-def _report(dataset: str, summary: dict[str, Any]) -> None:
+def _report(name: str, summary: dict[str, Any]) -> None:
     from pipeline.preparation.prepared_folder import BAD_IMAGES, LEAKED_IMAGES
 
-    for count, what, name in (
+    for count, what, table in (
         (summary["skipped"], "images cannot be read and are left out", BAD_IMAGES),
         (summary["leaked"], "test images are training images too, byte for byte", LEAKED_IMAGES),
     ):
         if count:
-            print(f"warning: {count:,} {what}: {_lasting(paths.PREPARED / name)}")
+            print(f"warning: {count:,} {what}: {_lasting(paths.PREPARED / table)}")
     if "links" in summary:
         links = summary["links"]
         outliers = f"; {links['outliers']:,} images are in no cluster" if links["outliers"] else ""
         told = f"links: the training images are {links['units']:,} units, and {links['apart']:,} pairs of these are two"
         print(f"{told}{outliers}")
     splits = ", ".join(f"{name} {s['images']:,}" for name, s in summary["splits"].items())
-    print(f"{dataset}: {summary['images']:,} images ({splits}), digest {summary['digest'][:12]}")
+    print(f"{name}: {summary['images']:,} images ({splits}), digest {summary['digest'][:12]}")
 
 
 def _lasting(table: Path) -> Path:

@@ -2,7 +2,7 @@
 
 import pipeline.common.paths as paths
 import stages
-from pipeline.common.files import read_json, sha256
+from pipeline.common.files import read_json
 
 
 def report() -> None:
@@ -10,14 +10,10 @@ def report() -> None:
 
     Reads params.yaml, data/prepared/, data/pretrained/, data/model/, data/evaluation/, reports/metrics.json, cmc.csv,
     clusters.csv and training.csv. Writes reports/report.html, one page that needs no network, and
-    reports/figures/*.png; both go into the MLflow run, and the model becomes a version in MLflow's registry.
+    reports/figures/*.png; both go into the MLflow run.
     """
-    from pipeline.datasets.packed_images import PackedImages
-    from pipeline.evaluation.candidates import summary_of
-    from pipeline.model.saved import load_network
     from pipeline.report import read_report, write_report
     from pipeline.tracking import open_run
-    from pipeline.tracking.registry import register_model, registered_name
 
     settings = stages.settings()
     data = read_report(
@@ -34,20 +30,7 @@ def report() -> None:
         run.log_artifact(path, path.name if path.is_dir() else None)
     if data.verdict is not None:
         run.tag("clusters.verdict", f"{data.verdict.kind}: {data.verdict.text}")
-    student, made_by = load_network(paths.TRAINED, role="student")
-    model = register_model(
-        run,
-        paths.TRAINED,
-        name=registered_name({**made_by, "dataset": settings.data_name}),
-        digest=sha256(paths.TRAINED),
-        num_features=student.num_features,
-        example=PackedImages(paths.PREPARED).catalogue["path"].iloc[0],
-        tags={"role": "student", "data.digest": read_json(paths.PREPARED / "summary.json")["digest"]},
-        scores=summary_of(read_json(paths.REPORTS / "metrics.json")),
-    )
-    if data.verdict is not None:
         print(f"without labels: {data.verdict.text}")
-    print(f"in MLflow: {model}")
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ import stages
 from pipeline.common import paths
 from pipeline.common.contents import is_record_of, record_contents
 from pipeline.config.load import read_source_settings
-from pipeline.config.schema import PRETRAINED_WORDS
+from pipeline.config.schema import OWN_IMAGES, PRETRAINED_WORDS
 from pipeline.config.uncommitted import uncommitted_line
 
 
@@ -37,7 +37,7 @@ def sources() -> None:
     if settings.dataset != "synthetic" or folders[0].exists() or not is_record_of(paths.DATASET_STATE, identity):
         place(settings)
     folder = dataset_folder(settings.dataset, raw, options=options)
-    if settings.dataset in ("folder", "csv"):
+    if settings.dataset in OWN_IMAGES:
         identity["folder"] = settings.own.folder
     memory = paths.scratch() / "contents"
     record_contents(paths.DATASET_STATE, identity, folder, memory=memory)

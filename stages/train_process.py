@@ -11,7 +11,7 @@ from pipeline.common.precision import precision_on
 from pipeline.config.load import Settings
 from pipeline.datasets.packed_images import PackedImages, open_training_images
 from pipeline.evaluation.training_curve import TrainingCurve, epoch_line
-from pipeline.model.saved import BEST_FILE
+from pipeline.model.saved import BEST_FILE, DATA_NAME
 from pipeline.model.starting_weights import starting_weights
 from pipeline.tracking import tracked
 from pipeline.tracking.inputs import log_dataset
@@ -45,7 +45,8 @@ def train_in_process(settings: Settings, processes: distributed.Processes, inter
     links = summary.get("links", {}).get("digest")
     facts = facts_of(decisive, data=summary["digest"], weights=start["sha256"], links=links)
     folder = paths.scratch() / fingerprint(facts)
-    curve = TrainingCurve(packed, trainer.embed, best=folder / BEST_FILE, settings=decisive.as_dict())
+    kept = {**decisive.as_dict(), DATA_NAME: settings.data_name}
+    curve = TrainingCurve(packed, trainer.embed, best=folder / BEST_FILE, settings=kept)
     first, digest = processes.first, summary["digest"]
     name, tags = labels_of(decisive, data_name=settings.data_name, data=digest, weights=start["name"])
     root, whole, resume, asked = paths.checkout(), settings.as_dict(), folder / "run.json", lambda: interruption.asked
@@ -58,11 +59,11 @@ def train_in_process(settings: Settings, processes: distributed.Processes, inter
         said = (curve.why_empty, trainer.why_unweighted, other_training(folder, facts))
         for sentence in filter(None, (*said, *remarks(trainer, neighbours=neighbours)) if first else ()):
             typer.echo(sentence)
-        log_dataset(run, name=settings.dataset, folder=paths.raw() / settings.dataset, summary=summary)
+        log_dataset(run, name=settings.data_name, folder=paths.raw() / settings.data_folder, summary=summary)
         rows = train_to_end(
             trainer,
             folder=folder,
-            settings=decisive.as_dict(),
+            settings=kept,
             eval_step=settings.train.eval_step,
             checkpoint_minutes=settings.train.checkpoint_minutes,
             score=lambda: curve.score(trainer.student, trainer.teacher, trainer.next_epoch, first=first),
@@ -72,4 +73,4 @@ def train_in_process(settings: Settings, processes: distributed.Processes, inter
             say=typer.echo,
         )
         thresholds = thresholds_of(trainer, say=typer.echo)
-        write_outputs(trainer, rows, thresholds=thresholds, folder=folder, run_id=run.id, name=name)
+        write_outputs(trainer, rows, kept, thresholds=thresholds, folder=folder, run_id=run.id, name=name)

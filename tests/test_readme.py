@@ -44,6 +44,7 @@ class Clone:
             words = [str(Path(sys.executable).parent / words[2]), *words[3:]]
         clean = {k: v for k, v in os.environ.items() if not k.startswith(("MLFLOW_TRACKING", "TORCHELASTIC", "GIT_"))}
         env = {**clean, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "CUDA_VISIBLE_DEVICES": ""}
+        env["REID_WEIGHTS_MIRROR"] = "http://127.0.0.1:9"  # nothing is fetched, wherever the tests run
         done = subprocess.run(words, cwd=self.folder, env=env, capture_output=True, text=True, timeout=600, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout + done.stderr
@@ -100,33 +101,45 @@ def test_readme_example_table_is_one_that_is_read(tmp_path: Path) -> None:
 
 
 def test_readme_own_images_without_labels_then_with_cameras_then_with_a_table(clone: Clone) -> None:
-    plain, place, suggest, _spaces, _umlaut, cameras, table = commands(own_images())
+    fit, run, suggest, _spaces, _umlaut, cameras, _, table, _ = commands(own_images())
     num_images = len(list((clone.folder / "data/raw/mine").rglob("*.jpg")))
+    written = clone.folder / "data/raw/mine/images.csv"
+    content = written.read_text(encoding="utf-8")
+    written.unlink()
+    params = (clone.folder / "params.yaml").read_text(encoding="utf-8")
 
-    told = clone.run(plain)
-    assert "no evaluation: the data set has no query images" in told
+    told = clone.run([*fit, "--dry-run"])
+    assert "image.height 64, image.width 32: the crops are higher than wide" in told and "training will take" in told
+    assert (clone.folder / "params.yaml").read_text(encoding="utf-8") == params
+    assert "clustering.eps" in clone.run(fit)
+    assert run == ["uv", "run", "dvc", "exp", "run"]
+    # Few short epochs from here on, to save time; settings stay in params.yaml.
+    told = clone.run([*run, "-S", "epochs=2", "-S", "train.iters=4"])
+    assert "no evaluation: the data set has no query images" in told and f"mine: {num_images} images" in told
     clusters = pd.read_csv(clone.folder / "reports/clusters.csv")
     assert list(clusters.columns) == ["path", "cluster"] and len(clusters) == num_images
     assert clusters["cluster"].max() >= 10
     page = (clone.folder / "reports/report.html").read_text(encoding="utf-8")
     assert "Not evaluated: the data set has no query images" in page and 'id="clusters"' in page
+    assert "of the data set mine," in page
     with Image.open(clone.folder / "reports/figures/cluster_sheet.png") as sheet:
         assert np.asarray(sheet.convert("L")).std() > 20
     assert not pd.read_csv(clone.folder / "data/prepared/catalogue.csv")["camid"].notna().any()
 
-    clone.run(place)
-    assert "begin with clustering.eps=" in clone.run(suggest)
+    assert "<- suggested" in clone.run(suggest)
     assert (clone.folder / "reports/suggestion.png").is_file()
 
-    # One epoch of two steps from here on, to save time: settings stack from run to run.
-    clone.run([*cameras, "-S", "epochs=1", "-S", "train.iters=2", "prepare"])
+    clone.run(cameras)
+    clone.run([*run, "-S", "epochs=1", "-S", "train.iters=2", "prepare"])
     catalogue = pd.read_csv(clone.folder / "data/prepared/catalogue.csv")
     assert catalogue.groupby(catalogue["path"].str.split("/").str[0])["camid"].unique().map(list).to_dict() == {
         "north": [1],
         "south": [2],
     }
 
+    written.write_text(content, encoding="utf-8")
     clone.run(table)
+    clone.run([*run, "-S", "epochs=1", "-S", "train.iters=2"])
     metrics = read_json(clone.folder / "reports/metrics.json")
     assert 0 < metrics["student"]["mAP"] <= 1
     assert metrics["queries"]["all"] == metrics["queries"]["valid"] == 16

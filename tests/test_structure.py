@@ -23,6 +23,7 @@ ROOMS = (
     "training",
     "evaluation",
     "inference",
+    "fitting",
     "report",
     "search",
     "discovery",

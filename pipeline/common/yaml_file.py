@@ -8,6 +8,7 @@ from typing import Any
 
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
+from ruamel.yaml.nodes import MappingNode
 from ruamel.yaml.tokens import AliasToken
 
 from pipeline.common.errors import UserError
@@ -64,6 +65,45 @@ def parse_mapping(text: str, path: Path) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise UserError(f"{path}: expected keys and values, got {type(values).__name__}")
     return values
+
+
+def with_values(text: str, changes: Mapping[str, Any], path: Path) -> str:
+    """The text of the YAML file `path` with other values; every other character, comments too, is as it was.
+
+    Args:
+        text: valid YAML, see `parse_mapping`.
+        changes: place (`section.key`) -> plain value.
+        path: for the message.
+
+    Raises:
+        UserError: there is no such place.
+    """
+    root = YAML(pure=True).compose(text)
+    spans = []
+    for place, value in changes.items():
+        node = root
+        for key in place.split("."):
+            pairs = node.value if isinstance(node, MappingNode) else []
+            node = next((below for name, below in pairs if name.value == key), None)
+        if node is None:
+            raise UserError(f"{path} has no setting {place}")
+        spans.append((node.start_mark.index, node.end_mark.index, _inline(value)))
+    for start, end, shown in sorted(spans, reverse=True):
+        behind = text[end:].partition("\n")[0]
+        room = len(behind) - len(behind.lstrip(" "))
+        rest = text[end:]
+        if behind.lstrip(" ").startswith("#"):  # a comment stays in its column
+            rest = " " * max(1, room - len(shown) + end - start) + rest[room:]
+        text = text[:start] + shown + rest
+    return text
+
+
+def _inline(value: Any) -> str:
+    """A plain value as it stands behind its key, in one line."""
+    stream, yaml = io.StringIO(), YAML(pure=True)
+    yaml.default_flow_style, yaml.width = True, MOST_BYTES
+    yaml.dump({"key": value}, stream)
+    return stream.getvalue().strip().removeprefix("{key: ").removesuffix("}")
 
 
 def write_mapping(path: Path, values: Mapping[str, Any]) -> None:

@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Protocol
 from pydantic import BaseModel, ValidationError
 
 from pipeline.common.errors import UserError
-from pipeline.common.yaml_file import read_mapping
+from pipeline.common.yaml_file import parse_mapping, read_mapping
 from pipeline.config.recipes import check_known, check_recipe, extended, on_top, recipe_of, take_recipes, unknown_key
 from pipeline.config.schema import MethodSettings, Settings, SourceSettings, TrainingSettings
 
@@ -38,17 +38,20 @@ class MethodRules(Protocol):
         """What does not fit together in otherwise valid settings, None where all does."""
 
 
-def read_settings(path: Path = Path("params.yaml"), *, methods: Mapping[str, type[MethodRules]]) -> Settings:
+def read_settings(
+    path: Path = Path("params.yaml"), *, methods: Mapping[str, type[MethodRules]], text: str | None = None
+) -> Settings:
     """Reads, resolves and checks `path`.
 
     Args:
         path: of params.yaml.
         methods: name -> class of every method that there is.
+        text: that is to be written there; None = what the file holds.
 
     Raises:
         UserError: one line that names the key, what was given and what is allowed.
     """
-    values, recipes = _read(path)
+    values, recipes = _read(path, text)
     own = values.pop("methods", None) or {}
     name = values.get("method")
     if not isinstance(name, str) or name not in methods:
@@ -88,9 +91,12 @@ def read_source_settings(path: Path = Path("params.yaml")) -> SourceSettings:
         raise UserError(f"{path}: " + "; ".join(_explain(each) for each in error.errors())) from error
 
 
-def _read(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+def _read(path: Path, text: str | None = None) -> tuple[dict[str, Any], dict[str, Any]]:
     """The settings as they are written, with a data set and a recipe that exist, and apart from them the recipes."""
-    values = read_mapping(path, if_missing="run this from the top folder of the project")
+    if text is None:
+        values = read_mapping(path, if_missing="run this from the top folder of the project")
+    else:
+        values = parse_mapping(text, path)
     return values, take_recipes(values, path)
 
 

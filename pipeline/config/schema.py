@@ -23,6 +23,7 @@ Distance = Literal["jaccard", "camera_jaccard"]
 CameraWeight = Literal["none", "batch", "cluster"]
 Normalization = Literal["backbone", "imagenet", "luperson"]
 
+OWN_IMAGES = ("folder", "csv")  # data sets whose images are the user's own
 SIDES = (8, 4096)  # of an image: least and most pixels
 
 # Settings of earlier versions -> what they are called now.
@@ -239,6 +240,11 @@ class SourceSettings(Section):
     prepare: Prepare
 
 
+def data_name(dataset: str, folder: str) -> str:
+    """What people call a data set: of own images, the name of their folder (`own.folder`)."""
+    return folder.rstrip("/").rpartition("/")[2] if dataset in OWN_IMAGES else dataset
+
+
 class Settings(SourceSettings, TrainingSettings):
     """Everything that an experiment depends on, with recipe and method filled in."""
 
@@ -248,7 +254,12 @@ class Settings(SourceSettings, TrainingSettings):
     @property
     def data_name(self) -> str:
         """What people call the data set: of own images, the name of their folder."""
-        return self.own.folder.rstrip("/").rpartition("/")[2] if self.dataset in ("folder", "csv") else self.dataset
+        return data_name(self.dataset, self.own.folder)
+
+    @property
+    def data_folder(self) -> str:
+        """Where the data set lies below the folder of raw data."""
+        return self.own.folder if self.dataset in OWN_IMAGES else self.dataset
 
     @property
     def num_groups(self) -> int:

@@ -53,6 +53,7 @@ _TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+_LYING = (5, 6, 7, 8)  # orientations that swap height and width
 # Pillow also logs why it refuses a file: to stderr, if logging has not been set up.
 logging.getLogger("PIL").addHandler(logging.NullHandler())
 
@@ -76,12 +77,32 @@ def read_image(path: Path, *, height: int, width: int) -> np.ndarray:
         return _decoded(path, height=height, width=width)
 
 
+def read_within(path: Path, *, height: int, width: int) -> np.ndarray:
+    """As `read_image`, in the image's own shape: as large as fits into `height` x `width`."""
+    own_height, own_width = image_size(path)
+    scale = min(height / own_height, width / own_width)
+    return read_image(path, height=max(1, round(scale * own_height)), width=max(1, round(scale * own_width)))
+
+
 def read_content(content: bytes, *, height: int, width: int) -> np.ndarray:
     """As `read_image`, of a file's content."""
     with _explained(content):
         if not content:
             raise UnreadableImageError("an empty file")
         return _decoded(BytesIO(content), height=height, width=width)
+
+
+def image_size(path: Path) -> tuple[int, int]:
+    """Height and width of an image, upright, from the head of its file: no pixel is decoded.
+
+    Raises:
+        UnreadableImageError: as `read_image`, as far as the head tells.
+    """
+    with _explained(path):
+        _require_contents(path)
+        with Image.open(path, formats=FORMATS) as image:
+            width, height = image.size
+            return (width, height) if _orientation(image) in _LYING else (height, width)
 
 
 @contextmanager

@@ -52,8 +52,8 @@ def epoch_batches(
         (iters, B) int64 image indices; the M images of a cluster are neighbours, the anchor first.
 
     Raises:
-        ValueError: B is no multiple of M.
-        UserError: cameras are wanted and unknown, or, without outliers, there are no clusters or fewer than B/M.
+        ValueError: B is no multiple of M, or, without outliers, there are no clusters or fewer than B/M.
+        UserError: cameras are wanted and unknown.
     """
     labels = np.asarray(labels)
     if batch % instances:
@@ -76,25 +76,10 @@ def epoch_batches(
         order = _class_order(num_clusters, len(alone), instances, iters * batch, generator)
         images = _joined(order, draw(order[order < num_clusters]), alone)
     else:
-        require_clusters(labels, batch=batch, instances=instances)
+        if num_clusters < max(1, clusters_per_batch):
+            raise ValueError(f"a batch needs {clusters_per_batch} clusters, got {num_clusters}")
         images = draw(_cluster_order(num_clusters, clusters_per_batch, iters, generator))
     return images.reshape(-1)[: iters * batch].reshape(iters, batch)
-
-
-def require_clusters(labels: np.ndarray, *, batch: int, instances: int) -> None:
-    """Raises UserError unless there are clusters enough for a batch; labels (N,) as in `epoch_batches`."""
-    num_clusters, needed = len(np.unique(labels[labels != OUTLIER])), batch // instances
-    if num_clusters == 0:
-        raise UserError(
-            f"no cluster among {len(labels)} images, all are outliers: raise clustering.eps or lower "
-            "clustering.min_samples"
-        )
-    if num_clusters < needed:
-        raise UserError(
-            f"{num_clusters} clusters are too few: a batch needs {needed} (sampler.batch {batch} / sampler.instances "
-            f"{instances}): lower sampler.batch, raise sampler.instances, or change clustering.eps "
-            "(python -m stages.suggest shows what each eps finds)"
-        )
 
 
 def _joined(order: np.ndarray, of_clusters: np.ndarray, alone: np.ndarray) -> np.ndarray:

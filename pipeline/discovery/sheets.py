@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw
 
 from pipeline.common.files import replacing
 from pipeline.common.progress import Progress
-from pipeline.datasets.images import UnreadableImageError, read_image
+from pipeline.datasets.images import UnreadableImageError, read_within
 
 SIDE, GAP, HEAD = 128, 6, 20  # pixels
 COLUMNS, SHOWN = 8, 40
@@ -59,12 +59,7 @@ def _sheet(files: Sequence[str], title: str) -> Image.Image:
 def thumbnail(file: Path) -> Image.Image:
     """The picture in its shape, or an empty square where it cannot be read any more."""
     try:
-        with Image.open(file) as opened:
-            width, height = opened.size
-            turned = opened.getexif().get(274, 1) in (5, 6, 7, 8)
-        width, height = (height, width) if turned else (width, height)
-        scale = SIDE / max(width, height)
-        pixels = read_image(file, height=max(1, round(scale * height)), width=max(1, round(scale * width)))
+        pixels = read_within(file, height=SIDE, width=SIDE)
     except (UnreadableImageError, OSError):
         return Image.new("RGB", (SIDE, SIDE), "lightgrey")
     return Image.fromarray(pixels)

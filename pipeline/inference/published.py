@@ -15,7 +15,9 @@ _MODEL = {"pooling": "avg", "features": 0, "bn_group": 2}
 _SEED = 1  # of random weights
 
 
-def open_published(backbone: str, source: str, *, size: tuple[int, int], downloads: Path) -> Embedder:
+def open_published(
+    backbone: str, source: str, *, size: tuple[int, int], downloads: Path, mirror: str | None = None
+) -> Embedder:
     """The backbone as a training would start with it.
 
     Args:
@@ -23,6 +25,7 @@ def open_published(backbone: str, source: str, *, size: tuple[int, int], downloa
         source: "imagenet", "imagenet_v2", "synthetic", "none", or the path of a file.
         size: H and W of its images.
         downloads: keeps published files; one that lies there is not fetched.
+        mirror: base URL in place of the publisher's.
 
     Raises:
         UserError: unknown backbone, weights that cannot be had or do not fit, or no such size.
@@ -31,7 +34,7 @@ def open_published(backbone: str, source: str, *, size: tuple[int, int], downloa
     least, most = SIDES
     if min(size) < least or max(size) > most:
         raise UserError(f"--size must be a height and a width from {least} to {most}, got {height} {width}")
-    file = weights_file(source, backbone=backbone, size=size, downloads=downloads, checkout=Path())
+    file = weights_file(source, backbone=backbone, size=size, downloads=downloads, checkout=Path(), mirror=mirror)
     seed_everything(_SEED, deterministic=True)
     settings = {"backbone": backbone, "model": _MODEL, "image": {"height": height, "width": width}}
     network = build_of(settings, weights=file).eval()

@@ -19,7 +19,6 @@ from numpy.typing import NDArray
 from pipeline.clustering import PseudoLabels
 from pipeline.config.schema import ClusterUpdate
 from pipeline.contrast import ClusterMemory, contrastive_loss
-from pipeline.datasets.sampling import require_clusters
 from pipeline.methods.method import EpochStart, Extract, InFirst, Memory, Method, Timed
 
 
@@ -45,8 +44,7 @@ class DCCC(Method):
     ) -> EpochStart:
         features = extract()
         clusters = in_first(lambda: self._described(features.numpy(), epoch, timed))
-        sampler = self.settings.sampler
-        require_clusters(clusters.found.labels, batch=sampler.batch, instances=sampler.instances)
+        self._require_clusters(clusters.found.labels, features.numpy(), epoch, in_first)
         labels, memory = clusters.found.labels, self._memory(torch.from_numpy(clusters.centroids), device)
         proxies = self.proxies(labels, clusters.proxies, device=device)
         return EpochStart(labels, labels, memory, clusters.stats, proxies)

@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 
 from pipeline.clustering import CameraAware, PseudoLabels, Reliability, cluster_spread, eps_at, pseudo_labels
 from pipeline.clustering import centroids as cluster_centroids
+from pipeline.clustering.eps_choice import clusterings
+from pipeline.clustering.few_clusters import TooFew
 from pipeline.common.errors import UserError
 from pipeline.common.seeding import derive_seed
 from pipeline.config.schema import MethodSettings, TrainingSettings
@@ -233,6 +235,38 @@ class Method(ABC):
         return CameraAware(
             cameras=self.cameras, k_intra=how.k_intra, k_inter=how.k_inter, k2_intra=k2_intra, k2_inter=k2_inter
         )
+
+    def _require_clusters(
+        self, labels: NDArray[np.int64], features: NDArray[np.float32], epoch: int, in_first: InFirst
+    ) -> None:
+        """Raises UserError unless there are clusters enough for a batch; it says what each eps finds."""
+        sampler, how = self.settings.sampler, self.settings.clustering
+        found = int(labels.max(initial=-1)) + 1
+        if found >= max(1, sampler.batch // sampler.instances):
+            return
+        k1 = min(how.k1, len(labels) - 1)
+        table = in_first(
+            lambda: (
+                clusterings(
+                    features,
+                    k1=[k1],
+                    k2=min(how.k2, k1),
+                    min_samples=how.min_samples,
+                    neighbours=how.neighbours,
+                    camera_aware=self.camera_aware(epoch),
+                    links=self.links,
+                ).table
+            )
+        )
+        raise TooFew(
+            found=found,
+            images=len(labels),
+            batch=sampler.batch,
+            instances=sampler.instances,
+            eps=self.eps(epoch),
+            start=how.eps,
+            min_samples=how.min_samples,
+        ).error(table, k1=k1)
 
     def _described(self, features: NDArray[np.float32], epoch: int, timed: Timed) -> Clusters:
         """`cluster`, with centroids and figures."""

@@ -75,6 +75,15 @@ def download(
         raise UserError(f"cannot write {target}: {error.strerror or error}") from error
 
 
+def answers(url: str, *, timeout: float = 5.0) -> bool:
+    """Whether a file is to be had at a URL now: its server begins to send it within `timeout` seconds."""
+    try:
+        with requests.get(url, stream=True, timeout=timeout, verify=ca_bundle()) as answer:
+            return answer.ok
+    except exceptions.RequestException:
+        return False
+
+
 def checked_mirror(base_url: str) -> str:
     """The base URL of a mirror, without a slash at its end.
 

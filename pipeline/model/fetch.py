@@ -5,11 +5,12 @@ The hexadecimal part of a file's name is the start of its SHA-256.
 
 import re
 from pathlib import Path
+from typing import Literal
 
 from pipeline.common.errors import UserError
 from pipeline.config.schema import PublishedWeights
 from pipeline.model.backbones import BACKBONES
-from pipeline.model.download import TIMEOUT, PublishedFile, check_digest, checked_mirror, download
+from pipeline.model.download import TIMEOUT, PublishedFile, answers, check_digest, checked_mirror, download
 
 
 def published_weights(backbone: str, source: PublishedWeights = "imagenet") -> PublishedFile:
@@ -34,6 +35,20 @@ def published_weights(backbone: str, source: PublishedWeights = "imagenet") -> P
     match = re.fullmatch(r".+-([0-9a-f]{8,64})\.pth", name)
     assert match, f"no digest in the name of {url}"
     return PublishedFile(url=url, name=name, digest=match[1])
+
+
+def where_to_have(backbone: str, folder: Path, *, base_url: str | None = None) -> Literal["here", "there"] | None:
+    """Whether the ImageNet weights of a backbone lie in `folder`, or can be fetched; None where neither is so.
+
+    Args:
+        backbone: a name of `BACKBONES` with published weights.
+        folder, base_url: see `fetch_weights`.
+    """
+    weights = published_weights(backbone)
+    if (folder / weights.name).is_file():
+        return "here"
+    url = weights.url if base_url is None else f"{checked_mirror(base_url)}/{weights.name}"
+    return "there" if answers(url) else None
 
 
 def fetch_weights(

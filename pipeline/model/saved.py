@@ -26,6 +26,7 @@ from pipeline.model.network import Network, build
 
 MODEL_FILE, BEST_FILE = paths.TRAINED.name, "best.safetensors"
 ROLES = ("student", "teacher")
+DATA_NAME = "data_name"  # what people call the data set, among the settings of a file; files of before have none
 # What a network is built from, and what its images are like.
 REQUIRED = ("backbone", "model", "image")
 
@@ -85,6 +86,11 @@ def model_settings(path: Path) -> dict[str, Any]:
         UserError: there is no such file, it is damaged, or it is no model of this project.
     """
     return _read(path, ())[0]
+
+
+def data_name_of(settings: Mapping[str, Any]) -> str:
+    """What people call the data set that the settings of a file name."""
+    return str(settings.get(DATA_NAME, settings["dataset"]))
 
 
 def load_model(path: Path) -> tuple[Network, Network | None, dict[str, Any]]:

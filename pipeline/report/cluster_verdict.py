@@ -15,6 +15,7 @@ import pandas as pd
 from pipeline.report.signal_wording import MANY_SINGLE, UNSETTLED
 
 APART, TOUCHING = 0.45, 0.25  # silhouette of clusters that can be trusted, and of such as chance makes
+FEW_IMAGES = 500  # fewer of them have a high silhouette by chance too
 MANY_OUTLIERS = 0.6  # share of the images; chance leaves so many in no cluster
 
 
@@ -52,6 +53,12 @@ def cluster_verdict(
     if pd.isna(apart) or apart < TOUCHING or outliers > MANY_OUTLIERS:
         return ClusterVerdict("chance", _chance(random_start))
     if apart >= APART and not agreement < UNSETTLED:
+        if images < FEW_IMAGES:
+            return ClusterVerdict(
+                "unsure",
+                f"the clusters are stable and stand apart, which {images} images may do by chance: look at them one by "
+                "one (python -m stages.browse)",
+            )
         cameras = "" if pd.isna(single) else " and mix cameras"
         return ClusterVerdict("trust", f"the clusters are stable, stand apart{cameras}: trust them")
     return ClusterVerdict(

@@ -175,6 +175,7 @@ class ReportData:
         verdict: On the clusters of the last epoch, without labels; None where too little is known.
         names: Of identities and cameras, for the figures; the parts above hold them already.
         provenance: Where this run comes from: seed, digest of the data, duration, MLflow run, ...
+        data_name: What people call the data set, where that is not its key.
     """
 
     title: str
@@ -198,6 +199,7 @@ class ReportData:
     verdict: ClusterVerdict | None = None
     names: Names = field(default_factory=Names)
     provenance: Mapping[str, str] = field(default_factory=dict)
+    data_name: str = ""
 
     def __post_init__(self) -> None:
         assert "epoch" in self.history.columns, "the history needs a column 'epoch'"
@@ -207,6 +209,11 @@ class ReportData:
             shares = np.asarray(curve, dtype=float)
             assert shares.ndim == 1 and shares.size > 0, f"CMC curve {name!r} must have shape (R,), R > 0"
             assert ((shares >= 0) & (shares <= 1)).all(), f"CMC curve {name!r} must hold fractions in [0, 1]"
+
+    @property
+    def shown_dataset(self) -> str:
+        """What the page calls the data set."""
+        return self.data_name or self.dataset
 
     @property
     def baselines(self) -> dict[str, float]:

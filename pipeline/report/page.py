@@ -51,7 +51,7 @@ def render(data: ReportData, pictures: list[Picture]) -> str:
         "report.html.j2",
         data=data,
         folder="report_sections",
-        facts={"data set": data.dataset, "backbone": data.backbone, "method": data.method},
+        facts={"data set": data.shown_dataset, "backbone": data.backbone, "method": data.method},
         sections=_sections(data, pictures, ranked=ranked, hardest=hardest),
         headline=_headline(data),
         summary=wording.summary(data),

@@ -9,7 +9,7 @@ import pandas as pd
 from pipeline.common.files import read_json, result_of_a_stage
 from pipeline.datasets.names import read_names
 from pipeline.datasets.packed_images import PackedImages
-from pipeline.model.saved import MODEL_FILE, model_settings
+from pipeline.model.saved import MODEL_FILE, data_name_of, model_settings
 from pipeline.report.cluster_verdict import cluster_verdict
 from pipeline.report.contents import ReportData, SplitSummary
 from pipeline.report.illustrations import (
@@ -46,6 +46,7 @@ def read_report(*, prepared: Path, pretrained: Path, model: Path, evaluation: Pa
     return ReportData(
         title=run["name"],
         dataset=settings["dataset"],
+        data_name=data_name_of(settings),
         backbone=settings["backbone"],
         method=method_name(settings),
         settings=settings,

@@ -209,7 +209,7 @@ def _training(data: ReportData) -> str:
     if data.history.empty:
         return f"{data.backbone} was not trained: the history has no epoch."
     return (
-        f"{data.backbone} was trained by {data.method} for {epochs} on {images} of the data set {data.dataset},"
+        f"{data.backbone} was trained by {data.method} for {epochs} on {images} of the data set {data.shown_dataset},"
         " without identity labels."
     )
 

@@ -1,6 +1,6 @@
 """What a search found: lines for a terminal, a table, and contact sheets.
 
-Every picture is shown in the shape that the network sees, whatever its file's.
+Every picture keeps the shape of its file, within a place of the shape that the network sees.
 """
 
 import warnings
@@ -16,7 +16,7 @@ from pipeline.common.errors import UserError
 from pipeline.common.files import replacing
 from pipeline.common.progress import Progress
 from pipeline.common.text import csv_cell, one_line
-from pipeline.datasets.images import UnreadableImageError, read_image
+from pipeline.datasets.images import UnreadableImageError, read_within
 from pipeline.report.figures.contact_sheets import draw_image
 from pipeline.report.figures.drawing import INK, Picture, canvas, png_bytes
 from pipeline.report.wording import count, shortened
@@ -41,7 +41,7 @@ def write_search(
     Args:
         lists: of the queries.
         folder: is made where it is missing.
-        height, width: of the images that the network takes; they give the pictures' shape.
+        height, width: of the images that the network takes; they give the shape of the places for pictures.
         bad: (path, reason) of images that were left out.
 
     Returns:
@@ -109,7 +109,8 @@ def search_sheets(lists: Sequence[Found], *, height: int, width: int) -> Iterato
     read = partial(_read, height=round(_PIXELS * height / width), width=_PIXELS)
     for page, start in enumerate(range(0, min(len(lists), SHOWN), LISTS), start=1):
         name = "search" if page == 1 else f"search-{page}"
-        yield _sheet(name, [_illustrated(found, read) for found in lists[start : min(start + LISTS, SHOWN)]])
+        rows = [_illustrated(found, read) for found in lists[start : min(start + LISTS, SHOWN)]]
+        yield _sheet(name, rows, aspect=height / width)
 
 
 def _illustrated(found: Found, read: "partial[np.ndarray]") -> tuple[Found, np.ndarray, list[np.ndarray]]:
@@ -118,14 +119,12 @@ def _illustrated(found: Found, read: "partial[np.ndarray]") -> tuple[Found, np.n
 
 def _read(place: str, *, height: int, width: int) -> np.ndarray:
     try:
-        return read_image(Path(place), height=height, width=width)
+        return read_within(Path(place), height=height, width=width)
     except UnreadableImageError as reason:
         raise UserError(f"{one_line(place)} cannot be read any more: {reason} (search again)") from reason
 
 
-def _sheet(name: str, rows: Sequence[tuple[Found, np.ndarray, list[np.ndarray]]]) -> Picture:
-    shape = rows[0][1].shape
-    aspect = shape[0] / shape[1]
+def _sheet(name: str, rows: Sequence[tuple[Found, np.ndarray, list[np.ndarray]]], *, aspect: float) -> Picture:
     places = max(len(images) for _, _, images in rows)
     row_height = aspect + 0.85  # in widths of a picture: a line above it, the picture, a line below, air
     width, height = 1.14 * (max(places, _ROOM) + 1) + 0.5, row_height * len(rows) + 0.1

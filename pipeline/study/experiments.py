@@ -15,6 +15,7 @@ import pandas as pd
 from ruamel.yaml import YAML
 
 from pipeline.common.errors import UserError
+from pipeline.config.schema import data_name
 from pipeline.study.resolved import Resolved, differing, resolve
 from pipeline.study.study_file import Study, Value, Variant, read_study
 
@@ -63,6 +64,12 @@ class Planned:
     def shared(self, setting: str) -> str:
         """The value of a setting in the variants; with commas, where they have several."""
         return ", ".join(dict.fromkeys(str(values[setting]) for values in self.settings.values()))
+
+    @property
+    def data_names(self) -> str:
+        """What people call the data sets of the variants; with commas, where there are several."""
+        names = (data_name(values["dataset"], values["own.folder"]) for values in self.settings.values())
+        return ", ".join(dict.fromkeys(names))
 
 
 def plan_file(file: Path, *, seeds: str | None = None, only: Collection[str] | None = None) -> Planned:

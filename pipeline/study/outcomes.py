@@ -71,7 +71,7 @@ def compare(planned: Planned, results: Mapping[str, Result], *, provenance: Mapp
     return ComparisonData(
         title=planned.study.title,
         description=planned.study.description,
-        dataset=planned.shared("dataset"),
+        dataset=planned.data_names,
         backbone=planned.shared("backbone"),
         settings=tuple(settings.columns),
         summary=summarise(runs, settings, wanted=len({each.seed for each in planned.experiments})),

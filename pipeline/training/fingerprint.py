@@ -6,6 +6,7 @@ from them, and never overwrite them.
 
 import hashlib
 import json
+import shlex
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -17,6 +18,7 @@ from pipeline.common.locks import locked
 from pipeline.model.checkpoint import FINISHED
 
 FACTS = "facts.json"
+_TOLD = "told"  # beside the checkpoints of an interrupted training of which the user knows
 _NUM_CHANGES_SHOWN = 4
 
 
@@ -27,26 +29,33 @@ def fingerprint(values: Mapping[str, Any]) -> str:
 
 
 def other_training(folder: Path, facts: Mapping[str, Any]) -> str | None:
-    """A sentence about the latest interrupted training beside `folder`, and what of its facts differs; None if none.
+    """A sentence about the latest interrupted training beside `folder`, what of its facts differs and how to drop it.
 
-    Leaves `facts` in `folder` for the next one to compare.
+    None if there is none, or none that was not told of already: once is enough, until it is interrupted again. Leaves
+    `facts` in `folder` for the next one to compare.
 
     Args:
         folder: of this training, named by the fingerprint of `facts`.
         facts: plain nested values.
     """
     write_json(folder / FACTS, facts)
+    (folder / _TOLD).unlink(missing_ok=True)
     others = [path for path in folder.parent.glob(f"*/{FACTS}") if path.parent != folder]
     others = [path for path in others if any(path.parent.glob("checkpoint*.pt"))]
-    others = [path for path in others if not (path.parent / FINISHED).exists()]
+    others = [path for path in others if not any((path.parent / name).exists() for name in (FINISHED, _TOLD))]
     if not others:
         return None
+    for path in others:
+        (path.parent / _TOLD).touch()
     latest = max(others, key=lambda path: path.stat().st_mtime)
     old, new = flatten(read_json(latest)), flatten(facts)
     changed = [key for key in sorted(old.keys() | new.keys()) if old.get(key) != new.get(key)]
     changes = ", ".join(f"{key} {old.get(key)} -> {new.get(key)}" for key in changed[:_NUM_CHANGES_SHOWN])
     more = ", ..." if len(changed) > _NUM_CHANGES_SHOWN else ""
-    return f"this is not the training that was interrupted in {latest.parent} ({changes}{more}): starting afresh"
+    return (
+        f"this is not the training that was interrupted in {latest.parent} ({changes}{more}): starting afresh; the "
+        f"interrupted one goes on when these are set back, and rm -r {shlex.quote(str(latest.parent))} drops it"
+    )
 
 
 def held(folder: Path) -> AbstractContextManager[None]:

@@ -49,6 +49,7 @@ def labels_of(
 def write_outputs(
     trainer: Trainer,
     rows: Sequence[Mapping[str, float]],
+    settings: Mapping[str, Any],
     *,
     thresholds: Mapping[str, Thresholds],
     folder: Path,
@@ -60,6 +61,7 @@ def write_outputs(
     Args:
         trainer: at its end.
         rows: one per epoch.
+        settings: of the training, and what else the model file says of it.
         thresholds: of each network.
         folder: of the checkpoints, which stay until DVC has recorded the outputs (`delete_recorded`): a command that
             is killed in between finds the finished training again. With the best networks, where any were evaluated.
@@ -68,9 +70,8 @@ def write_outputs(
     """
     if not trainer.processes.first:
         return
-    settings = {**trainer.settings.as_dict(), "kept": trainer.method.kept()}
-    settings[KEY] = {role: each.as_settings() for role, each in thresholds.items()}
-    save_model(paths.MODEL / MODEL_FILE, trainer.student, trainer.teacher, settings=settings)
+    found = {"kept": trainer.method.kept(), KEY: {role: each.as_settings() for role, each in thresholds.items()}}
+    save_model(paths.MODEL / MODEL_FILE, trainer.student, trainer.teacher, settings={**settings, **found})
     if (folder / BEST_FILE).is_file():
         with replacing(paths.MODEL / BEST_FILE) as temporary:
             shutil.copyfile(folder / BEST_FILE, temporary)

@@ -1,7 +1,6 @@
 """A trainer as the settings ask for it, and what to tell the user of it."""
 
 import copy
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,11 +13,11 @@ from pipeline.datasets.packed_images import TrainingImages
 from pipeline.model.network import Network
 from pipeline.model.saved import build_of
 from pipeline.training.distributed import Processes
+from pipeline.training.duration import duration, training_seconds
 from pipeline.training.interruption import Interruption
 from pipeline.training.trainer import Trainer
 
 HOURS_TO_MENTION = 2.0
-IMAGES_TIMED = 4
 
 
 def new_trainer(
@@ -81,27 +80,9 @@ def remarks(trainer: Trainer, *, neighbours: str) -> Iterator[str]:
         return
     how = f"{count} processes, gloo" if count > 1 else f"{torch.get_num_threads()} threads"
     yield f"training on the CPU ({how}), {precision}"
-    hours = _seconds_on_cpu(trainer) / 3600
+    hours = training_seconds(trainer.student, trainer.settings, images=trainer.num_images, processes=count) / 3600
     if hours > HOURS_TO_MENTION:
-        shown = f"{hours:.0f} hours" if hours < 48 else f"{hours / 24:.0f} days"
         yield (
-            f"on this CPU it will take about {shown}: use a GPU, or a smaller backbone such as backbone=resnet10_w32 "
-            "with smaller images (image.height, image.width)"
+            f"on this CPU it will take about {duration(hours * 3600)}: use a GPU, or a smaller backbone such as "
+            "backbone=resnet10_w32 with smaller images (image.height, image.width)"
         )
-
-
-def _seconds_on_cpu(trainer: Trainer) -> float:
-    """Of the whole training, from one forward pass of a few images: backward takes twice as long, the teacher once."""
-    settings = trainer.settings
-    network = trainer.student
-    images = torch.zeros(IMAGES_TIMED, 3, settings.image.height, settings.image.width)
-    training = network.training
-    network.eval()
-    with torch.no_grad():
-        network(images[:1])
-        began = time.perf_counter()
-        network(images)
-        each = (time.perf_counter() - began) / IMAGES_TIMED
-    network.train(training)
-    passes = settings.train.iters * settings.sampler.batch * (4 if settings.has_teacher else 3) + trainer.num_images
-    return settings.epochs * passes * each / trainer.processes.size

@@ -54,6 +54,13 @@ def test_verdict_without_cameras_says_nothing_of_them() -> None:
     assert found is not None and found.kind == "trust" and "camera" not in found.text
 
 
+def test_verdict_does_not_trust_few_images() -> None:
+    """The last epoch of 152 images of 38 drawn people, by the settings of stages.own: adjusted Rand index 0.16."""
+    few = history(23, 64, None, 0.76, 0.693)
+    found = cluster_verdict(few, SETTINGS, images=152, random_start=False)
+    assert found is not None and found.kind == "unsure" and "152 images may do by chance" in found.text
+
+
 def test_between_the_kinds_it_is_not_sure_and_without_signals_there_is_none() -> None:
     found = verdict(history(60, 400, 0.1, 0.4, 0.5))
     assert found is not None and found.kind == "unsure"

@@ -32,6 +32,12 @@ def found(crops, query="red", hits=("green", "blue"), own=(), name=None):
     return Found(name or f"people/{query}.png", crops[query], own, listed)
 
 
+def test_picture_keeps_the_shape_of_its_file(crops, tmp_path):
+    Image.new("RGB", (90, 30), (255, 0, 0)).save(crops["red"])
+    place = sheets._read(crops["red"], height=320, width=160)
+    assert place.shape == (53, 160, 3)
+
+
 def pixels(picture):
     return np.asarray(Image.open(io.BytesIO(picture.png)).convert("RGB")).astype(int)
 

@@ -134,6 +134,7 @@ def test_model_of_another_size_than_the_prepared_images_is_one_line(copied: Any)
     assert "mAP was not compared: the images of data/prepared are of another size" in told
 
 
-def test_report_registers_the_model_once(copied: Any) -> None:
-    first, second = copied.here("report"), copied.here("report")
+def test_model_is_registered_when_it_is_asked_for_and_once(copied: Any) -> None:
+    assert "models:/" not in copied.here("report")
+    first, second = copied.here("register"), copied.here("register")
     assert "in MLflow: models:/dccc-market1501-resnet10_w32/1" in first and first == second

@@ -84,7 +84,7 @@ def test_stages_record_on_the_server_what_another_client_reads(
     )
     shutil.rmtree(project.folder / "data/model")
     environment = {"MLFLOW_TRACKING_URI": server.address}
-    for stage in ("train", "evaluate", "report"):
+    for stage in ("train", "evaluate", "report", "register"):
         project.here(stage, **environment)
     assert not [path.name for path in project.folder.iterdir() if path.name.startswith(("mlflow.db", "mlruns"))]
 

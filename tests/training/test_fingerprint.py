@@ -42,6 +42,10 @@ def test_other_training_says_what_differs(tmp_path: Path) -> None:
     told = other_training(tmp_path / "second", changed)
     assert told is not None and str(tmp_path / "first") in told
     assert "(epochs 8 -> 9, sampler.batch 64 -> 32): starting afresh" in told
+    assert f"rm -r {tmp_path / 'first'} drops it" in told
+    assert other_training(tmp_path / "second", changed) is None, "once is enough"
+    assert other_training(tmp_path / "first", FACTS) is None
+    assert other_training(tmp_path / "second", changed) is not None, "it was gone on with, and interrupted again"
 
 
 def test_fingerprint_by_hand() -> None:

@@ -10,6 +10,7 @@ from pipeline.config.schema import TrainingSettings
 from pipeline.model import build
 from pipeline.training import setup
 from pipeline.training.distributed import Processes
+from pipeline.training.duration import training_seconds
 from pipeline.training.setup import remarks
 from pipeline.training.trainer import Trainer
 
@@ -41,7 +42,7 @@ def test_training_says_what_of_the_starting_weights_is_left_out(crowd: Any, smal
 def test_training_that_takes_hours_on_a_cpu_says_so(
     crowd: Any, small: TrainingSettings, monkeypatch: pytest.MonkeyPatch, seconds: float, shown: str
 ) -> None:
-    monkeypatch.setattr(setup, "_seconds_on_cpu", lambda trainer: seconds)
+    monkeypatch.setattr(setup, "training_seconds", lambda *_, **__: seconds)
     _, line = remarks(make(crowd, small), neighbours="exact")
     assert line.startswith(f"on this CPU it will take about {shown}: use a GPU, or a smaller backbone")
 
@@ -49,7 +50,7 @@ def test_training_that_takes_hours_on_a_cpu_says_so(
 def test_time_on_a_cpu_grows_with_the_steps_and_changes_nothing(crowd: Any, small: TrainingSettings) -> None:
     trainer = make(crowd, small)
     before = copy.deepcopy(trainer.student.state_dict())
-    short = setup._seconds_on_cpu(trainer)
+    short = training_seconds(trainer.student, small, images=trainer.num_images)
     assert 0 < short < 3600
     assert all(torch.equal(value, before[name]) for name, value in trainer.student.state_dict().items())
     assert trainer.student.training

@@ -9,6 +9,7 @@ import pandas as pd
 
 from pipeline.common.errors import UserError
 from pipeline.common.text import one_line, some
+from pipeline.config.schema import OWN_IMAGES
 from pipeline.datasets.catalogue import SPLITS
 from pipeline.datasets.links import Link
 from pipeline.datasets.names import Names
@@ -20,8 +21,6 @@ from pipeline.preparation.nesting import unnested
 from pipeline.preparation.readers import csv_table, image_folder, msmt17, split_folders, vehicleid, vehiclex
 from pipeline.preparation.readers.layout import Reading
 from pipeline.preparation.readers.split_folders import SPLIT_FOLDERS
-
-OWN_IMAGES = ("folder", "csv")
 
 # Below the folder of raw data; of several, the first that exists, and the first of all to name in a message.
 FOLDERS: dict[str, tuple[str, ...]] = {

@@ -16,6 +16,7 @@ from pipeline.report.figures.drawing import INK, Picture, canvas, png_bytes
 from pipeline.report.wording import VERDICTS, cluster_caption, confusion_caption, count, query_caption
 
 VERDICT_COLOURS = {"right": "#1A7F37", "wrong": "#C62828", "distractor": "#6B7280"}
+_FLATTEST = 0.4  # a place for a picture, height by width
 _VERDICT_DASHES = {"right": "solid", "wrong": (0, (4, 1.5)), "distractor": (0, (1, 1.5))}
 
 
@@ -24,7 +25,7 @@ def ranked_lists_sheet(data: ReportData) -> Picture | None:
     lists = data.ranked_lists
     if not lists:
         return None
-    aspect = max(1.0, max(ranked.query_image.shape[0] / ranked.query_image.shape[1] for ranked in lists))
+    aspect = max(map(aspect_of, (ranked.query_image for ranked in lists)))
     places = max(1, max(len(ranked.entries) for ranked in lists))
     row_height = aspect + 0.85  # in widths of a picture: the picture, a line above it, a line below, air
     width, height = 1.14 * (places + 1) + 0.5, row_height * len(lists) + 0.1
@@ -52,7 +53,7 @@ def clusters_sheet(data: ReportData) -> Picture | None:
     samples = data.clusters
     if not samples:
         return None
-    aspect = max(1.0, max(sample.images[0].shape[0] / sample.images[0].shape[1] for sample in samples))
+    aspect = max(map(aspect_of, (sample.images[0] for sample in samples)))
     places = max(len(sample.images) for sample in samples)
     rows = -(-len(samples) // 2)
     row_height, column = aspect + 0.5, 1.06 * places + 0.6
@@ -84,8 +85,7 @@ def confused_pairs_sheet(data: ReportData) -> Picture | None:
     pairs = data.confused
     if not pairs:
         return None
-    first = pairs[0].examples[0][0]
-    aspect, places = max(1.0, first.shape[0] / first.shape[1]), max(len(pair.examples) for pair in pairs)
+    aspect, places = aspect_of(pairs[0].examples[0][0]), max(len(pair.examples) for pair in pairs)
     rows = -(-len(pairs) // 2)
     row_height, column = aspect + 0.75, max(2.4 * places, 5.0) + 0.5
     width, height = column * min(2, len(pairs)) - 0.2, row_height * rows + 0.1
@@ -131,6 +131,11 @@ def _draw_list(ax: Any, ranked: RankedList, *, top: float, aspect: float) -> Non
         ax.add_patch(frame)
         label = f"{VERDICTS[entry.verdict]} {place + 1}"
         ax.text(left + 0.5, top + aspect + 0.22, label, color=colour, fontsize=7.5, ha="center", weight="bold")
+
+
+def aspect_of(image: np.ndarray) -> float:
+    """Height by width of the place for a picture (H, W, 3); a very wide one has some room above and below."""
+    return max(_FLATTEST, image.shape[0] / image.shape[1])
 
 
 def draw_image(ax: Any, image: np.ndarray, *, left: float, top: float, aspect: float) -> None:
