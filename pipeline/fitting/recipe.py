@@ -84,7 +84,7 @@ def _image(found: Fit, crops: Crops, *, area: int) -> None:
     shape = "higher than wide" if height > width else "wider than high" if width > height else "square"
     found.reasons.append(
         f"image.height {height}, image.width {width}: the crops are {shape} ({crops.height} x {crops.width}), and so "
-        "stays what the network sees"
+        "is what the network sees"
     )
     pad = max(2, round(min(height, width) / 12)) if area != _AREA_ON_A_GPU else RECIPE
     found.settings["augment.pad"] = pad
@@ -131,7 +131,7 @@ def eps_fit(found: pd.Series | None, chosen: Fit) -> Fit:
         return Fit(chosen.settings, [f"clustering.eps as the recipe says: {advice}"])
     eps, clusters = float(found["eps"]), int(found["clusters"])
     values = {**chosen.settings, "clustering.eps": eps}
-    reasons = [f"clustering.eps {eps:g}: the starting weights find {clusters} clusters, and more by no other"]
+    reasons = [f"clustering.eps {eps:g}: the starting weights find {clusters} clusters, and no other eps finds more"]
     batch, instances = values["sampler.batch"], values["sampler.instances"]
     most = max(2, clusters // 2)
     if batch != RECIPE and batch // instances > most:
