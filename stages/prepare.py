@@ -13,13 +13,13 @@ from pipeline.preparation.placing import place, reader_options, require_as_recor
 from pipeline.preparation.prepared_folder import BAD_IMAGES, LEAKED_IMAGES, write_prepared_folder
 from pipeline.preparation.readers import open_dataset
 
-SECTIONS = ("dataset", "image", "synthetic", "own", "vehicleid", "prepare")
+SECTIONS = ("dataset", "image", "synthetic", "own", "vehicleid", "wildlife", "prepare")
 
 
 def prepare() -> None:
     """Decodes and resizes every image once.
 
-    Reads params.yaml (dataset, image, synthetic, own, vehicleid, prepare) and the data set's folder below data/raw/.
+    Reads params.yaml (see SECTIONS) and the data set's folder below data/raw/.
     Writes data/prepared/: images.npy, catalogue.csv, summary.json, settings.yaml and, where there are any, names.json
     (of identities and cameras), bad_images.csv (unreadable, left out) and leaked_images.csv (in both halves). Where it
     has to stop because of unreadable images, it lists them in data/bad_images.csv.

@@ -72,6 +72,12 @@ class VehicleID(Section):
     test_size: Literal[800, 1600, 2400]
 
 
+class Wildlife(Section):
+    datasets: list[str] = []
+    species: list[str] = []
+    camera: str = Field(default="none", min_length=1)
+
+
 class Prepare(Section):
     skip_bad: bool
     follow_links: bool
@@ -234,6 +240,7 @@ class SourceSettings(Section):
     synthetic: Synthetic
     own: Own
     vehicleid: VehicleID
+    wildlife: Wildlife = Wildlife()
     prepare: Prepare
 
 

@@ -26,6 +26,9 @@ def reader_options(settings: SourceSettings) -> ReaderOptions:
         test_size=settings.vehicleid.test_size,
         tracklets=settings.synthetic.tracklets,
         follow_links=settings.prepare.follow_links,
+        members=tuple(settings.wildlife.datasets),
+        species=tuple(settings.wildlife.species),
+        camera_column=None if settings.wildlife.camera == "none" else settings.wildlife.camera,
     )
 
 

@@ -9,11 +9,13 @@ import pytest
 from mlflow import MlflowClient
 
 from pipeline.common.files import read_json
+from pipeline.datasets.published_counts import PUBLISHED_IDENTITIES, PUBLISHED_IMAGES
+from pipeline.preparation.readers.training_only import TRAINING_ONLY
 from tests.params_file import change_params
 from tests.replicas import REPLICAS, Replica, write_replica
 from tests.stages.conftest import ROOT, SMALL, Project
 
-WITHOUT_TEST = {"folder": "the data set has no query images", "vehiclex": "the data set has no query images"}
+WITHOUT_TEST = dict.fromkeys(("folder", *TRAINING_ONLY), "the data set has no query images")
 WITHOUT_CAMERAS = {"vehicleid"}
 
 
@@ -22,7 +24,12 @@ def project_of(folder: Path, name: str, database: Path) -> tuple[Project, Replic
     options = replica.options
     shutil.copy(ROOT / "params.yaml", folder)
     shutil.copy(database, folder / "mlflow.db")
-    own = {"own.folder": options.folder, "own.table": options.table, "own.camera": options.camera or "none"}
+    own: dict[str, Any] = {
+        "own.folder": options.folder,
+        "own.table": options.table,
+        "own.camera": options.camera or "none",
+    }
+    own |= {"wildlife.datasets": list(options.members), "wildlife.camera": options.camera_column or "none"}
     small = {**SMALL, "dataset": replica.dataset, "epochs": 1, "model.bn_group": 16, **own}
     change_params(folder / "params.yaml", {**small, "vehicleid.test_size": options.test_size})
     return Project(folder), replica
@@ -33,7 +40,7 @@ def test_layout_is_prepared_trained_and_evaluated(name: str, tmp_path: Path, mlf
     project, replica = project_of(tmp_path, name, mlflow_database)
     told = project.here("prepare")
     assert f"{replica.dataset}: {len(replica.rows)} images" in told
-    if name not in ("folder", "csv"):
+    if replica.dataset in {**PUBLISHED_IMAGES, **PUBLISHED_IDENTITIES}:
         assert "A subset is fine, a truncated download is not." in told
     project.here("pretrained")
     told = project.here("train") + project.here("evaluate")

@@ -17,9 +17,19 @@ from pipeline.datasets.tracklets import Tracklets
 from pipeline.preparation.archives import archive_suffix, other_archives
 from pipeline.preparation.links import read_corrections
 from pipeline.preparation.nesting import unnested
-from pipeline.preparation.readers import csv_table, image_folder, msmt17, split_folders, vehicleid, vehiclex
+from pipeline.preparation.readers import (
+    atrw,
+    csv_table,
+    image_folder,
+    msmt17,
+    split_folders,
+    training_only,
+    vehicleid,
+    wildlife,
+)
 from pipeline.preparation.readers.layout import Reading
 from pipeline.preparation.readers.split_folders import SPLIT_FOLDERS
+from pipeline.preparation.readers.training_only import TRAINING_ONLY
 
 OWN_IMAGES = ("folder", "csv")
 
@@ -28,7 +38,9 @@ FOLDERS: dict[str, tuple[str, ...]] = {
     **{name: (layout.folder,) for name, layout in SPLIT_FOLDERS.items()},
     "msmt17": ("msmt17/MSMT17_V1", "msmt17/MSMT17_V2"),
     "vehicleid": ("vehicleid/VehicleID", "vehicleid/VehicleID_V1.0"),
-    "vehiclex": ("vehiclex/VehicleX", "vehiclex/AIC20_ReID_Simulation"),
+    **{name: layout.folders for name, layout in TRAINING_ONLY.items()},
+    "atrw": ("atrw/ATRW",),
+    "wildlife": ("wildlife/WildlifeReID-10k",),
 }
 DATASETS = (*FOLDERS, *OWN_IMAGES)
 
@@ -46,6 +58,9 @@ class ReaderOptions:
         seed: `vehicleid`: of the draw of the gallery.
         tracklets: `synthetic`: use those that were drawn.
         follow_links: `folder`: to folders outside the data set's, too.
+        members: `wildlife`: member sets to read; none = all.
+        species: `wildlife`: species to read; none = all.
+        camera_column: `wildlife`: what serves as the camera, or None.
     """
 
     folder: str = "mine"
@@ -56,6 +71,9 @@ class ReaderOptions:
     seed: int = 1
     tracklets: bool = False
     follow_links: bool = False
+    members: tuple[str, ...] = ()
+    species: tuple[str, ...] = ()
+    camera_column: str | None = None
 
 
 _DEFAULTS = ReaderOptions()
@@ -175,7 +193,14 @@ def _readers(options: ReaderOptions) -> dict[str, Callable[[Path], Reading]]:
         "synthetic": partial(split_folders.read_synthetic, tracklets=options.tracklets),
         "msmt17": msmt17.read,
         "vehicleid": partial(vehicleid.read, test_size=options.test_size, seed=options.seed),
-        "vehiclex": vehiclex.read,
+        **{name: partial(training_only.read, layout=layout) for name, layout in TRAINING_ONLY.items()},
+        "atrw": atrw.read,
+        "wildlife": partial(
+            wildlife.read,
+            datasets=options.members,
+            species=options.species,
+            camera=options.camera_column,
+        ),
         "folder": partial(
             image_folder.read,
             camera=options.camera,
