@@ -18,8 +18,7 @@ from pipeline.common.errors import UserError
 from pipeline.common.page_address import HOST, PORT, page_address
 from pipeline.model.saved import MODEL_FILE
 from pipeline.preparation.links import CORRECTIONS
-from pipeline.preparation.placing import reader_options
-from pipeline.preparation.readers import dataset_folder
+from pipeline.preparation.union import folder_of
 
 
 def browse(
@@ -53,7 +52,7 @@ def _run() -> tuple[Run, Path]:
         clusters=paths.REPORTS / "clusters.csv",
         cache=paths.scratch() / "browse",
     )
-    return run, dataset_folder(settings.dataset, paths.raw(), options=reader_options(settings))
+    return run, folder_of(settings)
 
 
 def _discovery(folder: Path) -> tuple[Run, Path]:

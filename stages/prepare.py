@@ -9,11 +9,11 @@ import stages
 from pipeline.common import paths
 from pipeline.common.progress import Progress
 from pipeline.preparation.links import consistent_links
-from pipeline.preparation.placing import place, reader_options, require_as_recorded
+from pipeline.preparation.placing import place, require_as_recorded
 from pipeline.preparation.prepared_folder import BAD_IMAGES, LEAKED_IMAGES, write_prepared_folder
-from pipeline.preparation.readers import open_dataset
+from pipeline.preparation.union import open_source, parts_of
 
-SECTIONS = ("dataset", "image", "synthetic", "own", "vehicleid", "wildlife", "prepare")
+SECTIONS = ("dataset", "image", "synthetic", "own", "vehicleid", "wildlife", "union", "prepare")
 
 
 def prepare() -> None:
@@ -25,8 +25,9 @@ def prepare() -> None:
     has to stop because of unreadable images, it lists them in data/bad_images.csv.
     """
     settings = stages.settings()
-    place(settings)
-    source = open_dataset(settings.dataset, paths.raw(), options=reader_options(settings))
+    for part in parts_of(settings):
+        place(part)
+    source = open_source(settings)
     for warning in source.warnings:
         print(f"warning: {warning}", file=sys.stderr)
     for note in source.notes:

@@ -23,6 +23,7 @@ Distance = Literal["jaccard", "camera_jaccard"]
 CameraWeight = Literal["none", "batch", "cluster"]
 Normalization = Literal["backbone", "imagenet", "luperson"]
 
+UNION = "union"  # the data set that is several: those of `union.datasets`
 SIDES = (8, 4096)  # of an image: least and most pixels
 
 # Settings of earlier versions -> what they are called now.
@@ -76,6 +77,10 @@ class Wildlife(Section):
     datasets: list[str] = []
     species: list[str] = []
     camera: str = Field(default="none", min_length=1)
+
+
+class Union(Section):
+    datasets: list[str] = []
 
 
 class Prepare(Section):
@@ -241,6 +246,7 @@ class SourceSettings(Section):
     own: Own
     vehicleid: VehicleID
     wildlife: Wildlife = Wildlife()
+    union: Union = Union()
     prepare: Prepare
 
 
@@ -252,7 +258,9 @@ class Settings(SourceSettings, TrainingSettings):
 
     @property
     def data_name(self) -> str:
-        """What people call the data set: of own images, the name of their folder."""
+        """What people call the data set: of own images, the name of their folder; of a union, those of its members."""
+        if self.dataset == UNION:
+            return "+".join(self.union.datasets)
         return self.own.folder.rstrip("/").rpartition("/")[2] if self.dataset in ("folder", "csv") else self.dataset
 
     @property

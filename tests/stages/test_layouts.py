@@ -62,6 +62,33 @@ def test_layout_is_prepared_trained_and_evaluated(name: str, tmp_path: Path, mlf
     assert protocol in page
 
 
+def test_union_is_trained_on_as_one_and_scored_on_each(tmp_path: Path, mlflow_database: Path) -> None:
+    project, first = project_of(tmp_path, "market1501", mlflow_database)
+    other = write_replica("clonedperson", tmp_path / "data" / "raw")
+    project.set(dataset="union")
+    assert "union.datasets must name two data sets or more" in project.refused("sources")
+    project.set(union__datasets=["market1501", "clonedperson"])
+    project.here("sources")
+    recorded = read_json(tmp_path / "data/dataset.json")
+    assert recorded["files"] > len(first.rows) + len(other.rows) - 1 and recorded["digest"]
+    assert f"union: {len(first.rows) + len(other.rows)} images" in project.here("prepare")
+    project.here("pretrained")
+    told = project.here("train") + project.here("evaluate")
+    metrics = read_json(tmp_path / "reports/metrics.json")
+    members = [metrics[f"student@{name}"]["mAP"] for name in ("market1501", "clonedperson")]
+    assert metrics["student@mean"]["mAP"] == pytest.approx(sum(members) / 2)
+    summary = read_json(tmp_path / "reports/summary.json")
+    assert (summary["market1501_mAP"], summary["mean_mAP"]) == (members[0], metrics["student@mean"]["mAP"])
+    assert f"student mAP by data set: market1501 {members[0]:.1%}, clonedperson {members[1]:.1%}, mean" in told
+    project.here("report")
+    page = (tmp_path / "reports/report.html").read_text(encoding="utf-8")
+    assert "By data set" in page and "Student, on clonedperson" in page and "Student, mean over the data sets" in page
+    run = MlflowClient(f"sqlite:///{tmp_path / 'mlflow.db'}").get_run(
+        read_json(tmp_path / "data/model/run.json")["run_id"]
+    )
+    assert run.data.metrics["clonedperson mAP"] == members[1] and "market1501+clonedperson" in run.info.run_name
+
+
 @pytest.fixture
 def table(tmp_path: Path, mlflow_database: Path) -> tuple[Project, Path]:
     """A project whose data set is a table."""

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from pipeline.common.contents import Folders
 from pipeline.common.errors import UserError
 from pipeline.common.text import one_line, some
 from pipeline.datasets.catalogue import SPLITS
@@ -84,7 +85,7 @@ class Source:
     """A data set as it came.
 
     Attributes:
-        folder: what the paths of `catalogue` are relative to.
+        folder: what the paths of `catalogue` are relative to; of a union, one by the first part of a path.
         catalogue: one row per image.
         warnings: one line each, of what may be a mistake.
         notes: one line each, of what was decided and the user should know.
@@ -93,7 +94,7 @@ class Source:
         tracklets: of query and gallery images, see `datasets.tracklets`.
     """
 
-    folder: Path
+    folder: Folders
     catalogue: pd.DataFrame
     warnings: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
