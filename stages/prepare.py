@@ -8,12 +8,11 @@ from typing import Any
 import stages
 from pipeline.common import paths
 from pipeline.common.progress import Progress
+from pipeline.preparation.kept_folders import SECTIONS
 from pipeline.preparation.links import consistent_links
 from pipeline.preparation.placing import place, require_as_recorded
 from pipeline.preparation.prepared_folder import BAD_IMAGES, LEAKED_IMAGES, write_prepared_folder
 from pipeline.preparation.union import open_source, parts_of
-
-SECTIONS = ("dataset", "image", "synthetic", "own", "vehicleid", "wildlife", "union", "prepare")
 
 
 def prepare() -> None:

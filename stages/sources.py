@@ -10,7 +10,7 @@ from pipeline.config.load import read_source_settings
 from pipeline.config.schema import PRETRAINED_WORDS, SourceSettings
 from pipeline.config.uncommitted import uncommitted_line
 from pipeline.preparation.placing import place
-from pipeline.preparation.union import folder_of, parts_of
+from pipeline.preparation.union import folder_of, folders_of, parts_of
 
 
 def sources() -> None:
@@ -34,8 +34,7 @@ def sources() -> None:
     for part in parts:
         if part.dataset != "synthetic" or folder_of(part).exists() or not is_record_of(paths.DATASET_STATE, identity):
             place(part)
-    folders = {part.dataset: folder_of(part) for part in parts}
-    record_contents(paths.DATASET_STATE, identity, folders.get(settings.dataset, folders), memory=memory)
+    record_contents(paths.DATASET_STATE, identity, folders_of(settings), memory=memory)
     weights = None if settings.pretrained in PRETRAINED_WORDS else paths.checkout() / settings.pretrained
     record_contents(paths.WEIGHTS_STATE, {"pretrained": settings.pretrained}, weights, memory=memory)
 

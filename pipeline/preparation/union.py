@@ -10,6 +10,7 @@ from pathlib import Path
 import pandas as pd
 
 from pipeline.common import paths
+from pipeline.common.contents import Folders
 from pipeline.common.errors import UserError
 from pipeline.config.schema import UNION, SourceSettings
 from pipeline.datasets.catalogue import in_order
@@ -44,6 +45,17 @@ def folder_of(settings: SourceSettings) -> Path:
     if settings.dataset == UNION:
         return paths.raw() / UNION
     return dataset_folder(settings.dataset, paths.raw(), options=reader_options(settings))
+
+
+def folders_of(settings: SourceSettings) -> Folders:
+    """The folder that the images lie in; of a union, that of each member.
+
+    Raises:
+        UserError: there is no such data set.
+    """
+    if settings.dataset != UNION:
+        return folder_of(settings)
+    return {part.dataset: folder_of(part) for part in parts_of(settings)}
 
 
 def open_source(settings: SourceSettings) -> Source:
