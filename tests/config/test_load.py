@@ -430,6 +430,6 @@ def test_own_folder_is_refused_in_words(tmp_path: Path, folder: Any, message: st
     ],
 )
 def test_own_images_are_called_by_the_name_of_their_folder_and_a_union_by_its_members(
-    tmp_path: Path, changes: dict[str, str], name: str
+    tmp_path: Path, changes: dict[str, Any], name: str
 ) -> None:
     assert read_settings(with_change(tmp_path, **changes)).data_name == name
