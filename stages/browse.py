@@ -47,13 +47,12 @@ def browse(
 def _run() -> tuple["Run", Path]:
     """The last run, and the folder of its images."""
     from pipeline.browse.opening import opened_run
-    from pipeline.preparation.placing import reader_options
-    from pipeline.preparation.readers import dataset_folder
+    from pipeline.preparation.union import folder_of
 
     settings = stages.settings()
     clusters, cache = paths.REPORTS / "clusters.csv", paths.scratch() / "browse"
     run = opened_run(prepared=paths.PREPARED, model=paths.TRAINED, clusters=clusters, cache=cache)
-    return run, dataset_folder(settings.dataset, paths.raw(), options=reader_options(settings))
+    return run, folder_of(settings)
 
 
 def _discovery(folder: Path) -> tuple["Run", Path]:

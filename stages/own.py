@@ -42,7 +42,7 @@ def own(
     found = open_own_images(folder, raw=raw, file=PARAMS, table=table, camera=camera, tracklet=tracklet)
     for warning in found.source.warnings:
         print(f"warning: {warning}", file=sys.stderr)
-    name, crops, downloads = one_line(found.source.folder.name), found.crops, raw / "weights"
+    name, crops, downloads = one_line(found.name), found.crops, raw / "weights"
     print(*crops_text(name, crops), *found.source.notes, "", sep="\n")
     chosen = fit(
         crops, gpu=choose_device().type == "cuda", find=lambda each: where_to_have(each, downloads, base_url=mirror)

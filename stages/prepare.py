@@ -8,26 +8,26 @@ from typing import Any
 import stages
 from pipeline.common import paths
 from pipeline.common.progress import Progress
-
-SECTIONS = ("dataset", "image", "synthetic", "own", "vehicleid", "prepare")
+from pipeline.config.schema import DATA_SECTIONS
 
 
 def prepare() -> None:
     """Decodes and resizes every image once.
 
-    Reads params.yaml (dataset, image, synthetic, own, vehicleid, prepare) and the data set's folder below data/raw/.
+    Reads params.yaml (see DATA_SECTIONS) and the data set's folder below data/raw/.
     Writes data/prepared/: images.npy, catalogue.csv, summary.json, settings.yaml and, where there are any, names.json
     (of identities and cameras), bad_images.csv (unreadable, left out) and leaked_images.csv (in both halves). Where it
     has to stop because of unreadable images, it lists them in data/bad_images.csv.
     """
     from pipeline.preparation.links import consistent_links
-    from pipeline.preparation.placing import place, reader_options, require_as_recorded
+    from pipeline.preparation.placing import place, require_as_recorded
     from pipeline.preparation.prepared_folder import write_prepared_folder
-    from pipeline.preparation.readers import open_dataset
+    from pipeline.preparation.union import open_source, parts_of
 
     settings = stages.settings()
-    place(settings)
-    source = open_dataset(settings.dataset, paths.raw(), options=reader_options(settings))
+    for part in parts_of(settings):
+        place(part)
+    source = open_source(settings)
     for warning in source.warnings:
         print(f"warning: {warning}", file=sys.stderr)
     for note in source.notes:
@@ -49,7 +49,7 @@ def prepare() -> None:
             check=lambda: require_as_recorded(source.folder),
             progress=progress.advance,
         )
-    settings.write(paths.PREPARED / "settings.yaml", SECTIONS)
+    settings.write(paths.PREPARED / "settings.yaml", DATA_SECTIONS)
     _report(settings.data_name, summary)
 
 
@@ -77,4 +77,4 @@ def _lasting(table: Path) -> Path:
 
 
 if __name__ == "__main__":
-    stages.run(prepare, watched=SECTIONS)
+    stages.run(prepare, watched=DATA_SECTIONS)

@@ -11,6 +11,7 @@ each camera and shot, so that even an untrained network finds the identities.
 import csv
 import hashlib
 import io
+import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -257,6 +258,65 @@ def _vehiclex(canvas: _Canvas, train: int, _: int, __: ReaderOptions) -> None:
     canvas.text("ReadMe.txt")
 
 
+def _randperson(canvas: _Canvas, train: int, _: int, __: ReaderOptions) -> None:
+    """For training only; cameras are counted anew in each scene; one name as the first publication wrote them."""
+    for pid, camera, shot in _shots(0, train):
+        scene, view = divmod(camera, 2)
+        parts = f"s{scene:02d}_c{view:02d}" if pid else f"c{view:02d}_s{scene:02d}"
+        path = f"{pid:06d}_{parts}_f{264 + shot:06d}.jpg"
+        canvas.add(path, pid, 1000 * scene + view, shot, "train")
+    canvas.text("camera0_1_point.txt")
+
+
+def _clonedperson(canvas: _Canvas, train: int, test: int, _: ReaderOptions) -> None:
+    """A person is seen by cameras of several scenes, which have the same numbers."""
+    for pid, camera, shot in _shots(700_000, train + test):
+        is_train = pid < 700_000 + train
+        split = "train" if is_train else _test_split(camera, shot)
+        folder = "train" if is_train else f"test/{split}"
+        path = f"{folder}/{pid:06d}_s{camera * 2:02d}_c00_f{23389 + shot:06d}.jpg"
+        canvas.add(path, pid, 2000 * camera, shot, split)
+
+
+def _atrw(canvas: _Canvas, train: int, test: int, _: ReaderOptions) -> None:
+    """Archives unpacked beside each other; entities of one camera alone, junk, and a list that nobody needs."""
+    lines = []
+    for number, (pid, camera, shot) in enumerate(_shots(0, train)):
+        path = f"atrw_reid_train/train/{number:06d}.jpg"
+        canvas.draw(path, pid, camera, shot)
+        canvas.expect(path, pid, None, "train")
+        lines.append(f"{pid},{number:06d}.jpg\n")
+    entries: list[dict[str, object]] = []
+    seen_alone = [(train + test, 3, shot) for shot in range(SHOTS)]
+    for number, (pid, camera, shot) in enumerate([*_shots(train, test), *seen_alone]):
+        path, query = f"atrw_reid_test/test/{number:06d}.jpg", "multi" if pid < train + test else "sing"
+        canvas.draw(path, pid, camera, shot)
+        for split in ("query", "gallery") if query == "multi" else ("gallery",):
+            canvas.expect(path, pid, 31_000 + camera, split)
+        entries.append({"query": query, "entityid": pid, "frame": [31, camera, shot], "imgid": number})
+    canvas.draw("atrw_reid_test/test/009999.jpg", 9_000, 1, 0)
+    entries.append({"query": "multi", "entityid": -1, "frame": [31, 1, 7], "imgid": 9999})
+    canvas.text("atrw_anno_reid_train/reid_list_train.csv", "".join(lines))
+    canvas.text("atrw_anno_reid_test/reid_list_test.csv", "000000.jpg\n")
+    canvas.text("ATRWEvalScript-main/annotations/gt_test_plain.json", json.dumps(entries))
+
+
+def _wildlife(canvas: _Canvas, train: int, test: int, options: ReaderOptions) -> None:
+    """The table names images of a member set that is not read, too; test images are queries and gallery."""
+    columns = ("identity", "path", "date", "orientation", "species", "split", "dataset", "cluster_id")
+    lines = [columns]
+    (name,) = options.members
+    for number, camera, shot in _shots(1, train + test):
+        split, path = "train" if number <= train else "test", f"images/{name}/{number:03d}/{camera}_{shot}.jpg"
+        canvas.draw(path, number, camera, shot)
+        for part in ("train",) if split == "train" else ("query", "gallery"):
+            canvas.expect(path, number, camera, part)
+        day = f"2019-07-0{camera}"
+        lines.append((f"{name}_t{number:03d}", path, day, "left", "sea turtle", split, name, ""))
+    lines.append(("Other_7", "images/Other/1.jpg", "", "", "cow", "train", "Other", ""))
+    canvas.text("metadata.csv", "".join(",".join(line) + "\n" for line in lines))
+
+
 def _folder(canvas: _Canvas, train: int, _: int, __: ReaderOptions) -> None:
     """Images of any name and kind at any depth, links in circles, and files that are no images."""
     places = {1: "north gate", 2: "süd/día 1", 3: "west"}
@@ -310,6 +370,10 @@ REPLICAS: dict[str, tuple[_Write, str, ReaderOptions]] = {
     "veri": (_veri, "veri/VeRi", ReaderOptions()),
     "vehicleid": (_vehicleid, "vehicleid/VehicleID", ReaderOptions()),
     "vehiclex": (_vehiclex, "vehiclex/VehicleX", ReaderOptions()),
+    "randperson": (_randperson, "randperson/randperson_subset", ReaderOptions()),
+    "clonedperson": (_clonedperson, "clonedperson/ClonedPerson", ReaderOptions()),
+    "atrw": (_atrw, "atrw/ATRW", ReaderOptions()),
+    "wildlife": (_wildlife, "wildlife/WildlifeReID-10k", ReaderOptions(members=("Turtles",), camera_column="date")),
     "folder": (_folder, "{own}", ReaderOptions(camera="^[^/]+")),
     "csv": (_csv, "{own}", ReaderOptions()),
 }

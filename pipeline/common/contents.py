@@ -11,6 +11,7 @@ import json
 import os
 import stat
 import time
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -30,6 +31,7 @@ _SETTLED_NS = 2 * 10**9
 _BLOCK = 256  # files per task
 _READ = 2**20
 
+Folders = Path | Mapping[str, Path]  # of a data set; of one that is several, by the first part of an image's path
 _Known = dict[str, tuple[int, int, str]]  # path -> size, time of change, digest
 
 
@@ -83,7 +85,20 @@ def contents(path: Path, *, memory: Path) -> Contents | None:
     return Contents(len(found), sum(size for size, _ in found.values()), total.hexdigest()[:32])
 
 
-def record_contents(record: Path, identity: dict[str, Any], path: Path | None, *, memory: Path) -> None:
+def contents_of_all(folders: Folders, *, memory: Path) -> Contents | None:
+    """As `contents`, of one folder or of several together; None if one of them is not there."""
+    if isinstance(folders, Path):
+        return contents(folders, memory=memory)
+    total, found = hashlib.sha256(), []
+    for name, folder in sorted(folders.items()):
+        if (one := contents(folder, memory=memory)) is None:
+            return None
+        found.append(one)
+        total.update(f"{name} {one.digest}\n".encode())
+    return Contents(sum(one.files for one in found), sum(one.bytes for one in found), total.hexdigest()[:32])
+
+
+def record_contents(record: Path, identity: dict[str, Any], path: Folders | None, *, memory: Path) -> None:
     """Writes `identity` and the contents of `path` to the JSON file `record`.
 
     If there is nothing at `path` (or it is None), a record of the same identity stays as it is.
@@ -91,13 +106,13 @@ def record_contents(record: Path, identity: dict[str, Any], path: Path | None, *
     Args:
         record: is replaced.
         identity: what tells one source from another, such as the name of the data set.
-        path: a file or a folder.
+        path: a file, a folder or several.
         memory: see `contents`.
 
     Raises:
         UserError: see `contents`.
     """
-    found = None if path is None else contents(path, memory=memory)
+    found = None if path is None else contents_of_all(path, memory=memory)
     if found is not None:
         write_json(record, {**identity, **asdict(found)})
     elif not is_record_of(record, identity):

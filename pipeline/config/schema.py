@@ -24,6 +24,9 @@ CameraWeight = Literal["none", "batch", "cluster"]
 Normalization = Literal["backbone", "imagenet", "luperson"]
 
 OWN_IMAGES = ("folder", "csv")  # data sets whose images are the user's own
+UNION = "union"  # the data set that is several: those of `union.datasets`
+# What `prepare` reads: the settings that decide what it writes.
+DATA_SECTIONS = ("dataset", "image", "synthetic", "own", "vehicleid", "wildlife", "union", "prepare")
 SIDES = (8, 4096)  # of an image: least and most pixels
 
 # Settings of earlier versions -> what they are called now.
@@ -71,6 +74,16 @@ class Own(Section):
 
 class VehicleID(Section):
     test_size: Literal[800, 1600, 2400]
+
+
+class Wildlife(Section):
+    datasets: list[str] = []
+    species: list[str] = []
+    camera: str = Field(default="none", min_length=1)
+
+
+class Union(Section):
+    datasets: list[str] = []
 
 
 class Prepare(Section):
@@ -237,6 +250,8 @@ class SourceSettings(Section):
     synthetic: Synthetic
     own: Own
     vehicleid: VehicleID
+    wildlife: Wildlife = Wildlife()
+    union: Union = Union()
     prepare: Prepare
 
 
@@ -253,8 +268,8 @@ class Settings(SourceSettings, TrainingSettings):
 
     @property
     def data_name(self) -> str:
-        """What people call the data set: of own images, the name of their folder."""
-        return data_name(self.dataset, self.own.folder)
+        """What people call the data set: of own images, the name of their folder; of a union, those of its members."""
+        return "+".join(self.union.datasets) if self.dataset == UNION else data_name(self.dataset, self.own.folder)
 
     @property
     def data_folder(self) -> str:

@@ -76,9 +76,16 @@ def from_rows(rows: Iterable[tuple[str, int | None, int | None, str]]) -> pd.Dat
         if any(number is not None and number >= 2**63 for number in numbers):
             raise UserError(f"the image {one_line(path)} has too large a number for an identity or a camera: rename it")
     table = pd.DataFrame(rows, columns=list(COLUMNS))
-    table = table.astype({"path": "str", "pid": "Int64", "camid": "Int64", "split": "str"})
-    order = _sort_order(table)
-    return validate(table.iloc[order].reset_index(drop=True))
+    return in_order(table.astype({"path": "str", "pid": "Int64", "camid": "Int64", "split": "str"}))
+
+
+def in_order(table: pd.DataFrame) -> pd.DataFrame:
+    """A valid catalogue from its rows in any order.
+
+    Raises:
+        UserError: see `validate`.
+    """
+    return validate(table.iloc[_sort_order(table)].reset_index(drop=True))
 
 
 def validate(catalogue: pd.DataFrame, *, source: str = "catalogue") -> pd.DataFrame:

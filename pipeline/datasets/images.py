@@ -24,6 +24,7 @@ from pathlib import Path
 import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 
+from pipeline.common.contents import Folders
 from pipeline.common.text import first_line, one_line
 
 FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "TIFF")  # by Pillow's names
@@ -147,6 +148,21 @@ def _resized(image: Image.Image, *, height: int, width: int) -> np.ndarray:
     _load(image)
     upright = _turned(_rgb(image), _orientation(image))
     return np.ascontiguousarray(upright.resize((width, height), Image.Resampling.BICUBIC))
+
+
+def folder_and_name(source: Folders, path: str) -> tuple[Path, str]:
+    """The data set's folder in which the image `path` of a catalogue lies, and its path below that."""
+    if isinstance(source, Path):
+        return source, path
+    member, _, name = path.partition("/")
+    return source[member], name
+
+
+def resolved(source: Folders) -> Folders:
+    """The same folders without symbolic links."""
+    if isinstance(source, Path):
+        return source.resolve()
+    return {member: folder.resolve() for member, folder in source.items()}
 
 
 def locate(source: Path, name: str, real_folders: dict[str, str] | None = None, *, follow_links: bool = False) -> Path:

@@ -18,10 +18,11 @@ from pathlib import Path
 
 import numpy as np
 
+from pipeline.common.contents import Folders
 from pipeline.common.errors import UserError
 from pipeline.common.parent_process import end_with_parent
 from pipeline.datasets.catalogue import image_hash
-from pipeline.datasets.images import UnreadableImageError, locate, read_image
+from pipeline.datasets.images import UnreadableImageError, folder_and_name, locate, read_image, resolved
 
 IMAGES_PER_WORKER = 4096  # fewer are packed in less time than another process takes to start
 _CHUNK = 32  # images per task
@@ -31,7 +32,7 @@ Packed = tuple[list[bytes], list[tuple[int, str]]]
 
 
 def pack_images(
-    source: Path,
+    source: Folders,
     names: Sequence[str],
     target: Path,
     *,
@@ -44,7 +45,7 @@ def pack_images(
     """Writes N images to the file `target` as (N, H, W, 3) uint8 in NumPy's format.
 
     Args:
-        source: a folder.
+        source: a folder, or several by the first part of a name.
         names: N files, relative to `source`.
         target: is overwritten.
         height: H.
@@ -61,7 +62,7 @@ def pack_images(
         UserError: a process was killed.
         OSError: the disk is full (ENOSPC).
     """
-    source = Path(source).resolve()
+    source = resolved(source)
     with target.open("wb") as file:
         file.write(_header(len(names), height, width))
         offset = file.tell()
@@ -153,7 +154,7 @@ def _belong_to_the_parent(parent: int) -> None:
 def _pack_chunk(
     chunk: tuple[int, Sequence[str]],
     *,
-    source: Path,
+    source: Folders,
     target: Path,
     offset: int,
     height: int,
@@ -169,9 +170,9 @@ def _pack_chunk(
     with target.open("r+b", buffering=0) as file:
         for row, name in enumerate(names, start=first):
             try:
-                image = read_image(
-                    locate(source, name, real_folders, follow_links=follow_links), height=height, width=width
-                )
+                folder, path = folder_and_name(source, name)
+                file_of_it = locate(folder, path, real_folders, follow_links=follow_links)
+                image = read_image(file_of_it, height=height, width=width)
             except UnreadableImageError as reason:
                 hashes.append(b"")
                 bad.append((row, str(reason)))

@@ -15,6 +15,8 @@ from pipeline.evaluation.ranked_lists import COLUMNS
 from pipeline.evaluation.test_set import Embed, TestSet
 
 BY_TRACKLET = "_tracklets"  # at the end of a candidate's name: its scores by tracklet
+ON = "@"  # in a candidate's name, before the data set of a union that it is scored on
+MEAN = "mean"  # in the place of a data set: the mean over all of them
 
 
 @dataclass(frozen=True)
@@ -24,6 +26,7 @@ class Comparison:
     Attributes:
         metrics: candidate -> name of a score -> share in [0, 1]; and `queries`: how many there are and are valid. Where
             images are of tracklets, `<candidate>_tracklets` has the scores of these, and `queries` their numbers too.
+            Of a union of data sets, `<candidate>@<data set>` has the scores of each, `<candidate>@mean` their means.
         cmc: rank (from 1) and one column per candidate.
         ranked_lists: the best, median and worst queries of the first candidate, see `rank_queries`.
         features: of the first candidate, (Q, D) of the queries and (M, D) of the gallery; None where there is none.
@@ -70,6 +73,10 @@ def compare(
             scored[f"{name}_reranked"] = metrics(test.score(query, gallery, rerank=by))
         if (tracklets := test.score_tracklets(query, gallery)) is not None:
             scored[f"{name}{BY_TRACKLET}"] = metrics(tracklets)
+        members = {member: metrics(each) for member, each in test.score_members(query, gallery).items()}
+        if members:
+            members[MEAN] = {key: float(np.mean([each[key] for each in members.values()])) for key in METRICS}
+        scored |= {f"{name}{ON}{member}": each for member, each in members.items()}
         if lists is None:
             features = query, gallery
             lists = test.ranked_lists(query, gallery, scores)
@@ -84,11 +91,12 @@ def compare(
 def table_of(scored: Mapping[str, Mapping[str, float]]) -> str:
     """The `metrics` of a comparison for the terminal: one line per candidate, in percent, and the number of queries."""
     width = 3 + max(len(metric.heading) for metric in METRICS.values())
-    lines = [f"{'':20}" + "".join(f"{metric.heading:>{width}}" for metric in METRICS.values())]
+    first = max(20, *(len(name) + 2 for name in scored))
+    lines = [" " * first + "".join(f"{metric.heading:>{width}}" for metric in METRICS.values())]
     for name, values in scored.items():
         if name != "queries":
             cells = (metric.percent(values[key]) for key, metric in METRICS.items())
-            lines.append(f"{name:20}" + "".join(f"{cell:>{width}}" for cell in cells))
+            lines.append(f"{name:{first}}" + "".join(f"{cell:>{width}}" for cell in cells))
     queries = scored["queries"]
     lines.append(f"{queries['valid']:,.0f} of {queries['all']:,.0f} queries have a match")
     if "tracklets" in queries:
@@ -104,13 +112,16 @@ def summary_of(scored: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
 
     Returns:
         The student's metrics, `teacher_mAP` and `untrained_mAP` where there are any, the student's by tracklet as
-        `tracklets_<metric>` where there are tracklets, then `clusters` and `outliers` of the training images and what
-        of `SIGNALS` is known of the last epoch.
+        `tracklets_<metric>` where there are tracklets, its mAP on each data set of a union as `<data set>_mAP` and
+        their mean as `mean_mAP`, then `clusters` and `outliers` of the training images and what of `SIGNALS` is known
+        of the last epoch.
     """
     scores = {key: scored["student"][key] for key in METRICS} if "student" in scored else {}
     others = {f"{name}_{MAIN.key}": scored[name][MAIN.key] for name in ("teacher", "untrained") if name in scored}
     by_tracklet = scored.get(f"student{BY_TRACKLET}", {})
     others |= {f"tracklets_{key}": by_tracklet[key] for key in METRICS if by_tracklet}
+    members = {name.partition(ON)[2]: each for name, each in scored.items() if name.startswith(f"student{ON}")}
+    others |= {f"{member}_{MAIN.key}": each[MAIN.key] for member, each in members.items()}
     found = scored["clustering"]
     return {**scores, **others, **{name: found[name] for name in ("clusters", "outliers", *SIGNALS) if name in found}}
 

@@ -17,7 +17,7 @@ from pipeline.common.text import csv_cell
 from pipeline.config.schema import Distance
 from pipeline.datasets.packed_images import PackedImages
 from pipeline.evaluation.baselines import baselines
-from pipeline.evaluation.candidates import BY_TRACKLET, Comparison, best_of_run, compare, summary_of
+from pipeline.evaluation.candidates import BY_TRACKLET, ON, Comparison, best_of_run, compare, summary_of
 from pipeline.evaluation.diagnostics.tables import diagnose, diagnose_clusters
 from pipeline.evaluation.metrics import MAIN
 from pipeline.evaluation.test_set import Embed, TestSet, why_not_scored
@@ -77,7 +77,8 @@ class Results:
         said = [f"{clustered:,} of {found['images']:,} training images in {found['clusters']:,} clusters"]
         if self.not_evaluated is None:
             student, untrained = (self.metrics[name][MAIN.key] for name in ("student", "untrained"))
-            said = [f"student {MAIN.heading} {student:.1%}, untrained {untrained:.1%}", *self._by_tracklet(), *said]
+            main = f"student {MAIN.heading} {student:.1%}, untrained {untrained:.1%}"
+            said = [main, *self._by_tracklet(), *self._by_member(), *said]
         else:
             said = [f"no evaluation: {self.not_evaluated}", *said]
         return [*said, *filter(None, [self._same_or_different()])]
@@ -88,6 +89,11 @@ class Results:
             return []
         student, untrained = (self.metrics[name][MAIN.key] for name in names)
         return [f"by tracklet: student {MAIN.heading} {student:.1%}, untrained {untrained:.1%}"]
+
+    def _by_member(self) -> list[str]:
+        found = {name.partition(ON)[2]: each for name, each in self.metrics.items() if name.startswith(f"student{ON}")}
+        scores = ", ".join(f"{member} {each[MAIN.key]:.1%}" for member, each in found.items())
+        return [f"student {MAIN.heading} by data set: {scores}"] if scores else []
 
     def _same_or_different(self) -> str | None:
         if self.thresholds is None:

@@ -46,6 +46,8 @@ class TestSet:
         own: (Q,) and (M,) numbers: where both the number and the identity agree, a gallery image is taken out of a
             query's list. Cameras, or files.
         tracklets: of queries and gallery; None where no image is of one.
+        members: of a union of data sets, name -> the rows of its queries and of its gallery, and itself as a test set;
+            without those that cannot be evaluated.
 
     Raises:
         UserError: there is nothing to evaluate, see `why_not_scored`.
@@ -64,6 +66,12 @@ class TestSet:
         assert own[0] is not None and own[1] is not None
         self.own = own[0], own[1]
         self.tracklets = tracklet_sides(self.query, self.gallery, self.own, uses_cameras=self.uses_cameras)
+        parts = {member: packed.of_member(member) for member in packed.members}
+        self.members = {
+            member: (_of_member(self.query, member), _of_member(self.gallery, member), TestSet(part))
+            for member, part in parts.items()
+            if why_not_scored(part) is None
+        }
 
     def embed(self, embed: Embed) -> tuple[np.ndarray, np.ndarray]:
         """The features (Q, D) of the queries and (M, D) of the gallery by `embed(images, title)`."""
@@ -106,6 +114,13 @@ class TestSet:
         sides = (query_features, query.pids, own_query, gallery_features, gallery.pids, own_gallery)
         return evaluate(*sides, ranks=cmc_ranks(), rerank=rerank)
 
+    def score_members(self, query_features: np.ndarray, gallery_features: np.ndarray) -> dict[str, RetrievalScores]:
+        """As `score`, of each data set of a union among its own images; empty where the data set is no union."""
+        return {
+            member: test.score(query_features[asked], gallery_features[there])
+            for member, (asked, there, test) in self.members.items()
+        }
+
     def score_tracklets(self, query_features: np.ndarray, gallery_features: np.ndarray) -> RetrievalScores | None:
         """As `score`, of tracklets by the means of their features; None where there are none, or none has a match."""
         if self.tracklets is None:
@@ -121,6 +136,11 @@ class TestSet:
         query, gallery = self.query, self.gallery
         assert query.pids is not None and gallery.pids is not None
         return verify(query_features, query.pids, self.own[0], gallery_features, gallery.pids, self.own[1])
+
+
+def _of_member(images: LabelledImages, member: str) -> np.ndarray:
+    """The rows of a data set of a union."""
+    return np.flatnonzero([path.startswith(f"{member}/") for path in images.paths])
 
 
 def _files(query: LabelledImages, gallery: LabelledImages) -> Own:

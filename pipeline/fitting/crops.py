@@ -2,6 +2,7 @@
 
 from collections import Counter
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -46,23 +47,24 @@ def look(source: Source, *, follow_links: bool = False) -> Crops:
     Raises:
         UserError: there are too few training images, or none that was looked at can be read.
     """
-    catalogue = source.catalogue
+    catalogue, folder = source.catalogue, source.folder
+    assert isinstance(folder, Path), "own images lie in one folder"
     train = catalogue[catalogue["split"] == "train"]
     if len(train) < _FEWEST:
         raise UserError(
-            f"{source.folder} holds {len(train)} images to train on, and {_FEWEST} are the fewest that make sense",
-            f"look who is in it without a training: python -m stages.discover {one_line(source.folder)}",
+            f"{folder} holds {len(train)} images to train on, and {_FEWEST} are the fewest that make sense",
+            f"look who is in it without a training: python -m stages.discover {one_line(folder)}",
         )
     rows = np.unique(np.linspace(0, len(train) - 1, min(MEASURED, len(train))).astype(int))
     sizes, unreadable = [], []
-    root, known = source.folder.resolve(), dict[str, str]()
+    root, known = folder.resolve(), dict[str, str]()
     for name in train["path"].iloc[rows]:
         try:
             sizes.append(image_size(locate(root, name, known, follow_links=follow_links)))
         except UnreadableImageError as reason:
             unreadable.append(f"{one_line(name)} ({reason})")
     if not sizes:
-        raise UserError(f"{source.folder}: no image can be read ({FOLLOW_LINKS} reads links): {some(unreadable)}")
+        raise UserError(f"{folder}: no image can be read ({FOLLOW_LINKS} reads links): {some(unreadable)}")
     pixels = np.array(sizes, float)
     height, width = (int(each) for each in np.median(pixels, axis=0))
     low, middle, high = np.quantile(pixels[:, 0] / pixels[:, 1], (0.1, 0.5, 0.9)).tolist()

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from pipeline.common.errors import UserError
 from pipeline.common.yaml_file import with_values
 from pipeline.config.load import Settings, read_settings, read_source_settings
-from pipeline.config.schema import OWN_IMAGES, Own
+from pipeline.config.schema import OWN_IMAGES, Own, data_name
 from pipeline.fitting.crops import Crops, look
 from pipeline.methods import METHODS
 from pipeline.preparation.placing import place, reader_options
@@ -34,6 +34,11 @@ class OwnImages:
     where: dict[str, Any]
     source: Source
     crops: Crops
+
+    @property
+    def name(self) -> str:
+        """Of the folder."""
+        return data_name(str(self.where["dataset"]), str(self.where["own.folder"]))
 
     def changed(self, values: Mapping[str, Any]) -> tuple[str, Settings]:
         """The text of params.yaml with other values on top of `where`, and the settings that it comes to.

@@ -6,10 +6,12 @@ from pathlib import Path
 
 import pandas as pd
 
+from pipeline.common.contents import Folders
 from pipeline.common.errors import UserError
+from pipeline.datasets.images import folder_and_name
 
 
-def leaked_images(catalogue: pd.DataFrame, hashes: Sequence[bytes], source: Path) -> pd.DataFrame:
+def leaked_images(catalogue: pd.DataFrame, hashes: Sequence[bytes], source: Folders) -> pd.DataFrame:
     """Finds the test images whose file is, byte by byte, one of the training split.
 
     Files are read only where the pixels agree, so this costs nothing where there is no leak. The same pixels in other
@@ -18,7 +20,7 @@ def leaked_images(catalogue: pd.DataFrame, hashes: Sequence[bytes], source: Path
     Args:
         catalogue: N rows.
         hashes: `image_hash` of each image.
-        source: the folder that the paths are relative to.
+        source: the folder that the paths are relative to, or several.
 
     Returns:
         One row per leaked image of query or gallery, sorted, and the first training image that it equals: the columns
@@ -27,14 +29,18 @@ def leaked_images(catalogue: pd.DataFrame, hashes: Sequence[bytes], source: Path
     Raises:
         UserError: a file has gone since its image was packed.
     """
+
+    def file(path: str) -> Path:
+        return Path(*folder_and_name(source, path))
+
     train, test = (_paths_by_hash(catalogue, hashes, in_train) for in_train in (True, False))
     found: list[tuple[str, str]] = []  # (test, train)
     for pixels in train.keys() & test.keys():
         first: dict[bytes, str] = {}
         for path in sorted(train[pixels]):
-            first.setdefault(_file_hash(source / path), path)
+            first.setdefault(_file_hash(file(path)), path)
         for path in test[pixels]:
-            same = first.get(_file_hash(source / path))
+            same = first.get(_file_hash(file(path)))
             if same is not None:
                 found.append((path, same))
     found.sort()

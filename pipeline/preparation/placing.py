@@ -5,7 +5,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from pipeline.common import paths
-from pipeline.common.contents import contents
+from pipeline.common.contents import Folders, contents_of_all
 from pipeline.common.errors import UserError
 from pipeline.common.files import read_json
 from pipeline.common.locks import locked
@@ -26,6 +26,9 @@ def reader_options(settings: SourceSettings) -> ReaderOptions:
         test_size=settings.vehicleid.test_size,
         tracklets=settings.synthetic.tracklets,
         follow_links=settings.prepare.follow_links,
+        members=tuple(settings.wildlife.datasets),
+        species=tuple(settings.wildlife.species),
+        camera_column=None if settings.wildlife.camera == "none" else settings.wildlife.camera,
     )
 
 
@@ -55,10 +58,11 @@ def _place(settings: SourceSettings) -> None:
         print(f"unpacked {archive.name}")
 
 
-def require_as_recorded(folder: Path) -> None:
+def require_as_recorded(folders: Folders) -> None:
     """Under DVC: raises UserError if the images are no longer those whose digest DVC keeps beside the result."""
     if "DVC_ROOT" not in os.environ or not paths.DATASET_STATE.is_file():
         return
-    found = contents(folder, memory=paths.scratch() / "contents")
+    found = contents_of_all(folders, memory=paths.scratch() / "contents")
     if found is None or found.digest != read_json(paths.DATASET_STATE).get("digest", found.digest):
-        raise UserError(f"{folder} was changed while its images were being packed: start the run again")
+        shown = folders if isinstance(folders, Path) else ", ".join(map(str, folders.values()))
+        raise UserError(f"{shown} was changed while its images were being packed: start the run again")

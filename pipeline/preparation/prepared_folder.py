@@ -3,7 +3,8 @@
 `pipeline.datasets.packed_images` says what a prepared folder holds; it depends on the images alone. Beside that it has
 `bad_images.csv` (path, reason) if images could not be read and were left out, `leaked_images.csv` (train, test) if test
 images are training images too, `names.json` if identities or cameras came with names, `links.csv` if pairs of training
-images are known to be one individual or two, and `tracklets.csv` if query and gallery images are of tracklets.
+images are known to be one individual or two, `tracklets.csv` if query and gallery images are of tracklets, and
+`members.json`, the names of the data sets, if it is a union of several.
 """
 
 from collections.abc import Callable
@@ -13,15 +14,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from pipeline.common.contents import Folders
 from pipeline.common.disk_space import require_room, told_if_full
 from pipeline.common.errors import UserError
 from pipeline.common.files import replacing, sha256, write_json
 from pipeline.common.text import csv_cell, one_line
 from pipeline.datasets.catalogue import SPLITS, combine_digest, validate, write_catalogue
-from pipeline.datasets.images import LINK_OUT
+from pipeline.datasets.images import LINK_OUT, resolved
 from pipeline.datasets.links import LINKS, Links, write_links
 from pipeline.datasets.names import Names
-from pipeline.datasets.packed_images import CATALOGUE, IMAGES, SUMMARY
+from pipeline.datasets.packed_images import CATALOGUE, IMAGES, MEMBERS, SUMMARY
 from pipeline.datasets.packing import leave_out, pack_images
 from pipeline.datasets.tracklets import Tracklets, write_tracklets
 from pipeline.preparation.leakage import leaked_images
@@ -34,7 +36,7 @@ _NO_NAMES = Names()
 
 def write_prepared_folder(
     catalogue: pd.DataFrame,
-    source: Path,
+    source: Folders,
     target: Path,
     *,
     height: int,
@@ -56,8 +58,8 @@ def write_prepared_folder(
 
     Args:
         catalogue: N rows.
-        source: the folder that the paths are relative to. It may be a symbolic link; those in it must not leave it
-            unless `follow_links` is set.
+        source: the folder that the paths are relative to, or one by the first part of a path. It may be a symbolic
+            link; those in it must not leave it unless `follow_links` is set.
         target: the folder to write.
         height: H of the packed images.
         width: W of the packed images.
@@ -82,7 +84,7 @@ def write_prepared_folder(
             `list_if_refused`); or the disk is too small.
     """
     validate(catalogue)
-    source, target = Path(source).resolve(), Path(target)
+    source, target = resolved(source), Path(target)
     files = list(catalogue["path"])
     require_room(target.parent, len(files) * height * width * 3, "the packed images")
     with told_if_full(target.parent, "the packed images"), replacing(target) as temporary:
@@ -113,6 +115,8 @@ def write_prepared_folder(
         _write_table(leaked, temporary / LEAKED_IMAGES)
         write_catalogue(catalogue, temporary / CATALOGUE)
         names.write(temporary)
+        if not isinstance(source, Path):
+            write_json(temporary / MEMBERS, list(source))
         if links is not None:
             write_links(temporary, list(catalogue["path"][catalogue["split"] == "train"]), links)
         write_tracklets(temporary, zip(catalogue["split"], catalogue["path"], strict=True), tracklets or {})

@@ -16,7 +16,7 @@ from pipeline.datasets.names import Names
 from pipeline.evaluation.metrics import MAIN
 from pipeline.report.cluster_verdict import ClusterVerdict
 
-Kind = Literal["result", "tracklets", "best-of-run", "baseline", "published"]
+Kind = Literal["result", "members", "tracklets", "best-of-run", "baseline", "published"]
 Verdict = Literal["right", "wrong", "distractor"]
 
 

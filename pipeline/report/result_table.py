@@ -4,8 +4,9 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from pipeline.evaluation.candidates import BY_TRACKLET
+from pipeline.evaluation.candidates import BY_TRACKLET, MEAN, ON
 from pipeline.evaluation.metrics import METRICS
+from pipeline.model.saved import ROLES
 from pipeline.report.contents import Kind, ResultRow
 
 # Name in metrics.json -> (name in the report, kind), in the order of the table.
@@ -32,7 +33,18 @@ def result_rows(metrics: Mapping[str, Mapping[str, float]]) -> tuple[ResultRow, 
         if (scores := metrics.get(key)) is not None:
             title = f"{name}, epoch {scores['epoch']:.0f}" if "epoch" in scores else name
             rows.append(ResultRow(title, kind, {metric: scores[metric] for metric in METRICS}))
-    return tuple(rows)
+    return (*rows, *_member_rows(metrics))
+
+
+def _member_rows(metrics: Mapping[str, Mapping[str, float]]) -> list[ResultRow]:
+    """The scores of the trained networks on each data set of a union."""
+    rows = []
+    for key, scores in metrics.items():
+        candidate, _, member = key.partition(ON)
+        if member and candidate in ROLES:
+            where = "mean over the data sets" if member == MEAN else f"on {member}"
+            rows.append(ResultRow(f"{_ROWS[candidate][0]}, {where}", "members", {m: scores[m] for m in METRICS}))
+    return rows
 
 
 def cmc_curves(table: pd.DataFrame) -> dict[str, "pd.Series[float]"]:

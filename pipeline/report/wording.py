@@ -19,6 +19,7 @@ DASH = "–"
 _KEPT = "\n\t\N{ZERO WIDTH JOINER}\N{ZERO WIDTH NON-JOINER}"  # of what Python does not call printable
 KIND_TITLES = {
     "result": "Result: the last epoch of this run",
+    "members": "By data set",
     "tracklets": "By tracklet",
     "best-of-run": "Best evaluation of the run, chosen by its test mAP",
     "baseline": "Baselines without training",
@@ -26,6 +27,7 @@ KIND_TITLES = {
 }
 KIND_REMARKS = {
     "result": "Nothing about it was chosen by looking at the test set.",
+    "members": "Each data set of the union among its own images, as on its own; the result ranks all of them together.",
     "tracklets": "The mean embedding of a tracklet's images in place of the images, among queries and gallery.",
     "best-of-run": "What the papers report. Choosing it looks at the test set, so it is not the result.",
     "baseline": "The same evaluation without any training on these images.",

@@ -3,16 +3,16 @@
 from pathlib import Path
 
 from pipeline.common.text import one_line
+from pipeline.config.schema import OWN_IMAGES
 from pipeline.inference.embedder import Embedder
-
-OWN = ("folder", "csv")  # data sets of own images, whose folder a model does not record
+from pipeline.model.saved import DATA_NAME
 
 
 def origin(embedder: Embedder) -> str:
     """`models/model.pt (student, resnet50, trained on market1501)`."""
     settings = embedder.settings
     dataset = settings.get("dataset", "unknown images")
-    images = "own images" if dataset in OWN else dataset
+    images = settings.get(DATA_NAME, "own images" if dataset in OWN_IMAGES else dataset)
     return f"{one_line(embedder.path)} ({embedder.role}, {settings['backbone']}, trained on {images})"
 
 
@@ -27,7 +27,7 @@ def other_images(embedder: Embedder, gallery: Path, *, raw: Path) -> str | None:
         raw: folder of the data sets, one each; they may be links, or hold some.
     """
     dataset = embedder.settings.get("dataset")
-    if dataset is None or dataset in OWN:
+    if dataset is None or dataset in OWN_IMAGES:
         return None
     home = raw / dataset
     inside = [home, *home.iterdir()] if home.is_dir() else []

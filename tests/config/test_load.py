@@ -199,7 +199,8 @@ def test_settings_of_before_the_cameras_are_those_without_them(tmp_path: Path) -
         "own": ("tracklet",),
         "model": ("freeze", "drop_path", "normalize"),
     }
-    del values["recipe"]
+    for section in ("recipe", "wildlife", "union"):
+        del values[section]
     for section, keys in later.items():
         for key in keys:
             del values[section][key]
@@ -208,6 +209,7 @@ def test_settings_of_before_the_cameras_are_those_without_them(tmp_path: Path) -
     settings, now = read_settings(tmp_path / "params.yaml"), read_settings(ROOT / "params.yaml")
     assert (settings.loss, settings.synthetic, settings.optimizer) == (now.loss, now.synthetic, now.optimizer)
     assert (settings.own, settings.model, settings.recipe) == (now.own, now.model, now.recipe)
+    assert (settings.wildlife, settings.union) == (now.wildlife, now.union)
     neighbours = {"k_intra": 5, "k_inter": 20}  # not in use
     assert settings.clustering == now.clustering.model_copy(update=neighbours)
     assert settings.clustering.distance == "jaccard" and settings.loss.camera_weight == "none"
@@ -424,7 +426,10 @@ def test_own_folder_is_refused_in_words(tmp_path: Path, folder: Any, message: st
         ({"dataset": "msmt17"}, "msmt17"),
         ({"dataset": "folder", "own__folder": "nyala"}, "nyala"),
         ({"dataset": "csv", "own__folder": "summer/nyala/"}, "nyala"),
+        ({"dataset": "union", "union__datasets": ["veri", "vehicleid"]}, "veri+vehicleid"),
     ],
 )
-def test_own_images_are_called_by_the_name_of_their_folder(tmp_path: Path, changes: dict[str, str], name: str) -> None:
+def test_own_images_are_called_by_the_name_of_their_folder_and_a_union_by_its_members(
+    tmp_path: Path, changes: dict[str, Any], name: str
+) -> None:
     assert read_settings(with_change(tmp_path, **changes)).data_name == name

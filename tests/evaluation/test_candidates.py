@@ -31,7 +31,7 @@ def part(rows: slice, name: str) -> Any:
 def test() -> TestSet:
     """16 queries and 48 gallery images of eight identities in three cameras; a picture's red is its row."""
     parts = {"query": part(slice(None, None, 3), "q"), "gallery": part(slice(None), "g")}
-    return TestSet(SimpleNamespace(split=parts.__getitem__))  # type: ignore[arg-type]
+    return TestSet(SimpleNamespace(split=parts.__getitem__, members=()))  # type: ignore[arg-type]
 
 
 def noisy(noise: float) -> Any:

@@ -48,7 +48,7 @@ NOBODY = part(np.zeros((0, 2)), np.zeros(0, int), np.zeros(0, int), "nobody")
 
 def packed(query: Part = QUERY, gallery: Part = GALLERY) -> Any:
     parts = {"query": query, "gallery": gallery}
-    return SimpleNamespace(split=lambda name: parts[name])
+    return SimpleNamespace(split=lambda name: parts[name], members=())
 
 
 def unit(images: np.ndarray, title: str = "") -> np.ndarray:

@@ -34,7 +34,7 @@ def test_published_rows_are_the_papers_figures(dataset, dccc, starred, cluster_c
     assert published_remark(dataset, splits(SIZES[dataset])) is None
 
 
-@pytest.mark.parametrize("dataset", ["synthetic", "personx", "veri", "vehicleid", "vehiclex", "Market1501"])
+@pytest.mark.parametrize("dataset", ["synthetic", "personx", "vehicleid", "randperson", "Market1501"])
 def test_published_rows_are_empty_for_other_data_sets(dataset):
     assert published_rows(dataset, splits(SIZES["market1501"])) == ()
     assert published_remark(dataset, splits(SIZES["market1501"])) is None

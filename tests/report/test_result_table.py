@@ -15,6 +15,15 @@ def test_result_rows_by_hand() -> None:
     assert result_rows({"student": SCORES}) == (ResultRow("Student", "result", SCORES),)
 
 
+def test_result_rows_of_a_union_tell_the_data_sets_of_the_trained_networks() -> None:
+    names = ("student@veri", "teacher@veri", "untrained@veri", "student@mean")
+    assert result_rows(dict.fromkeys(names, SCORES)) == (
+        ResultRow("Student, on veri", "members", SCORES),
+        ResultRow("Teacher, on veri", "members", SCORES),
+        ResultRow("Student, mean over the data sets", "members", SCORES),
+    )
+
+
 def test_result_rows_stand_in_the_order_of_the_table_whatever_that_of_the_file() -> None:
     names = [
         "colour_histogram",

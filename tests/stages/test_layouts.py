@@ -9,11 +9,13 @@ import pytest
 from mlflow import MlflowClient
 
 from pipeline.common.files import read_json
+from pipeline.datasets.published_counts import PUBLISHED_IDENTITIES, PUBLISHED_IMAGES
+from pipeline.preparation.readers.training_only import TRAINING_ONLY
 from tests.params_file import change_params
 from tests.replicas import REPLICAS, Replica, write_replica
 from tests.stages.conftest import ROOT, SMALL, Project
 
-WITHOUT_TEST = {"folder": "the data set has no query images", "vehiclex": "the data set has no query images"}
+WITHOUT_TEST = dict.fromkeys(("folder", *TRAINING_ONLY), "the data set has no query images")
 WITHOUT_CAMERAS = {"vehicleid"}
 
 
@@ -22,7 +24,12 @@ def project_of(folder: Path, name: str, database: Path) -> tuple[Project, Replic
     options = replica.options
     shutil.copy(ROOT / "params.yaml", folder)
     shutil.copy(database, folder / "mlflow.db")
-    own = {"own.folder": options.folder, "own.table": options.table, "own.camera": options.camera or "none"}
+    own: dict[str, Any] = {
+        "own.folder": options.folder,
+        "own.table": options.table,
+        "own.camera": options.camera or "none",
+    }
+    own |= {"wildlife.datasets": list(options.members), "wildlife.camera": options.camera_column or "none"}
     small = {**SMALL, "dataset": replica.dataset, "epochs": 1, "model.bn_group": 16, **own}
     change_params(folder / "params.yaml", {**small, "vehicleid.test_size": options.test_size})
     return Project(folder), replica
@@ -33,7 +40,7 @@ def test_layout_is_prepared_trained_and_evaluated(name: str, tmp_path: Path, mlf
     project, replica = project_of(tmp_path, name, mlflow_database)
     told = project.here("prepare")
     assert f"{replica.dataset}: {len(replica.rows)} images" in told
-    if name not in ("folder", "csv"):
+    if replica.dataset in {**PUBLISHED_IMAGES, **PUBLISHED_IDENTITIES}:
         assert "A subset is fine, a truncated download is not." in told
     project.here("pretrained")
     told = project.here("train") + project.here("evaluate")
@@ -53,6 +60,33 @@ def test_layout_is_prepared_trained_and_evaluated(name: str, tmp_path: Path, mlf
     assert 0.2 < metrics["student"]["mAP"] <= 1
     protocol = "the protocol uses no cameras" if name in WITHOUT_CAMERAS else "own camera are removed before ranking"
     assert protocol in page
+
+
+def test_union_is_trained_on_as_one_and_scored_on_each(tmp_path: Path, mlflow_database: Path) -> None:
+    project, first = project_of(tmp_path, "market1501", mlflow_database)
+    other = write_replica("clonedperson", tmp_path / "data" / "raw")
+    project.set(dataset="union")
+    assert "union.datasets must name two data sets or more" in project.refused("sources")
+    project.set(union__datasets=["market1501", "clonedperson"])
+    project.here("sources")
+    recorded = read_json(tmp_path / "data/dataset.json")
+    assert recorded["files"] > len(first.rows) + len(other.rows) - 1 and recorded["digest"]
+    assert f"union: {len(first.rows) + len(other.rows)} images" in project.here("prepare")
+    project.here("pretrained")
+    told = project.here("train") + project.here("evaluate")
+    metrics = read_json(tmp_path / "reports/metrics.json")
+    members = [metrics[f"student@{name}"]["mAP"] for name in ("market1501", "clonedperson")]
+    assert metrics["student@mean"]["mAP"] == pytest.approx(sum(members) / 2)
+    summary = read_json(tmp_path / "reports/summary.json")
+    assert (summary["market1501_mAP"], summary["mean_mAP"]) == (members[0], metrics["student@mean"]["mAP"])
+    assert f"student mAP by data set: market1501 {members[0]:.1%}, clonedperson {members[1]:.1%}, mean" in told
+    project.here("report")
+    page = (tmp_path / "reports/report.html").read_text(encoding="utf-8")
+    assert "By data set" in page and "Student, on clonedperson" in page and "Student, mean over the data sets" in page
+    run = MlflowClient(f"sqlite:///{tmp_path / 'mlflow.db'}").get_run(
+        read_json(tmp_path / "data/model/run.json")["run_id"]
+    )
+    assert run.data.metrics["clonedperson mAP"] == members[1] and "market1501+clonedperson" in run.info.run_name
 
 
 @pytest.fixture

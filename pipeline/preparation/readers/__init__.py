@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from pipeline.common.contents import Folders
 from pipeline.common.errors import UserError
 from pipeline.common.text import one_line, some
 from pipeline.config.schema import OWN_IMAGES
@@ -18,16 +19,28 @@ from pipeline.datasets.tracklets import Tracklets
 from pipeline.preparation.archives import archive_suffix, other_archives
 from pipeline.preparation.links import read_corrections
 from pipeline.preparation.nesting import unnested
-from pipeline.preparation.readers import csv_table, image_folder, msmt17, split_folders, vehicleid, vehiclex
+from pipeline.preparation.readers import (
+    atrw,
+    csv_table,
+    image_folder,
+    msmt17,
+    split_folders,
+    training_only,
+    vehicleid,
+    wildlife,
+)
 from pipeline.preparation.readers.layout import Reading
 from pipeline.preparation.readers.split_folders import SPLIT_FOLDERS
+from pipeline.preparation.readers.training_only import TRAINING_ONLY
 
 # Below the folder of raw data; of several, the first that exists, and the first of all to name in a message.
 FOLDERS: dict[str, tuple[str, ...]] = {
     **{name: (layout.folder,) for name, layout in SPLIT_FOLDERS.items()},
     "msmt17": ("msmt17/MSMT17_V1", "msmt17/MSMT17_V2"),
     "vehicleid": ("vehicleid/VehicleID", "vehicleid/VehicleID_V1.0"),
-    "vehiclex": ("vehiclex/VehicleX", "vehiclex/AIC20_ReID_Simulation"),
+    **{name: layout.folders for name, layout in TRAINING_ONLY.items()},
+    "atrw": ("atrw/ATRW",),
+    "wildlife": ("wildlife/WildlifeReID-10k",),
 }
 DATASETS = (*FOLDERS, *OWN_IMAGES)
 
@@ -45,6 +58,9 @@ class ReaderOptions:
         seed: `vehicleid`: of the draw of the gallery.
         tracklets: `synthetic`: use those that were drawn.
         follow_links: `folder`: to folders outside the data set's, too.
+        members: `wildlife`: member sets to read; none = all.
+        species: `wildlife`: species to read; none = all.
+        camera_column: `wildlife`: what serves as the camera, or None.
     """
 
     folder: str = "mine"
@@ -55,6 +71,9 @@ class ReaderOptions:
     seed: int = 1
     tracklets: bool = False
     follow_links: bool = False
+    members: tuple[str, ...] = ()
+    species: tuple[str, ...] = ()
+    camera_column: str | None = None
 
 
 _DEFAULTS = ReaderOptions()
@@ -65,7 +84,7 @@ class Source:
     """A data set as it came.
 
     Attributes:
-        folder: what the paths of `catalogue` are relative to.
+        folder: what the paths of `catalogue` are relative to; of a union, one by the first part of a path.
         catalogue: one row per image.
         warnings: one line each, of what may be a mistake.
         notes: one line each, of what was decided and the user should know.
@@ -74,7 +93,7 @@ class Source:
         tracklets: of query and gallery images, see `datasets.tracklets`.
     """
 
-    folder: Path
+    folder: Folders
     catalogue: pd.DataFrame
     warnings: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
@@ -174,7 +193,14 @@ def _readers(options: ReaderOptions) -> dict[str, Callable[[Path], Reading]]:
         "synthetic": partial(split_folders.read_synthetic, tracklets=options.tracklets),
         "msmt17": msmt17.read,
         "vehicleid": partial(vehicleid.read, test_size=options.test_size, seed=options.seed),
-        "vehiclex": vehiclex.read,
+        **{name: partial(training_only.read, layout=layout) for name, layout in TRAINING_ONLY.items()},
+        "atrw": atrw.read,
+        "wildlife": partial(
+            wildlife.read,
+            datasets=options.members,
+            species=options.species,
+            camera=options.camera_column,
+        ),
         "folder": partial(
             image_folder.read,
             camera=options.camera,

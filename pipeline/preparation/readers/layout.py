@@ -1,7 +1,7 @@
 """What the readers share: folders of images whose names tell identity and camera, and lists of such images."""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import cast
@@ -16,6 +16,7 @@ from pipeline.datasets.links import Link
 from pipeline.datasets.names import Names
 from pipeline.datasets.tracklets import Tracklets
 
+CAMERAS_OF_A_SCENE = 1000  # the numbers of a scene's cameras lie in a range of their own
 FOLLOW_LINKS = "prepare.follow_links: true"  # what lets links lead out of the data set's folder
 
 
@@ -41,39 +42,56 @@ class Reading:
 
 
 def require(folder: Path, parts: tuple[str, ...], *, name: str) -> None:
-    """Checks that `folder` is there and holds every one of `parts`: files if they end in .txt, else folders.
+    """Checks that `folder` is there and holds every one of `parts`: files if they end in .txt or .csv, else folders.
 
     Raises:
         UserError: says exactly where to put what.
     """
     if not folder.is_dir():
         raise UserError(f"{folder} is missing: put {name} there, so that it holds {', '.join(parts)}")
-    missing = [p for p in parts if not ((folder / p).is_file() if p.endswith(".txt") else (folder / p).is_dir())]
+    files = {p for p in parts if p.endswith((".txt", ".csv"))}
+    missing = [p for p in parts if not ((folder / p).is_file() if p in files else (folder / p).is_dir())]
     if missing:
         raise UserError(f"{folder} holds no {', '.join(missing)}: {name} must be there with {', '.join(parts)}")
 
 
 def labelled_folders(
     folder: Path, parts: Mapping[str, str], pattern: re.Pattern[str], *, example: str, name: str
-) -> list[Row]:
+) -> tuple[list[Row], Names]:
     """Reads a data set of one folder per split, whose image names tell identity and camera.
 
     Args:
         folder: the data set's.
         parts: split -> folder in it.
-        pattern: of a whole file name, with the groups `pid` and `camid`.
+        pattern: of a whole file name, with the group `pid` and those of `camera_of`.
         example: a name that fits.
         name: of the data set, for messages.
+
+    Returns:
+        The images, and the names of their cameras where names tell the scene.
 
     Raises:
         UserError: a folder is missing or empty, or a name does not match.
     """
     require(folder, tuple(parts.values()), name=name)
-    return [
-        Row(f"{part}/{image}", int(match["pid"]), int(match["camid"]), cast(Split, split))
+    found = [
+        (split, f"{part}/{image}", match)
         for split, part in parts.items()
         for image, match in named_images(folder / part, pattern, example=example)
     ]
+    rows = [Row(path, int(match["pid"]), camera_of(match), cast(Split, split)) for split, path, match in found]
+    return rows, scene_names(match for _, _, match in found)
+
+
+def camera_of(name: re.Match[str]) -> int:
+    """The number of the camera in a name: group `camid`, counted anew in each scene where there is a group `scene`."""
+    return CAMERAS_OF_A_SCENE * int(name.groupdict().get("scene") or 0) + int(name["camid"])
+
+
+def scene_names(found: Iterable[re.Match[str]]) -> Names:
+    """What to call the cameras of `camera_of`; nothing where names tell no scene."""
+    scenes = {camera_of(name): (name["scene"], name["camid"]) for name in found if "scene" in name.groupdict()}
+    return Names(cameras={number: f"scene {int(s)}, camera {int(c)}" for number, (s, c) in sorted(scenes.items())})
 
 
 def named_images(folder: Path, pattern: re.Pattern[str], *, example: str) -> Iterator[tuple[str, re.Match[str]]]:

@@ -13,6 +13,9 @@ r"""Data sets of one folder per split, whose image names tell identity and camer
   in the gallery folder too, under the same names; the protocol takes them out again, as they show the query's vehicle
   in the query's camera. The lists beside the folders (name_train.txt, gt_index.txt, ...) say nothing that folders and
   names do not, and are not read.
+- ClonedPerson (Wang, Liang and Liao, CVPR 2022), drawn people in the clothes of real ones. 700000_s02_c00_f023389.jpg
+  is person 700000, scene 2, camera 0 of that scene, frame 23389. Here a camera is one of its scene; its authors' loader
+  compares the number behind c alone. Source: the README of github.com/Yanan-Wang-cs/ClonedPerson.
 """
 
 import re
@@ -34,7 +37,8 @@ class SplitFolders(NamedTuple):
     Attributes:
         folder: of the data set, below the folder of raw data.
         parts: the folders in it of train, query and gallery.
-        pattern: of a whole file name, whatever its case, with the groups `pid` and `camid`. Images of pid -1 are junk.
+        pattern: of a whole file name, whatever its case, with the group `pid` and those of `camera_of`. Images of pid
+            -1 are junk.
         example: a file name that fits.
         title: the data set's name in messages.
     """
@@ -80,6 +84,13 @@ SPLIT_FOLDERS = {
         "0001_c001_00016450_0.jpg",
         "VeRi (VeRi-776)",
     ),
+    "clonedperson": SplitFolders(
+        "clonedperson/ClonedPerson",
+        ("train", "test/query", "test/gallery"),
+        rf"(?P<pid>-1|\d+)_s(?P<scene>\d+)_c(?P<camid>\d+)_f\d+{_IMAGE}",
+        "700000_s02_c00_f023389.jpg",
+        "ClonedPerson",
+    ),
 }
 
 
@@ -91,8 +102,8 @@ def read(folder: Path, layout: SplitFolders) -> Reading:
     """
     parts = dict(zip(SPLITS, layout.parts, strict=True))
     pattern = re.compile(layout.pattern, re.IGNORECASE)
-    rows = labelled_folders(folder, parts, pattern, example=layout.example, name=layout.title)
-    return Reading(from_rows(row for row in rows if row.pid != JUNK))
+    rows, names = labelled_folders(folder, parts, pattern, example=layout.example, name=layout.title)
+    return Reading(from_rows(row for row in rows if row.pid != JUNK), names=names)
 
 
 def read_synthetic(folder: Path, *, tracklets: bool) -> Reading:

@@ -3,17 +3,15 @@
 C: cameras.
 """
 
-import numpy as np
 import pandas as pd
 
 from pipeline.report.contents import ReportData
-from pipeline.report.figures.drawing import INK, Picture, Table, canvas, png_bytes
-from pipeline.report.wording import DASH, percent, shortened
+from pipeline.report.figures.drawing import Picture
+from pipeline.report.figures.heatmap import heatmap_png, heatmap_table
+from pipeline.report.wording import percent
 
 MOST_CAMERAS = 24  # up to which names and numbers are legible in the width of the page
 _MOST_IN_COLUMN = 12  # ... in one of two columns
-_LONGEST = 16  # characters of a name
-_LONGEST_LEVEL = 3  # characters of a name that stands level below its column
 
 
 def camera_figure(data: ReportData) -> Picture | None:
@@ -27,7 +25,7 @@ def camera_figure(data: ReportData) -> Picture | None:
         shown = most_frequent(pairs)
         matrix = matrix.loc[matrix.index.isin(shown), matrix.columns.isin(shown)]
     matrix.index, matrix.columns = (axis.map(data.names.camera) for axis in (matrix.index, matrix.columns))
-    png = _draw(matrix)
+    png = heatmap_png(matrix, title="Rank-1 by cameras, %", rows="query: camera", columns="gallery: camera")
     rows, columns = matrix.shape
     ordered = pairs.sort_values("rank1", kind="stable")
     low, high = (
@@ -51,7 +49,11 @@ def camera_figure(data: ReportData) -> Picture | None:
         png=png,
         section="ranking",
         wide=max(matrix.shape) > _MOST_IN_COLUMN,
-        table=_table(matrix),
+        table=heatmap_table(
+            matrix,
+            caption="Rank-1 in percent: one row per query camera, one column per gallery camera",
+            heading="camera",
+        ),
     )
 
 
@@ -71,40 +73,3 @@ def most_frequent(pairs: pd.DataFrame) -> list[int]:
     by_gallery = pairs.groupby("gallery_camera")["queries"].sum()
     total = by_query.add(by_gallery, fill_value=0).sort_index().sort_values(ascending=False, kind="stable")
     return [int(camera) for camera in total.index[:MOST_CAMERAS]]
-
-
-def _draw(matrix: pd.DataFrame) -> bytes:
-    values = 100 * matrix.to_numpy()
-    rows, columns = values.shape
-    most = max(rows, columns)
-    side = float(np.clip(0.5 * most + 1.6, 3.6, 9.0))
-    with canvas(size=(side + 0.6, max(3.0, side * rows / columns if columns else side))) as (figure, axes):
-        ax = axes[0]
-        shades = ax.imshow(values, cmap="Blues", vmin=0, vmax=100, aspect="equal")
-        ax.grid(visible=False)
-        names = [[shortened(str(camera), _LONGEST) for camera in axis] for axis in (matrix.columns, matrix.index)]
-        ax.set_xticks(range(columns), names[0])
-        ax.set_yticks(range(rows), names[1])
-        if max(map(len, names[0])) > _LONGEST_LEVEL:
-            ax.tick_params(axis="x", rotation=90)
-        ax.set(xlabel="gallery: camera", ylabel="query: camera")
-        ax.set_title("Rank-1 by cameras, %")
-        ax.tick_params(length=0)
-        number = {"ha": "center", "va": "center", "fontsize": float(np.clip(90 / most, 6, 10))}
-        for row, column in np.argwhere(np.isfinite(values)):
-            value = values[row, column]
-            ax.text(column, row, f"{value:.0f}", color="white" if value > 55 else INK, **number)
-        for row, column in np.argwhere(~np.isfinite(values)):
-            ax.text(column, row, DASH, color="#6B7280", **{**number, "fontsize": 8})
-        bar = figure.colorbar(shades, ax=ax, shrink=0.85)
-        bar.outline.set_visible(False)
-        return png_bytes(figure)
-
-
-def _table(matrix: pd.DataFrame) -> Table:
-    rows = tuple(
-        (str(camera), tuple(percent(value) for value in row))
-        for camera, row in zip(matrix.index, matrix.to_numpy(), strict=True)
-    )
-    caption = "Rank-1 in percent: one row per query camera, one column per gallery camera"
-    return Table(caption, ("camera", *map(str, matrix.columns)), rows)

@@ -1,4 +1,4 @@
-"""Layouts whose file names tell identity and camera: Market-1501, DukeMTMC-reID, PersonX, VeRi-776, VehicleX."""
+"""Layouts whose file names tell identity and camera: those of `SPLIT_FOLDERS` and `TRAINING_ONLY`."""
 
 from pathlib import Path
 from typing import Any
@@ -8,8 +8,10 @@ import pytest
 
 from pipeline.common.errors import UserError
 from pipeline.datasets.catalogue import validate
-from pipeline.preparation.readers import vehiclex
+from pipeline.preparation.readers import training_only
+from pipeline.preparation.readers.layout import Reading
 from pipeline.preparation.readers.split_folders import SPLIT_FOLDERS, read
+from pipeline.preparation.readers.training_only import TRAINING_ONLY
 
 
 def rows(catalogue: pd.DataFrame) -> list[tuple[Any, ...]]:
@@ -89,10 +91,14 @@ def test_veri_query_images_are_in_the_gallery_too(tmp_path: Path) -> None:
     ]
 
 
+def vehiclex(folder: Path) -> Reading:
+    return training_only.read(folder, TRAINING_ONLY["vehiclex"])
+
+
 @pytest.mark.parametrize("place", ["", "sys_image_train/", "image_train/0001/"])
 def test_vehiclex_images_may_lie_anywhere(tmp_path: Path, place: str) -> None:
     touch(tmp_path, f"{place}0001_c002_1.jpg", f"{place}1362_c011_53.jpg", "train_label.xml", f"{place}Thumbs.db")
-    assert rows(vehiclex.read(tmp_path).catalogue) == [
+    assert rows(vehiclex(tmp_path).catalogue) == [
         (f"{place}0001_c002_1.jpg", 1, 2, "train"),
         (f"{place}1362_c011_53.jpg", 1362, 11, "train"),
     ]
@@ -103,14 +109,44 @@ def test_vehiclex_refuses_images_of_two_styles(tmp_path: Path) -> None:
     with pytest.raises(
         UserError, match=r"1 images are there twice, like plain/0001_c002_1.jpg and styled/0001_c002_1.jpg: keep one"
     ):
-        vehiclex.read(tmp_path)
+        vehiclex(tmp_path)
 
 
 def test_vehiclex_refuses_an_empty_folder_and_other_names(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"holds no images: names like 0001_c001_1.jpg"):
-        vehiclex.read(tmp_path)
+        vehiclex(tmp_path)
     with pytest.raises(UserError, match=r"1 names are not like 0001_c001_1.jpg: 000001.jpg"):
-        vehiclex.read(touch(tmp_path, "000001.jpg"))
+        vehiclex(touch(tmp_path, "000001.jpg"))
+
+
+def test_cameras_are_counted_anew_in_each_scene(tmp_path: Path) -> None:
+    touch(
+        tmp_path / "rand",
+        "000000_s00_c01_f001632.jpg",
+        "000000_s10_c01_f000264.jpg",
+        "scene01/000007_c03_s01_f000264.jpg",  # as the first publication wrote them
+        "camera0_1_point.txt",
+    )
+    found = training_only.read(tmp_path / "rand", TRAINING_ONLY["randperson"])
+    assert rows(found.catalogue) == [
+        ("000000_s00_c01_f001632.jpg", 0, 1, "train"),
+        ("000000_s10_c01_f000264.jpg", 0, 10_001, "train"),
+        ("scene01/000007_c03_s01_f000264.jpg", 7, 1003, "train"),
+    ]
+    assert found.names.camera(10_001) == "scene 10, camera 1" and found.names.camera(1) == "scene 0, camera 1"
+    touch(
+        tmp_path / "cloned",
+        "train/700000_s02_c00_f023389.jpg",
+        "test/query/705227_s02_c02_f001117.jpg",
+        "test/gallery/705227_s12_c02_f003229.jpg",
+    )
+    cloned = read(tmp_path / "cloned", SPLIT_FOLDERS["clonedperson"])
+    assert list(cloned.catalogue["camid"]) == [2000, 2002, 12_002]
+    assert cloned.names.camera(12_002) == "scene 12, camera 2"
+    for name in ("000000_s00_s01_f1.jpg", "000000_c00_c01_f1.jpg", "000000_s00_f1.jpg"):
+        folder = touch(tmp_path / name.replace(".", "_"), name)
+        with pytest.raises(UserError, match="1 names are not like 000000_s00_c01"):
+            training_only.read(folder, TRAINING_ONLY["randperson"])
 
 
 @pytest.mark.parametrize("name", SPLIT_FOLDERS)
