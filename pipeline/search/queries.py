@@ -136,10 +136,11 @@ def search_gallery(
     Raises:
         UserError: see `rank_gallery` and `Gallery.parts`.
     """
-    at: dict[str, list[int]] = {}
+    at: dict[str, list[int]] = {place: [] for place in queries.places}
     for index, place in enumerate(gallery.places):
-        at.setdefault(place, []).append(index)
-    own = [at.get(place, []) for place in queries.places]
+        if place in at:
+            at[place].append(index)
+    own = [at[place] for place in queries.places]
     top = min(top, len(gallery.names)) if top > 0 else top
     ranking = rank_gallery(queries.embeddings, gallery.parts(), top=top, left_out=own)
     lists = []
