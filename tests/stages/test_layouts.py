@@ -9,6 +9,7 @@ import pytest
 from mlflow import MlflowClient
 
 from pipeline.common.files import read_json
+from pipeline.config.schema import data_name
 from pipeline.datasets.published_counts import PUBLISHED_IDENTITIES, PUBLISHED_IMAGES
 from pipeline.preparation.readers.training_only import TRAINING_ONLY
 from tests.params_file import change_params
@@ -39,7 +40,7 @@ def project_of(folder: Path, name: str, database: Path) -> tuple[Project, Replic
 def test_layout_is_prepared_trained_and_evaluated(name: str, tmp_path: Path, mlflow_database: Path) -> None:
     project, replica = project_of(tmp_path, name, mlflow_database)
     told = project.here("prepare")
-    assert f"{replica.dataset}: {len(replica.rows)} images" in told
+    assert f"{data_name(replica.dataset, replica.options.folder)}: {len(replica.rows)} images" in told
     if replica.dataset in {**PUBLISHED_IMAGES, **PUBLISHED_IDENTITIES}:
         assert "A subset is fine, a truncated download is not." in told
     project.here("pretrained")
