@@ -14,7 +14,7 @@ export UV_PYTHON_DOWNLOADS ?= never
 # Every stage is a process with seconds of imports, and three times as many where Python may not keep its byte code.
 export UV_COMPILE_BYTECODE ?= 1
 
-.PHONY: help repro test test-fast check ui table shell pictures pins
+.PHONY: help repro test test-fast check docs ui table shell pictures pins
 help:
 	@echo "make repro      sets everything up (several GB, in this folder), then runs the experiment"
 	@echo "make ui         shows all runs in the browser"
@@ -22,6 +22,7 @@ help:
 	@echo "make shell      opens a shell in which uv is found, where it was missing"
 	@echo "make test       runs all tests; make test-fast most of them"
 	@echo "make check      runs what CI checks besides: ruff and mypy"
+	@echo "make docs       makes a site of docs/: open site/index.html"
 repro: $(SETUP)
 	$(UV) run dvc repro
 	$(HINT)
@@ -31,6 +32,10 @@ test-fast: $(SETUP)
 	$(UV) run pytest -m "not slow"
 check: $(SETUP)
 	$(UV) run ruff check . && $(UV) run ruff format --check . && $(UV) run mypy
+# Without the experiment's own packages: the API reference is read from the sources, which nothing runs.
+docs: $(SETUP)
+	NO_MKDOCS_2_WARNING=1 $(UV) run --only-group docs mkdocs build --strict --quiet
+	@echo "open site/index.html"
 ui: $(SETUP)
 	@$(UV) run --quiet python -m stages.ui
 table: $(SETUP)

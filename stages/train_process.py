@@ -15,6 +15,7 @@ from pipeline.model.saved import BEST_FILE, DATA_NAME
 from pipeline.model.starting_weights import starting_weights
 from pipeline.tracking import tracked
 from pipeline.tracking.inputs import log_dataset
+from pipeline.tracking.provenance import revision
 from pipeline.training import distributed
 from pipeline.training.calibration import thresholds_of
 from pipeline.training.fingerprint import fingerprint, held, other_training
@@ -73,4 +74,5 @@ def train_in_process(settings: Settings, processes: distributed.Processes, inter
             say=typer.echo,
         )
         thresholds = thresholds_of(trainer, say=typer.echo)
-        write_outputs(trainer, rows, kept, thresholds=thresholds, folder=folder, run_id=run.id, name=name)
+        made = {"run_id": run.id, "name": name, "revision": revision()}
+        write_outputs(trainer, rows, kept, thresholds=thresholds, folder=folder, **made)

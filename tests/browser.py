@@ -38,6 +38,7 @@ _FLAGS = (
     "--disable-extensions",
     "--disable-dev-shm-usage",
     "--hide-scrollbars",
+    "--blink-settings=primaryHoverType=2,availableHoverTypes=2,primaryPointerType=4,availablePointerTypes=4",  # a mouse
     "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
     "--remote-debugging-pipe",
 )
@@ -139,6 +140,10 @@ class Tab:
                 **(text if kind == "keyDown" else {}),
                 **more,
             )
+
+    def type(self, text: str) -> None:
+        """Text is put where the focus is."""
+        self._browser._call("Input.insertText", self._session, text=text)
 
     def look(self) -> Page:
         """What there is to see, as `Browser.open` tells it, without messages and requests."""

@@ -46,6 +46,7 @@ SLOW = (
     "tracking",
     "test_readme.py",
     "test_browser.py",
+    "test_site.py",
     "test_extending.py",
     "common/test_kernels.py",
     "methods/test_a_new_method.py",

@@ -11,6 +11,7 @@ from dvc.utils.hydra import apply_overrides
 from ruamel.yaml import YAML
 
 from tests.conftest import SLOW
+from tests.pictures import LARGEST, PICTURES
 from tests.test_structure import ROOMS
 
 ROOT = Path(__file__).parents[1]
@@ -74,6 +75,14 @@ def test_page_runs_programs_of_the_project_that_exist(page: Path) -> None:
             assert set(words[1:]) <= set(targets), words
         if "-m" in words and words[words.index("-m") + 1].split(".")[0] in ("stages", "benchmarks", "pipeline"):
             assert (ROOT / words[words.index("-m") + 1].replace(".", "/")).with_suffix(".py").is_file(), words
+
+
+def test_every_picture_is_one_that_can_be_made_again_and_is_small() -> None:
+    files = sorted((ROOT / "docs").glob("*.png"))
+    assert [file.stem for file in files] == sorted(picture.__name__ for picture in PICTURES)
+    assert all(file.stat().st_size <= LARGEST for file in files)
+    text = "".join(page.read_text(encoding="utf-8") for page in PAGES)
+    assert [file.name for file in files if f"{file.name})" not in text] == []
 
 
 def test_development_page_lists_the_rooms_in_their_order() -> None:

@@ -12,6 +12,7 @@ COMMANDS = {
     "repro": ["run dvc repro"],
     "test": ["run pytest"],
     "test-fast": ["run pytest -m not slow"],
+    "docs": ["run --only-group docs mkdocs build --strict --quiet", "open site/index.html"],
     "check": ["run ruff check .", "run ruff format --check .", "run mypy"],
 }
 
@@ -21,7 +22,8 @@ def test_make_alone_says_what_there_is_and_installs_nothing(tmp_path: Path) -> N
     alone = ["make", "--no-print-directory"]
     done = subprocess.run(alone, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0 and done.stderr == ""
-    assert {line.split()[1] for line in done.stdout.splitlines()} == {"repro", "ui", "table", "shell", "test", "check"}
+    told = {line.split()[1] for line in done.stdout.splitlines()}
+    assert told == {"repro", "ui", "table", "shell", "test", "check", "docs"}
     assert [path.name for path in tmp_path.iterdir()] == ["Makefile"]
 
 

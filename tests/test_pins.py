@@ -18,7 +18,8 @@ def package(line: str) -> str:
 def test_pins_agree() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     pinned = project["tool"]["uv"]["constraint-dependencies"]
-    lines = listed("requirements.txt") + listed("requirements-s3.txt")
+    lists = ("requirements.txt", "requirements-s3.txt", "requirements-docs.txt")
+    lines = [line for name in lists for line in listed(name)]
     assert sorted(lines) == sorted(pinned)
     assert all(re.fullmatch(r"[\w.\-]+(\[[\w,]+\])?==\S+( ; .+)?", line) for line in lines)
 
@@ -26,13 +27,20 @@ def test_pins_agree() -> None:
 def test_every_dependency_is_pinned() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     pinned = {package(pin) for pin in project["tool"]["uv"]["constraint-dependencies"]}
-    extra, dev = project["project"]["optional-dependencies"]["team"], project["dependency-groups"]["dev"]
-    assert {package(name) for name in (*project["project"]["dependencies"], *extra, *dev)} <= pinned
+    groups = (*project["project"]["optional-dependencies"].values(), *project["dependency-groups"].values())
+    names = [*project["project"]["dependencies"], *(name for group in groups for name in group)]
+    assert {package(name) for name in names} <= pinned
 
 
 def test_tests_have_what_a_team_installs() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     assert set(project["project"]["optional-dependencies"]["team"]) <= set(project["dependency-groups"]["dev"])
+
+
+def test_documentation_asks_for_nothing_that_the_experiment_needs() -> None:
+    apart = {package(line) for line in listed("requirements-docs.txt")}
+    assert {"mkdocs", "mkdocs-material", "mkdocstrings"} <= apart
+    assert apart.isdisjoint(package(line) for line in listed("requirements.txt"))
 
 
 def test_packages_for_s3_alone_stand_apart_for_pip() -> None:

@@ -1,9 +1,12 @@
 """Using a trained network elsewhere: in a program of one's own (`Embedder`, `Gallery`), as ONNX, and by MLflow."""
 
 import importlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pipeline.inference.embedder import Embedder, Judgement
+
+if TYPE_CHECKING:
+    from pipeline.inference.gallery import Gallery
 
 __all__ = ["Embedder", "Gallery", "Judgement"]
 

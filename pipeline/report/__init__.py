@@ -1,6 +1,7 @@
 """Report: one self-contained HTML page and its figures (the only import of the template engine)."""
 
 from pipeline.report.contents import (
+    ClusterCount,
     ClusterSample,
     ConfusedPair,
     EmbeddingMap,
@@ -15,6 +16,7 @@ from pipeline.report.published import published_rows
 from pipeline.report.reading import read_report, summarise_splits
 
 __all__ = [
+    "ClusterCount",
     "ClusterSample",
     "ConfusedPair",
     "EmbeddingMap",

@@ -103,6 +103,14 @@ class ClusterSample:
             _assert_picture(image)
 
 
+@dataclass(frozen=True)
+class ClusterCount:
+    """How the result, the last student, groups the training images: so many clusters, and outliers in none."""
+
+    clusters: int
+    outliers: int
+
+
 @dataclass(frozen=True, eq=False)
 class ConfusedPair:
     """Two identities that the network confuses.
@@ -134,6 +142,7 @@ class EmbeddingMap:
         labels: (N,) identity or cluster.
         alone: (N,) bool, images of nobody in particular, or of no cluster.
         groups: What a label is: "identity" or "cluster".
+        total: Number of images that the N were chosen from.
         pictures: Row -> (H, W, 3) uint8, of the rows that are shown; their places on the map do not overlap.
     """
 
@@ -142,10 +151,11 @@ class EmbeddingMap:
     alone: np.ndarray
     groups: Literal["identity", "cluster"]
     pictures: Mapping[int, np.ndarray]
+    total: int
 
     def __post_init__(self) -> None:
         assert self.points.shape == (len(self.labels), 2) and self.alone.shape == self.labels.shape
-        assert len(self.points) > 0 and np.abs(self.points).max() <= 1
+        assert 0 < len(self.points) <= self.total and np.abs(self.points).max() <= 1
         for image in self.pictures.values():
             _assert_picture(image)
 
@@ -168,13 +178,15 @@ class ReportData:
         tables: Name -> table of the evaluation (data/evaluation/<name>.csv), for the figures that draw one.
         confused: Pairs of identities that the network confuses, the most confused first.
         embedding: Test images (or training images by cluster) on a plane.
-        clusters: Clusters of the training images by the final network, with some of their pictures; outliers last.
+        clusters: Clusters of the training images by the last student, with some of their pictures; outliers last.
+        cluster_count: How many there are; None where it is not known.
         num_queries, num_valid_queries: All queries, and those with a valid match (the others are left out).
         uses_cameras: Whether the evaluation removed the query's own camera.
         notes: Sentences to print under the results.
         verdict: On the clusters of the last epoch, without labels; None where too little is known.
         names: Of identities and cameras, for the figures; the parts above hold them already.
-        provenance: Where this run comes from: seed, digest of the data, duration, MLflow run, ...
+        made: When, how long, from which code and on what it was trained, for one line.
+        provenance: Where this run comes from: seed, digest of the data, MLflow run, ...
         data_name: What people call the data set, where that is not its key.
     """
 
@@ -192,12 +204,14 @@ class ReportData:
     confused: tuple[ConfusedPair, ...] = ()
     embedding: EmbeddingMap | None = None
     clusters: tuple[ClusterSample, ...] = ()
+    cluster_count: ClusterCount | None = None
     num_queries: int = 0
     num_valid_queries: int = 0
     uses_cameras: bool = True
     notes: tuple[str, ...] = ()
     verdict: ClusterVerdict | None = None
     names: Names = field(default_factory=Names)
+    made: tuple[str, ...] = ()
     provenance: Mapping[str, str] = field(default_factory=dict)
     data_name: str = ""
 
@@ -233,6 +247,11 @@ class ReportData:
         """Number of identities on the training images, None if not known."""
         train = self.split("train")
         return None if train is None else train.identities
+
+    @property
+    def last_epoch(self) -> int | None:
+        """Number of the last epoch, None where nothing was trained."""
+        return None if self.history.empty else int(self.history["epoch"].iloc[-1])
 
     def first(self, kind: Kind) -> ResultRow | None:
         """The first row of `kind`, None where there is none."""

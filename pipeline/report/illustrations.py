@@ -132,6 +132,7 @@ def illustrate_map(table: pd.DataFrame, *, catalogue: pd.DataFrame, images: np.n
         labels=labels,
         alone=labels < 0 if of_clusters else labels == 0,
         groups="cluster" if of_clusters else "identity",
+        total=sum(len(rows.get(split, ())) for split in (("train",) if of_clusters else ("query", "gallery"))),
         pictures={int(row): np.array(images[places[row]]) for row in shown},
     )
 

@@ -6,8 +6,6 @@ What is written depends on the values alone, not on the time.
 from itertools import groupby
 from pathlib import Path
 
-import numpy as np
-
 from pipeline.common.files import replacing, write_text
 from pipeline.evaluation.metrics import MAIN, METRICS, Metric
 from pipeline.report import figures, wording
@@ -85,20 +83,20 @@ def _sections(
 def _headline(data: ReportData) -> list[tuple[str, str, str]]:
     """(value, what it is, remark) of the numbers at the top of the page; the first is the largest."""
     result, baseline, train = data.first("result"), data.first("baseline"), data.split("train")
+    whose = wording.by_result(data).removeprefix("the ")
     tiles = []
     if result is not None and MAIN.key in result.scores:
         score = result.scores[MAIN.key]
-        tiles.append((wording.percent(score, unit=True), MAIN.heading, result.name))
+        tiles.append((wording.percent(score, unit=True), MAIN.heading, whose))
+        if "rank1" in result.scores:
+            tiles.append((wording.percent(result.scores["rank1"], unit=True), METRICS["rank1"].heading, whose))
         if baseline is not None and MAIN.key in baseline.scores:
             level = baseline.scores[MAIN.key]
-            tiles.append((wording.percent(level, unit=True), MAIN.heading, baseline.name))
-            remark = f"against the {wording.lowered(baseline.name)}"
+            remark = f"above the {wording.percent(level, unit=True)} of the {wording.lowered(baseline.name)}"
             tiles.append((wording.points(score - level), f"points of {MAIN.heading}", remark))
-        if "rank1" in result.scores:
-            tiles.append((wording.percent(result.scores["rank1"], unit=True), METRICS["rank1"].heading, result.name))
-    if len(data.history) and "num_clusters" in data.history and np.isfinite(data.history["num_clusters"].iloc[-1]):
-        truth = f"for {wording.count(train.identities, 'identity')}" if train and train.identities else "at the end"
-        tiles.append((f"{int(data.history['num_clusters'].iloc[-1]):,}", "clusters", truth))
+    if data.cluster_count is not None:
+        truth = f"; in truth {wording.count(train.identities, 'identity')}" if train and train.identities else ""
+        tiles.append((f"{data.cluster_count.clusters:,}", "clusters", f"by the {whose}{truth}"))
     return tiles
 
 

@@ -11,7 +11,7 @@ from pipeline.datasets.names import read_names
 from pipeline.datasets.packed_images import PackedImages
 from pipeline.model.saved import MODEL_FILE, data_name_of, model_settings
 from pipeline.report.cluster_verdict import cluster_verdict
-from pipeline.report.contents import ReportData, SplitSummary
+from pipeline.report.contents import ClusterCount, ReportData, SplitSummary
 from pipeline.report.illustrations import (
     illustrate_confused_pairs,
     illustrate_map,
@@ -59,20 +59,33 @@ def read_report(*, prepared: Path, pretrained: Path, model: Path, evaluation: Pa
         confused=illustrate_confused_pairs(tables["confused_pairs"], **images, names=names),
         embedding=illustrate_map(tables["map"], **images),
         clusters=sample_clusters(_read_table(reports / "clusters.csv"), images=train.images),
+        cluster_count=ClusterCount(int(metrics["clustering"]["clusters"]), int(metrics["clustering"]["outliers"])),
         num_queries=int(queries["all"]),
         num_valid_queries=int(queries["valid"]),
         uses_cameras=protocol["uses_cameras"],
         notes=_notes(protocol["not_evaluated"], queries),
         verdict=cluster_verdict(history, settings, images=len(train), random_start=start is None),
         names=names,
+        made=_made(run, seconds=float(history["seconds"].sum())),
         provenance={
             "Seed": str(settings["seed"]),
             "Data": read_json(prepared / "summary.json")["digest"][:16],
             "Starting weights": start or "random",
-            "Training": f"{history['seconds'].sum() / 60:.1f} minutes",
             "MLflow run": run["run_id"],
         },
     )
+
+
+def _made(run: Mapping[str, str], *, seconds: float) -> tuple[str, ...]:
+    """When, how long, from which code and on what; a model of before this was recorded says only how long."""
+    took = f"{seconds / 60:.1f} minutes" if seconds < 7200 else f"{seconds / 3600:.1f} hours"
+    parts = (
+        run.get("finished"),
+        f"trained in {took}",
+        f"revision {run.get('revision', 'unknown')}",
+        run.get("machine"),
+    )
+    return tuple(part for part in parts if part)
 
 
 def _notes(not_evaluated: str | None, queries: Mapping[str, float]) -> tuple[str, ...]:

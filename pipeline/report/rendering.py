@@ -84,6 +84,7 @@ def _environment() -> jinja2.Environment:
         "cluster_address": cluster_address,
         "cluster_caption": wording.cluster_caption,
         "confusion_caption": wording.confusion_caption,
+        "count": wording.count,
         "entry_alt": wording.entry_alt,
         "group_title": wording.group_title,
         "percent": wording.percent,

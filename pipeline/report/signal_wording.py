@@ -34,7 +34,7 @@ def signal_sentences(history: pd.DataFrame, settings: Mapping[str, Any]) -> list
 
 def _cameras(single: float, entropy: float | None, settings: Mapping[str, Any]) -> str:
     spread = "" if entropy is None else f" (camera entropy {entropy:.2f} of 1)"
-    text = f"{100 * single:.0f}% of the clusters hold one camera only{spread}"
+    text = f"{100 * single:.0f}% of the last epoch's clusters hold one camera only{spread}"
     if single < MANY_SINGLE:
         return f"{text}: most clusters join cameras."
     aware = settings.get("clustering", {}).get("distance") == "camera_jaccard"

@@ -14,7 +14,7 @@ class Column:
         heading: In the tables of the page.
         scale: Factor with which it is shown, 100 for percent.
         digits: Decimals with which it is shown.
-        score: (candidate, metric) in metrics.json, None if it is not there.
+        score: (candidate, metric) in metrics.json, or a count there, None if it is not there.
         history: Column of training.csv, of which the last epoch counts; None if it is not there.
         shown: Whether the page has a column for it.
     """
@@ -48,8 +48,8 @@ SCORES: tuple[Column, ...] = (
     ),
 )
 CLUSTERS: tuple[Column, ...] = (
-    Column("clusters", "clusters", history="num_clusters"),
-    Column("outliers", "outliers", history="num_outliers"),
+    Column("clusters", "clusters", score=("clustering", "clusters")),
+    Column("outliers", "outliers", score=("clustering", "outliers")),
     Column("ari", "ARI", digits=2, history="ari"),
     Column("purity", "purity %", 100, 1, history="purity"),
     Column("pairwise_f", "pairwise F %", 100, 1, history="pairwise_f"),

@@ -217,20 +217,28 @@ def _training(data: ReportData) -> str:
 
 
 def _clusters(data: ReportData) -> str:
-    train = data.split("train")
-    if data.history.empty or "num_clusters" not in data.history:
+    train, found = data.split("train"), data.cluster_count
+    if found is None:
         return ""
-    last = data.history.iloc[-1]
-    if pd.isna(last["num_clusters"]):
-        return ""
-    text = f"In the last epoch they fell into {count(int(last['num_clusters']), 'cluster')}"
-    outliers = last.get("num_outliers", math.nan)
-    if not pd.isna(outliers):
-        share = f" ({percent(outliers / train.images, unit=True)})" if train is not None and train.images else ""
-        text += f", and {count(int(outliers), 'image')}{share} {'belongs' if outliers == 1 else 'belong'} to none"
+    share = f" ({percent(found.outliers / train.images, unit=True)})" if train is not None and train.images else ""
+    text = (
+        f"{_capital(by_result(data))} groups them into {count(found.clusters, 'cluster')} and leaves"
+        f" {count(found.outliers, 'image')}{share} in none"
+    )
     if train is not None and train.identities:
         text += f"; in truth they show {count(train.identities, 'identity')}, which the training never sees"
     return f"{text}."
+
+
+def by_result(data: ReportData) -> str:
+    """The network that is the result, in a sentence: `the student after epoch 20`."""
+    result = data.first("result")
+    name = "student" if result is None else lowered(result.name)
+    return f"the {name}" if data.last_epoch is None else f"the {name} after epoch {data.last_epoch}"
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
 def _scores(data: ReportData) -> str:
@@ -238,7 +246,7 @@ def _scores(data: ReportData) -> str:
     if result is None or MAIN.key not in result.scores:
         return "The network was not evaluated."
     score = result.scores[MAIN.key]
-    text = f"At the end the {lowered(result.name)} reaches an {MAIN.heading} of {percent(score, unit=True)}"
+    text = f"{_capital(by_result(data))} reaches an {MAIN.heading} of {percent(score, unit=True)}"
     if "rank1" in result.scores:
         share = percent(result.scores["rank1"], unit=True)
         text += f" and ranks a correct match first for {share} of the queries"

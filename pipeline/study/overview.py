@@ -74,7 +74,7 @@ def rows_of(shown: Iterable[Mapping[str, Any]]) -> list[Row]:
         in_workspace = baseline["rev"] == "workspace"
         if experiments or (scores and scores != before):
             revision = "" if in_workspace else baseline["rev"][:7]
-            rows.append(Row(baseline["name"] or baseline["rev"][:7], revision, scores))
+            rows.append(Row(baseline["name"] or revision or "workspace", revision, scores))
         rows += experiments
         before = before if in_workspace else scores or before
     return rows

@@ -11,16 +11,28 @@ from pathlib import Path
 import pipeline
 
 CODE = Path(pipeline.__file__).resolve().parents[1]
+_RESULTS = ("dvc.lock", "reports")  # which a run changes itself
 
 
 def provenance(code: Path = CODE) -> dict[str, str]:
-    """Tags of a run: the revision of `code` and whether files that git knows were changed; else why there is none."""
+    """Tags of a run: the revision of `code`, or why there is none; and whether files that git knows were changed.
+
+    Results that a run writes itself do not count.
+    """
     try:
         revision = _git(code, "rev-parse", "HEAD")
-        changes = _git(code, "status", "--porcelain", "-uno")
+        changes = _git(code, "status", "--porcelain", "-uno", "--", ".", *(f":(exclude){name}" for name in _RESULTS))
     except _NoRevisionError as reason:
         return {"git.revision": f"unknown: {reason}"}
     return {"mlflow.source.git.commit": revision, "git.dirty": str(bool(changes)).lower()}
+
+
+def revision(code: Path = CODE) -> str:
+    """The same for people: `1a2b3c4d5e`, `1a2b3c4d5e with uncommitted changes`, or `unknown` and why."""
+    tags = provenance(code)
+    if "git.revision" in tags:
+        return tags["git.revision"]
+    return tags["mlflow.source.git.commit"][:10] + " with uncommitted changes" * (tags["git.dirty"] == "true")
 
 
 class _NoRevisionError(Exception):

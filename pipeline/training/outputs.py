@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from pipeline.config.schema import TrainingSettings
 from pipeline.model.checkpoint import FINISHED, delete_checkpoints
 from pipeline.model.saved import BEST_FILE, MODEL_FILE, save_model
 from pipeline.model.thresholds import KEY, Thresholds
+from pipeline.training.machine import describe_machine
 from pipeline.training.trainer import Trainer
 
 
@@ -55,6 +57,7 @@ def write_outputs(
     folder: Path,
     run_id: str | None,
     name: str,
+    revision: str,
 ) -> None:
     """Writes data/model/ and reports/training.csv in the first process; see the stage `train`.
 
@@ -67,6 +70,7 @@ def write_outputs(
             is killed in between finds the finished training again. With the best networks, where any were evaluated.
         run_id: of the MLflow run.
         name: of the run.
+        revision: of the code, for people.
     """
     if not trainer.processes.first:
         return
@@ -76,12 +80,18 @@ def write_outputs(
         with replacing(paths.MODEL / BEST_FILE) as temporary:
             shutil.copyfile(folder / BEST_FILE, temporary)
     trainer.settings.write(paths.MODEL / "settings.yaml")
-    write_json(paths.MODEL / "run.json", {"run_id": run_id, "name": name, "fingerprint": folder.name})
+    made = {"finished": _now(), "revision": revision, "machine": describe_machine(trainer.processes)}
+    write_json(paths.MODEL / "run.json", {"run_id": run_id, "name": name, "fingerprint": folder.name, **made})
     with replacing(paths.REPORTS / "training.csv") as temporary:
         _table(rows).to_csv(temporary, index=False)
     for other in folder.parent.glob(f"*/{FINISHED}"):  # of trainings whose outputs nobody asked for again
         delete_checkpoints(other.parent)
     (folder / FINISHED).touch()
+
+
+def _now() -> str:
+    """The date and the minute, in UTC."""
+    return datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
 
 
 def _table(rows: Sequence[Mapping[str, float]]) -> pd.DataFrame:

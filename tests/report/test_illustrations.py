@@ -160,6 +160,7 @@ def test_map_takes_the_pictures_of_the_splits() -> None:
     found = illustrate_map(map_table(["query", "gallery"], [5, 0]), catalogue=MAP_CATALOGUE, images=MAP_IMAGES)
     assert found is not None and found.groups == "identity" and found.alone.tolist() == [False, True]
     assert {row: int(image[0, 0, 0]) for row, image in found.pictures.items()} == {0: 1, 1: 2}
+    assert found.total == 2, "queries and gallery"
     clusters = illustrate_map(map_table(["train"], [-1]), catalogue=MAP_CATALOGUE, images=MAP_IMAGES)
     assert clusters is not None and clusters.groups == "cluster" and clusters.alone.tolist() == [True]
     assert illustrate_map(map_table([], []), catalogue=MAP_CATALOGUE, images=MAP_IMAGES) is None

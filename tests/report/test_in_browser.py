@@ -82,7 +82,7 @@ def everything(**changes: object) -> ReportData:
         "ranked_lists": tuple(RankedList(image, entries, 12345, 6, 0.5, group) for group in groups),
         "tables": {"camera_pairs": pd.DataFrame(pairs, columns=["query_camera", "gallery_camera", "queries", "rank1"])},
         "confused": tuple(ConfusedPair(n, n + 1, 9, ((image, image, 0.5),) * 3) for n in range(1, 9)),
-        "embedding": EmbeddingMap(points, labels, labels == 0, "identity", {0: image, 50: image}),
+        "embedding": EmbeddingMap(points, labels, labels == 0, "identity", {0: image, 50: image}, total=2520),
         "clusters": (ClusterSample(0, 30, (image,) * 10), ClusterSample(None, 4, (image,) * 4)),
         "num_queries": 400,
         "num_valid_queries": 390,
@@ -103,6 +103,23 @@ def test_report_is_sound_in_a_browser_of_any_width(browser: Browser, page: Path,
     seen = browser.open(page, width=width)
     seen.require_sound()
     assert seen.width == width and seen.images > 60
+
+
+@pytest.mark.parametrize("width", [360, 1200])
+def test_images_open_large_by_a_key_and_close_again(browser: Browser, page: Path, width: int) -> None:
+    tab = browser.visit(page.as_uri(), width=width)
+    for name in ("figure-embedding_map", "figure-loss", "list-1-1", "couples-1", "cluster-1"):
+        opened = f"document.getElementById('{name}').matches(':popover-open')"
+        image = f"document.querySelector('#{name} img').getBoundingClientRect().width"
+        before = tab.evaluate(image)
+        tab.evaluate(f"document.querySelector('#{name} .enlarge').focus()")
+        tab.key("Enter")
+        assert tab.evaluate(opened) and tab.evaluate(image) > 1.1 * before, name
+        tab.key("Escape")
+        assert not tab.evaluate(opened) and tab.evaluate(image) == before, name
+        assert tab.evaluate("document.activeElement.className") == "enlarge"
+    assert tab.messages == []
+    tab.close()
 
 
 def test_report_says_everything_in_order(page: Path) -> None:
@@ -150,7 +167,7 @@ def test_report_without_a_test_set_is_sound(browser: Browser, tmp_path: Path) ->
         confused=(),
         num_queries=0,
         num_valid_queries=0,
-        embedding=EmbeddingMap(points, labels, labels < 0, "cluster", {}),
+        embedding=EmbeddingMap(points, labels, labels < 0, "cluster", {}, total=12),
     )
     write_report(bare, tmp_path)
     browser.open(tmp_path / "report.html", width=360).require_sound()

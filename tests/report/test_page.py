@@ -16,6 +16,7 @@ from PIL import Image
 from pipeline.common.page_address import page_address
 from pipeline.evaluation.metrics import METRICS, Metric
 from pipeline.report import (
+    ClusterCount,
     ClusterSample,
     RankedImage,
     RankedList,
@@ -105,6 +106,7 @@ def report(**changes):
             RankedList(picture(9), entries, 1, 3, 0.5, "best"),
             RankedList(picture(8), entries, 4, 3, 0.1, "worst"),
         ),
+        "cluster_count": ClusterCount(95, 120),
         "num_queries": 400,
         "num_valid_queries": 388,
     }
@@ -183,9 +185,20 @@ def test_page_writes_percent_with_one_decimal(usual_page):
     words = usual_page.words()
     assert "Student 52.4 68.1 85.2 90.1" in words
     assert "Untrained network 14.8 30.2 48.2 57.1" in words
-    assert "mAP Student 52.4% mAP Untrained network 14.8% points of mAP against the untrained network +37.6" in words
+    told = "mAP student after epoch 2 52.4% Rank-1 student after epoch 2 68.1%"
+    assert f"{told} points of mAP above the 14.8% of the untrained network +37.6" in words
     assert "mINP 52" not in words and "Rank-10 Result" in words, "no column for what no row has"
     assert "12 of 400 queries have no valid match and are left out." in words
+
+
+def test_page_counts_the_clusters_of_the_last_student_and_names_the_epoch(tmp_path):
+    made = ("2026-01-31 12:00 UTC", "trained in 2.0 minutes", "revision 1a2b3c4d5e", "CPU, 1 process, 2 threads")
+    clusters = (ClusterSample(7, 5, (picture(1),)),)
+    words = Page(written(tmp_path, made=made, clusters=clusters)).words()
+    assert "clusters by the student after epoch 2; in truth 100 identities 95" in words
+    assert "groups them into 95 clusters and leaves 120 images (7.5%) in none" in words
+    assert "as the last student groups them, in 95 clusters" in words
+    assert words.index(" · ".join(made)) < words.index("Learning curves")
 
 
 def test_page_sets_the_last_epoch_apart_from_the_best_of_the_run(usual_page):

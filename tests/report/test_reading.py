@@ -3,6 +3,7 @@
 import pandas as pd
 
 from pipeline.report import SplitSummary, summarise_splits
+from pipeline.report.reading import _made
 
 
 def test_summarise_splits_counts_by_hand():
@@ -26,3 +27,11 @@ def test_summarise_splits_says_none_where_nothing_is_named():
     nothing = pd.array([None, None], dtype="Int64")
     catalogue = pd.DataFrame({"split": ["train", "train"], "pid": nothing, "camid": nothing})
     assert summarise_splits(catalogue) == (SplitSummary("train", 2, None, None),)
+
+
+def test_made_says_what_the_training_has_recorded():
+    run = {"finished": "2026-01-31 12:00 UTC", "revision": "1a2b3c4d5e", "machine": "CPU, 1 process, 2 threads"}
+    assert " · ".join(_made(run, seconds=168)) == (
+        "2026-01-31 12:00 UTC · trained in 2.8 minutes · revision 1a2b3c4d5e · CPU, 1 process, 2 threads"
+    )
+    assert _made({}, seconds=9000) == ("trained in 2.5 hours", "revision unknown")

@@ -18,8 +18,8 @@ def history(**last):
 def test_many_single_camera_clusters_are_a_warning_with_advice():
     (said,) = signal_sentences(history(single_camera=0.41, camera_entropy=0.3), PLAIN)
     assert said == (
-        "41% of the clusters hold one camera only (camera entropy 0.30 of 1): the training may be learning cameras; "
-        "try clustering.distance=camera_jaccard."
+        "41% of the last epoch's clusters hold one camera only (camera entropy 0.30 of 1): the training may be learning"
+        " cameras; try clustering.distance=camera_jaccard."
     )
 
 
@@ -30,7 +30,7 @@ def test_advice_is_not_given_to_who_has_taken_it():
 
 def test_few_single_camera_clusters_are_no_warning():
     (said,) = signal_sentences(history(single_camera=0.04), PLAIN)
-    assert said == "4% of the clusters hold one camera only: most clusters join cameras."
+    assert said == "4% of the last epoch's clusters hold one camera only: most clusters join cameras."
 
 
 @pytest.mark.parametrize(
@@ -50,6 +50,6 @@ def test_nothing_is_said_of_what_is_not_known():
 
 def test_signals_are_in_the_summary_and_in_a_figure():
     data = minimal_report(history=history(single_camera=0.5, ari_last_epoch=0.7), settings=PLAIN)
-    assert "50% of the clusters hold one camera only" in summary(data)
+    assert "50% of the last epoch's clusters hold one camera only" in summary(data)
     picture = signals_figure(data)
     assert picture is not None and "one camera alone" in picture.alt

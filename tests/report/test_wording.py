@@ -6,7 +6,16 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline.report import ClusterSample, RankedImage, RankedList, ReportData, ResultRow, SplitSummary, wording
+from pipeline.report import (
+    ClusterCount,
+    ClusterSample,
+    RankedImage,
+    RankedList,
+    ReportData,
+    ResultRow,
+    SplitSummary,
+    wording,
+)
 from pipeline.report.wording import count, flattened, history_cell, percent, points, shortened
 from tests.report.minimal import scores
 
@@ -22,6 +31,7 @@ def report(**changes):
         "settings": {},
         "splits": (SplitSummary("train", 1600, 100, 6),),
         "history": HISTORY,
+        "cluster_count": ClusterCount(95, 120),
         "results": (
             ResultRow("Student", "result", scores(0.5237, 0.681)),
             ResultRow("Untrained network", "baseline", scores(0.1482)),
@@ -97,9 +107,9 @@ def test_history_cell_suits_its_column(column, value, text):
 def test_summary_of_a_usual_run():
     assert wording.summary(report()) == (
         "ResNet-18 was trained by DCCC for 2 epochs on 1,600 images of the data set synthetic, without identity labels."
-        " In the last epoch they fell into 98 clusters, and 110 images (6.9%) belong to none; in truth they"
-        " show 100 identities, which the training never sees. At the end the student reaches an mAP of 52.4% and ranks"
-        " a correct match first for 68.1% of the queries. Its mAP is 37.6 points above the 14.8% of the untrained"
+        " The student after epoch 2 groups them into 95 clusters and leaves 120 images (7.5%) in none; in truth they"
+        " show 100 identities, which the training never sees. The student after epoch 2 reaches an mAP of 52.4% and"
+        " ranks a correct match first for 68.1% of the queries. Its mAP is 37.6 points above the 14.8% of the untrained"
         " network, 3.5 times as high. Also for comparison: colour histogram 9.2%."
     )
 
@@ -114,7 +124,7 @@ def test_summary_owns_up_to_a_loss():
 def test_summary_without_evaluation_epochs_or_names():
     assert wording.summary(report(results=())).endswith("The network was not evaluated.")
     assert "was not trained" in wording.summary(report(history=HISTORY.iloc[:0]))
-    bare = wording.summary(report(splits=(), history=pd.DataFrame({"epoch": [1]})))
+    bare = wording.summary(report(splits=(), history=pd.DataFrame({"epoch": [1]}), cluster_count=None))
     assert "for 1 epoch on the training images of" in bare
     assert "clusters" not in bare
 

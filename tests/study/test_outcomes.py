@@ -28,12 +28,13 @@ def result(variant: str, seed: int, mean_ap: float, **more: float) -> Result:
     return Result(experiment, "c0ffee", {"run_id": f"run {seed}"}, numbers, HISTORY)
 
 
-def test_measured_takes_scores_the_last_epoch_and_the_minutes() -> None:
+def test_measured_takes_scores_the_final_clusters_the_last_epoch_and_the_minutes() -> None:
     metrics = {"student": {"mAP": 0.4, "rank1": 0.6}, "student_best_of_run": {"mAP": 0.5, "epoch": 1}}
+    metrics["clustering"] = {"clusters": 6, "images": 90, "outliers": 10}
     found = measured(metrics, HISTORY)
     assert tuple(found) == MEASURED
     assert (found["student_mAP"], found["student_rank1"], found["student_best_mAP"]) == (0.4, 0.6, 0.5)
-    assert (found["clusters"], found["outliers"], found["ari"], found["minutes"]) == (7, 8, 0.2, 1.5)
+    assert (found["clusters"], found["outliers"], found["ari"], found["minutes"]) == (6, 10, 0.2, 1.5)
     assert math.isnan(found["teacher_mAP"]) and math.isnan(found["purity"])
 
 

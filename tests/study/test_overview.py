@@ -21,7 +21,7 @@ def experiment(revision: str, name: str, scores: dict[str, float] | None, state:
 
 
 SHOWN = [
-    {**entry("workspace", "workspace", SCORES), "rev": "workspace", "experiments": None},
+    {**entry("workspace", None, SCORES), "rev": "workspace", "experiments": None},
     {
         **entry("a", "main", SCORES),
         "experiments": [

@@ -10,6 +10,7 @@ import pytest
 
 from pipeline.tracking import provenance as module
 from pipeline.tracking.provenance import provenance
+from pipeline.tracking.provenance import revision as told
 
 pytestmark = pytest.mark.skipif(shutil.which("git") is None, reason="there is no git")
 SOURCE = Path(module.__file__)
@@ -45,6 +46,19 @@ def test_provenance_is_the_revision_and_whether_it_was_changed(tmp_path: Path) -
     assert provenance(tmp_path / "code") == {"mlflow.source.git.commit": revision, "git.dirty": "true"}
 
 
+def test_results_that_a_run_writes_are_no_change_of_the_code(tmp_path: Path) -> None:
+    (tmp_path / "reports").mkdir()
+    results = [tmp_path / "dvc.lock", tmp_path / "reports/summary.json"]
+    for path in results:
+        path.write_text("of the last run")
+    revision = repository(tmp_path)
+    for path in results:
+        path.write_text("of this run")
+    assert told(tmp_path) == revision[:10]
+    (tmp_path / "params.yaml").write_text("a: 2")
+    assert told(tmp_path) == f"{revision[:10]} with uncommitted changes"
+
+
 def test_provenance_is_that_of_the_code_that_runs_and_not_of_the_checkout(tmp_path: Path) -> None:
     """As under `dvc exp run --queue`: the code is a copy, and the user's checkout has moved on."""
     copy, checkout = tmp_path / "copy", tmp_path / "checkout"
@@ -64,6 +78,7 @@ def test_provenance_is_that_of_the_code_that_runs_and_not_of_the_checkout(tmp_pa
 
 def test_provenance_without_a_revision_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert provenance(tmp_path) == {"git.revision": "unknown: the code does not lie in a git repository"}
+    assert told(tmp_path) == "unknown: the code does not lie in a git repository"
     git(tmp_path, "init", "--quiet")
     assert provenance(tmp_path) == {"git.revision": "unknown: git knows no revision of the code"}
     monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")  # git's own switch for its tests

@@ -32,6 +32,7 @@ def draw_map(embedding: EmbeddingMap) -> Picture:
     labels, alone = embedding.labels, embedding.alone
     sizes = pd.Series(labels[~alone]).value_counts().sort_index().sort_values(ascending=False, kind="stable")
     coloured = [int(label) for label in sizes.index[:_COLOURED]]
+    shown = _shown(embedding)
     nobody = "distractors" if embedding.groups == "identity" else "outliers"
     with canvas(size=(8.4, 9.0)) as (figure, axes):
         ax = axes[0]
@@ -57,7 +58,7 @@ def draw_map(embedding: EmbeddingMap) -> Picture:
             )
         for row, image in embedding.pictures.items():
             _thumbnail(ax, embedding.points[row], image, styles.get(int(labels[row]), _OTHERS))
-        ax.set_title("The embedding on a plane (t-SNE)")
+        ax.set_title(f"The embedding on a plane (t-SNE): {shown}")
         figure.legend(*zip(*handles, strict=True), loc="outside lower center", ncols=5, markerscale=1.6)
         png = fewer_colours(png_bytes(figure, dpi=144))
     number = count(len(sizes), embedding.groups)
@@ -67,13 +68,20 @@ def draw_map(embedding: EmbeddingMap) -> Picture:
         f" {len(coloured)} of them in a colour of their own, the largest {embedding.groups} {coloured[0]}."
         if coloured
         else f"t-SNE map of {count(len(labels), 'image')}, none of them in a {embedding.groups}.",
-        caption=f"Images that the network finds alike lie near each other; colours mark the {len(coloured)} with"
-        " the most images. Neighbourhoods mean something on such a map; distances between far groups, sizes and"
-        " axes do not.",
+        caption=f"{shown[0].upper()}{shown[1:]}. Images that the network finds alike lie near each other; colours mark"
+        f" the {len(coloured)} with the most images. Neighbourhoods mean something on such a map; distances between far"
+        " groups, sizes and axes do not.",
         png=png,
         section="map",
         wide=True,
     )
+
+
+def _shown(embedding: EmbeddingMap) -> str:
+    """`all 1,200 test images`, or `a sample, 1,500 of 19,281 test images`, where the map shows a sample."""
+    images = "test images" if embedding.groups == "identity" else "training images"
+    shown, total = len(embedding.points), embedding.total
+    return f"all {total:,} {images}" if shown == total else f"a sample, {shown:,} of {total:,} {images}"
 
 
 def _points(ax: Any, points: np.ndarray, name: str, **look: Any) -> list[tuple[Any, str]]:
