@@ -28,7 +28,7 @@ from pipeline.search.queries import Queries, search_gallery
 from pipeline.search.shards import SHARD, open_shards, parts_of, rows_of, write_shard
 
 TOP = 10
-BYTES_PER_IMAGE, BYTES_AT_ONCE = 600, 2**28  # names and stamps; a shard, its products and what finds the candidates
+BYTES_PER_IMAGE, BYTES_AT_ONCE = 900, 2**28  # names and stamps; a shard, its products and what finds the candidates
 WHOLE = "whole.npy"
 
 
