@@ -13,15 +13,13 @@ differ, or ratio, recall, time or memory misses its target. Every size of the gr
 """
 
 import json
-import re
 import subprocess
 import sys
 import time
 from collections.abc import Callable
 from functools import partial
 from importlib.util import find_spec
-from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import faiss
 import numpy as np
@@ -29,6 +27,7 @@ import typer
 from numpy.typing import NDArray
 from sklearn.cluster import DBSCAN
 
+from benchmarks.measuring import Floats, peak_bytes, synthetic_embeddings, timed
 from pipeline.clustering import (
     CameraAware,
     camera_jaccard_distance,
@@ -48,33 +47,6 @@ RECALL = 0.97  # that the approximate search must reach
 GROWTH = (5_000, 10_000, 20_000, 40_000)
 GROWTH_WIDTH = 256
 CAMERAS, CAMERA_RATIO = 15, 2.0
-
-Floats = NDArray[np.float32]
-
-
-def synthetic_embeddings(num_images: int, width: int, *, noise: float = 0.6, seed: int = 0) -> Floats:
-    """Embeddings like those of re-identification in mid-training, in catalogue order: identity after identity.
-
-    17 images per identity, 6 cameras. An image is its identity, its camera's bias, what this camera makes of this
-    identity, and noise, in 64 dimensions, projected to `width`, cut at 0 as a ReLU does, and normalised.
-    """
-    rng = np.random.default_rng(seed)
-    latent, cameras, num_ids = 64, 6, num_images // 17 + 1
-    identity = np.sort(rng.integers(0, num_ids, num_images))
-    camera = rng.integers(0, cameras, num_images)
-    centres = rng.standard_normal((num_ids, latent), np.float32)
-    bias = rng.standard_normal((cameras, latent), np.float32)
-    view = rng.standard_normal((num_ids, cameras, latent), np.float32)
-    projection = rng.standard_normal((latent, width), np.float32)
-    embeddings = np.empty((num_images, width), np.float32)
-    for start in range(0, num_images, 4096):
-        rows = slice(start, start + 4096)
-        i, c = identity[rows], camera[rows]
-        hidden = centres[i] + 0.5 * bias[c] + 0.5 * view[i, c]
-        hidden += noise * rng.standard_normal(hidden.shape, np.float32)
-        np.maximum(hidden @ projection, 0, out=embeddings[rows])
-        embeddings[rows] /= np.linalg.norm(embeddings[rows], axis=1, keepdims=True)
-    return embeddings
 
 
 def dense_jaccard(embeddings: Floats, rank: NDArray[np.int64], *, k1: int, k2: int) -> Floats:
@@ -110,16 +82,6 @@ def dense_jaccard(embeddings: Floats, rank: NDArray[np.int64], *, k1: int, k2: i
             shared[holders[n]] += np.minimum(V[i, n], V[holders[n], n])
         distance[i] = np.maximum(0, 1 - shared / (2 - shared))
     return distance
-
-
-def timed(function: Callable[[], Any], *, repeats: int = 1) -> tuple[float, Any]:
-    """Seconds of the quickest of some calls, and what the last one returned."""
-    seconds = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        result = function()
-        seconds.append(time.perf_counter() - start)
-    return min(seconds), result
 
 
 def compare(num_images: int, width: int, noise: float, repeats: int) -> bool:
@@ -286,15 +248,6 @@ def by_pynndescent(embeddings: Floats, num_neighbours: int) -> NDArray[np.int64]
 
     index = NNDescent(embeddings, metric="dot", n_neighbors=num_neighbours, random_state=0)
     return index.neighbor_graph[0][:, :K1].astype(np.int64)
-
-
-def peak_bytes(*, reset: bool = False) -> int:
-    """The most memory that this process has held (Linux); `reset` begins anew from what it holds now."""
-    if reset:
-        Path("/proc/self/clear_refs").write_text("5")
-    found = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
-    assert found, "no VmHWM in /proc/self/status"
-    return int(found.group(1)) * 1024
 
 
 def apart(num_images: int, width: int, noise: float, method: str) -> dict[str, float]:
