@@ -5,7 +5,7 @@
 
 The steps of an epoch beside the training itself, on drawn embeddings (256-d) and, for the extraction, on drawn images
 through the demo's network: every step at every size in a process of its own, so that its peak is its own. Memory is
-what a step holds beyond its inputs. A step above its largest size (`MOST`) is left out: it would take too long on a CPU.
+what a step holds beyond its inputs. A step above its largest size (`MOST`) is left out, since it would take too long.
 """
 
 import json

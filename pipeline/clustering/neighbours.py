@@ -42,7 +42,7 @@ def nearest_neighbours(
     Args:
         features: (N, D) float32, L2-normalised rows, numpy or torch; never modified.
         k: how many, itself included; where there are fewer than k images, all of them.
-        method: "exact", or "approximate": by an inverted file (see `recall`), for about 100,000 images and more on a
+        method: "exact", or "approximate": by an inverted file (see `recall`), for more than about 200,000 images on a
             CPU. On a GPU the exact search is the faster one, and is taken for both (see `is_exact`).
         groups: (N,), such as cameras: images of an image's own group are no neighbours of it (the image itself is).
         device: where the exact search multiplies; None is "cuda" where there is a GPU, else "cpu".
