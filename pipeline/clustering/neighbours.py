@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from pipeline.clustering.candidates import Candidates, by_tiles, device_search, hide
 from pipeline.clustering.checks import checked
-from pipeline.clustering.nn_descent import by_nn_descent
+from pipeline.clustering.inverted_file import by_cells
 from pipeline.common.device import num_gpus
 from pipeline.common.kernels import compiled, over_rows
 
@@ -42,8 +42,8 @@ def nearest_neighbours(
     Args:
         features: (N, D) float32, L2-normalised rows, numpy or torch; never modified.
         k: how many, itself included; where there are fewer than k images, all of them.
-        method: "exact", or "approximate": by NN-descent (see `recall`), for more than about 200,000 images on a CPU.
-            On a GPU the exact search is the faster one, and is taken for both (see `is_exact`).
+        method: "exact", or "approximate": by an inverted file (see `recall`), for more than about 200,000 images on a
+            CPU. On a GPU the exact search is the faster one, and is taken for both (see `is_exact`).
         groups: (N,), such as cameras: images of an image's own group are no neighbours of it (the image itself is).
         device: where the exact search multiplies; None is "cuda" where there is a GPU, else "cpu".
         threads: None is one for each core. The result does not depend on it.
@@ -67,7 +67,7 @@ def nearest_neighbours(
     width = min(k + SPARE, num_images)
     device = device or _usual_device()
     if not is_exact(method, device):
-        found = by_nn_descent(embeddings, width, groups=groups, threads=threads)
+        found = by_cells(embeddings, width, wanted=k, groups=groups, threads=threads)
     elif device == "cpu":
         found = by_tiles(embeddings, width, groups=groups, threads=threads)
     else:
