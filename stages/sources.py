@@ -6,6 +6,7 @@ from typing import Any
 import stages
 from pipeline.common import paths
 from pipeline.common.contents import is_record_of, record_contents
+from pipeline.common.files import sha256
 from pipeline.config.load import read_source_settings
 from pipeline.config.schema import OWN_IMAGES, PRETRAINED_WORDS, SourceSettings
 from pipeline.config.uncommitted import uncommitted_line
@@ -19,6 +20,7 @@ def sources() -> None:
     data/dataset.json and data/weights.json: digests, by which DVC sees that something has changed. What is not on
     this machine keeps the digest that it had, so that results can be taken over without their sources.
     """
+    from pipeline.preparation.links import CORRECTIONS
     from pipeline.preparation.placing import place
     from pipeline.preparation.union import folder_of, folders_of, parts_of
 
@@ -32,6 +34,8 @@ def sources() -> None:
     parts, memory = parts_of(settings), paths.scratch() / "contents"
     identities = {part.dataset: _identity(part) for part in parts}
     identity = identities.get(settings.dataset, {"dataset": settings.dataset, "members": identities})
+    if len(parts) > 1 and (corrections := folder_of(settings) / CORRECTIONS).is_file():
+        identity["corrections"] = sha256(corrections)
     for part in parts:
         if part.dataset != "synthetic" or folder_of(part).exists() or not is_record_of(paths.DATASET_STATE, identity):
             place(part)

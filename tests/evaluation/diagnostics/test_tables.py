@@ -27,7 +27,7 @@ def test_set(*, cameras: bool) -> tuple[TestSet, np.ndarray, np.ndarray]:
     query_pids, gallery_pids = np.repeat(np.arange(1, 6), 2), np.repeat(np.arange(0, 6), 4)
     numbers = [np.arange(len(pids)) % 3 + 1 if cameras else None for pids in (query_pids, gallery_pids)]
     parts = {"query": part(query_pids, numbers[0], "q"), "gallery": part(gallery_pids, numbers[1], "g")}
-    test = TestSet(SimpleNamespace(split=parts.__getitem__))  # type: ignore[arg-type]
+    test = TestSet(SimpleNamespace(split=parts.__getitem__, members=()))  # type: ignore[arg-type]
     rng = np.random.default_rng(0)
     features = [np.eye(6)[pids] + rng.normal(0, 0.5, (len(pids), 6)) for pids in (query_pids, gallery_pids)]
     return test, features[0].astype(np.float32), features[1].astype(np.float32)
