@@ -44,10 +44,13 @@ def module_file(name: str) -> Path | None:
     return next((file for file in (path.with_suffix(".py"), path / "__init__.py") if file.is_file()), None)
 
 
-def imported_names(file: Path) -> set[str]:
-    """Everything that a file imports, anywhere in it, as dotted names."""
+def imported_names(file: Path, *, typing: bool = True) -> set[str]:
+    """Everything that a file imports, anywhere in it, as dotted names; `typing`: for a type checker alone, too."""
     names: set[str] = set()
-    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    if not typing:
+        tree.body = [node for node in tree.body if not ast.unparse(node).startswith("if TYPE_CHECKING:")]
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
@@ -68,7 +71,7 @@ def closure(start: Path) -> set[Path]:
         found.add(file)
         if file.suffix == ".j2":
             continue
-        names = imported_names(file)
+        names = imported_names(file, typing=False)
         if "jinja2" in names:
             waiting += file.parent.rglob("*.j2")
         for name in names - CHECKS.get(str(file.relative_to(ROOT)), set()):

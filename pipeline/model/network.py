@@ -21,6 +21,7 @@ from pipeline.model.backbones import BACKBONES, Trunk
 from pipeline.model.batchnorm import GroupedBatchNorm1d, GroupedBatchNorm2d
 from pipeline.model.drop_path import no_drop_path
 from pipeline.model.freezing import freeze_
+from pipeline.model.narrow_maps import guard_
 from pipeline.model.normalization import IMAGENET, STATISTICS
 from pipeline.model.pooling import POOLINGS, TOKEN_POOLINGS, TokenPool, no_class_token
 from pipeline.model.timm_backbones import PREFIX, Output, TimmTrunk, is_timm
@@ -78,6 +79,7 @@ def build(
     )
     freeze_(trunk.timm if isinstance(trunk, TimmTrunk) else trunk, freeze, backbone=backbone)
     network = Network(trunk, pooling=pooling, features=features, bn_group=bn_group)
+    guard_(network)
     if weights is not None:
         network.loaded = load_weights_(network, weights)
     return network

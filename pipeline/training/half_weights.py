@@ -9,8 +9,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from pipeline.model.narrow_maps import StridedConvolution
+
 # What autocast would convert for: layers of just these types use their parameters for nothing else.
-_LAYERS = (nn.Conv2d, nn.Linear)
+_LAYERS = (nn.Conv2d, StridedConvolution, nn.Linear)
 
 
 class HalfWeights:

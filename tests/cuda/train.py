@@ -88,7 +88,9 @@ def train(settings: TrainingSettings, folder: Path, stop_at: int | None = None) 
 def main(method: str, *precisions: str) -> None:
     epochs = 1 if method == "spcl" else 2  # its second one clusters the memory, which no kernel has moved
     for precision in precisions:
-        settings = small_settings(method=method, train__precision=precision, epochs=epochs)
+        settings = small_settings(
+            method=method, train__precision=precision, epochs=epochs, clustering__k_intra=2, clustering__k_inter=6
+        )
         with tempfile.TemporaryDirectory() as folder:
             try:
                 train(settings, Path(folder), stop_at=3 * epochs - 1)

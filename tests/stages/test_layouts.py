@@ -72,7 +72,7 @@ def test_union_is_trained_on_as_one_and_scored_on_each(tmp_path: Path, mlflow_da
     project.here("sources")
     recorded = read_json(tmp_path / "data/dataset.json")
     assert recorded["files"] > len(first.rows) + len(other.rows) - 1 and recorded["digest"]
-    assert f"union: {len(first.rows) + len(other.rows)} images" in project.here("prepare")
+    assert f"market1501+clonedperson: {len(first.rows) + len(other.rows)} images" in project.here("prepare")
     project.here("pretrained")
     told = project.here("train") + project.here("evaluate")
     metrics = read_json(tmp_path / "reports/metrics.json")
