@@ -12,6 +12,7 @@ from pipeline.evaluation.candidates import compare
 from pipeline.evaluation.metrics import METRICS
 from pipeline.evaluation.test_set import TestSet, why_not_scored
 from pipeline.inference.embedder import Embedder
+from pipeline.model.saved import data_name_of
 
 COLUMNS = ("model", "trained_on", "backbone", "role", "file", "dataset", "queries", "valid_queries", *METRICS)
 Size = tuple[int, int]  # height and width of images
@@ -19,7 +20,7 @@ Size = tuple[int, int]  # height and width of images
 
 def labels_of(embedders: Sequence[Embedder]) -> list[str]:
     """A name for each model, all different: what it was trained on, and its file's name where that is not enough."""
-    trained = [str(embedder.settings["dataset"]) for embedder in embedders]
+    trained = [data_name_of(embedder.settings) for embedder in embedders]
     known = [
         name if count == 1 else f"{name} {embedder.path.stem} {embedder.role}"
         for name, embedder, count in zip(trained, embedders, map(Counter(trained).__getitem__, trained), strict=True)
@@ -72,7 +73,8 @@ def _scores(
             continue
         tell(f"{label} on {name}")
         scored = compare(test, {embedder.role: embedder.embed}).metrics
-        facts = {"model": label, "trained_on": embedder.settings["dataset"], "backbone": embedder.settings["backbone"]}
+        settings = embedder.settings
+        facts = {"model": label, "trained_on": data_name_of(settings), "backbone": settings["backbone"]}
         facts |= {"role": embedder.role, "file": str(embedder.path), "dataset": name}
         queries = {"queries": int(scored["queries"]["all"]), "valid_queries": int(scored["queries"]["valid"])}
         yield {**facts, **queries, **scored[embedder.role]}

@@ -90,7 +90,7 @@ def model_settings(path: Path) -> dict[str, Any]:
 
 def data_name_of(settings: Mapping[str, Any]) -> str:
     """What people call the data set that the settings of a file name."""
-    return str(settings.get(DATA_NAME, settings["dataset"]))
+    return str(settings.get(DATA_NAME, settings.get("dataset", "unknown images")))
 
 
 def load_model(path: Path) -> tuple[Network, Network | None, dict[str, Any]]:
