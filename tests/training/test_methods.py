@@ -2,6 +2,7 @@
 
 import copy
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -217,6 +218,26 @@ def test_proxies_are_a_part_of_the_loss(crowd: Any, small: TrainingSettings) -> 
         assert result.loss_proxies is not None
         assert result.loss == pytest.approx(result.loss_soft + 0.5 * result.loss_proxies)  # weight is 1
     assert first.labels.tolist() == plain[0].labels.tolist() and second.loss_soft != plain[1].loss_soft
+
+
+def test_images_are_drawn_to_other_cameras_after_some_epochs(crowd: Any, small: TrainingSettings) -> None:
+    early, later, never = (
+        [result.loss_proxies for result in make(crowd, change(small, **{**PROXIES, "loss__proxies_after": n})).run()]
+        for n in (0, 1, 2)
+    )
+    assert later[0] == never[0] < early[0]
+    assert later[1] > never[1]
+
+
+def test_proxies_move_with_every_step(crowd: Any, small: TrainingSettings) -> None:
+    trainer, seen = make(crowd, change(small, **PROXIES, epochs=1, train__iters=3)), []
+
+    def look() -> None:
+        assert trainer._state is not None and trainer._state.start.proxies is not None
+        seen.append(trainer._state.start.proxies.rows.clone())
+
+    list(trainer.run(look))
+    assert len(seen) == 3 and not any(before.equal(after) for before, after in pairwise(seen))
 
 
 def test_proxies_without_cameras_are_one_line(crowd: Any, small: TrainingSettings) -> None:
