@@ -32,6 +32,7 @@ def test_the_curve_and_what_is_needed_are_named() -> None:
             {"eps": 0.4},
             "come down from 0.7, by clustering.eps_schedule=fix and clustering.eps=0.5",
         ),
+        ([2, 14, 3], [0.02, 0.1, 0.91], {"eps": 0.6, "start": 0.8}, "lower clustering.eps to 0.5, which finds 14"),
         (
             [2, 6, 3],
             [0.02, 0.1, 0.91],

@@ -213,6 +213,16 @@ def test_by_cells_ranks_exactly_what_it_met(small_cells):
         assert len(set(columns.tolist())) == len(columns)
 
 
+def test_round_of_descent_follows_the_cells_where_there_are_no_groups(small_cells, monkeypatch):
+    rounds = []
+    monkeypatch.setattr(inverted_file, "descend", lambda *lists, **_: rounds.append(1) or lists[1:])
+    features = groups_of_similar(1200)
+    inverted_file.by_cells(features, 20, wanted=15)
+    assert len(rounds) == 1
+    inverted_file.by_cells(features, 20, wanted=15, groups=np.arange(1200) % 3)
+    assert len(rounds) == 1
+
+
 def test_descend_equals_a_loop(monkeypatch):
     for name, value in {"JOINED": 5, "OFFERED": 4, "REVERSE": 3}.items():
         monkeypatch.setattr(nn_descent, name, value)
