@@ -125,6 +125,14 @@ def test_only_changed_and_new_images_are_embedded_again(crops: Path) -> None:
     assert kept == sorted(found.names)
 
 
+def test_part_of_a_shard_holds_the_images_that_are_asked_for(tmp_path: Path) -> None:
+    written = np.eye(3, dtype=np.float32)
+    shard = shards.write_shard(tmp_path, [("a", "1"), ("b", "1"), ("c", "1")], written)
+    (part,) = shards.parts_of([shard], ["c", "a"], {"a": (shard.path, 0), "c": (shard.path, 2)})
+    assert part.indices.tolist() == [1, 0]
+    np.testing.assert_array_equal(part.embeddings(), written[[0, 2]])
+
+
 def test_image_of_the_same_size_and_another_time_is_embedded_again(crops: Path) -> None:
     opened(crops, Pixels())
     status = (crops / "e.bmp").stat()
