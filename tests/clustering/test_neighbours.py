@@ -215,7 +215,12 @@ def test_by_cells_ranks_exactly_what_it_met(small_cells):
 
 def test_round_of_descent_follows_the_cells_where_there_are_no_groups(small_cells, monkeypatch):
     rounds = []
-    monkeypatch.setattr(inverted_file, "descend", lambda *lists, **_: rounds.append(1) or lists[1:])
+
+    def descend(_, values, columns, **options):
+        rounds.append(options)
+        return values, columns
+
+    monkeypatch.setattr(inverted_file, "descend", descend)
     features = groups_of_similar(1200)
     inverted_file.by_cells(features, 20, wanted=15)
     assert len(rounds) == 1
