@@ -134,6 +134,13 @@ def test_stages_import_what_they_work_with_when_they_start_to_work() -> None:
     assert not HEAVY & set(done.stdout.split())
 
 
+def test_settings_and_report_do_without_torchvision() -> None:
+    """It takes more than a second, and only a network that is built needs it."""
+    code = "import sys, stages, pipeline.report, pipeline.tracking; stages.settings(); print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert not {"torchvision", "timm"} & set(done.stdout.split())
+
+
 def test_pipeline_does_not_import_stages() -> None:
     users = [
         f

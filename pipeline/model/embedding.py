@@ -17,7 +17,6 @@ from pipeline.common.precision import Precision
 from pipeline.common.progress import Progress
 from pipeline.common.transfer import Arriving
 from pipeline.datasets.augment import normalise
-from pipeline.model.folded import for_inference
 
 # Images at a time. Part of the result's definition: kernels may sum in another order for another batch size, so every
 # process computes whole chunks, whose limits do not depend on the number of processes.
@@ -50,6 +49,8 @@ def embed(
     Returns:
         of shape (N, D), float32, on the CPU.
     """
+    from pipeline.model.folded import for_inference  # here: torchvision takes more than a second
+
     was_training, precision, layout = model.training, next(model.parameters()).dtype, layout_on(device)
     embeddings: torch.Tensor | None = None
     starts = range(rank * CHUNK, len(images), size * CHUNK)

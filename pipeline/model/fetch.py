@@ -9,7 +9,7 @@ from typing import Literal
 
 from pipeline.common.errors import UserError
 from pipeline.config.schema import PublishedWeights
-from pipeline.model.backbones import BACKBONES
+from pipeline.model.backbones import BACKBONES, url_of
 from pipeline.model.download import TIMEOUT, PublishedFile, answers, check_digest, checked_mirror, download
 
 
@@ -23,14 +23,15 @@ def published_weights(backbone: str, source: PublishedWeights = "imagenet") -> P
     if backbone not in BACKBONES:
         raise ValueError(f"backbone must be one of {', '.join(BACKBONES)}, got {backbone!r}")
     row = BACKBONES[backbone]
-    url = row.weights_v2 if source == "imagenet_v2" else row.weights
-    if url is None and source == "imagenet_v2":
+    weights = row.weights_v2 if source == "imagenet_v2" else row.weights
+    if weights is None and source == "imagenet_v2":
         known = ", ".join(name for name, each in BACKBONES.items() if each.weights_v2)
         raise UserError(
             f"pretrained: imagenet_v2, torchvision's newer weights, are those of {known}, not of {backbone}"
         )
-    if url is None:
+    if weights is None:
         raise UserError(f"nobody published ImageNet weights of {backbone}: use `pretrained: none`, or a file")
+    url = url_of(weights)
     name = url.rsplit("/", 1)[1]
     match = re.fullmatch(r".+-([0-9a-f]{8,64})\.pth", name)
     assert match, f"no digest in the name of {url}"

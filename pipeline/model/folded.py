@@ -18,8 +18,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torchvision.models.resnet import BasicBlock, Bottleneck
 
-from pipeline.model.backbones import Trunk
 from pipeline.model.network import Network
+from pipeline.model.trunk import Trunk
 
 Maps = Callable[[Tensor], Tensor]  # feature maps (B, C, H, W) -> (B, D, H', W')
 

@@ -8,18 +8,19 @@ Shapes: B images, C channels.
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torchvision.models.resnet import ResNet
 
 NormLayer = Callable[[int], nn.Module]
 
 
-def insert_ibn_(trunk: ResNet, *, norm_layer: NormLayer) -> None:
+def insert_ibn_(trunk: nn.Module, *, norm_layer: NormLayer) -> None:
     """Replaces `bn1` of each block in layer1 to layer3 of a ResNet by an `IBN` of the same width."""
     for name in ("layer1", "layer2", "layer3"):
-        for block in trunk.get_submodule(name):
+        blocks: Any = trunk.get_submodule(name)
+        for block in blocks:
             block.bn1 = IBN(block.bn1.num_features, norm_layer=norm_layer)
 
 

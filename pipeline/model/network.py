@@ -10,14 +10,14 @@ Shapes: B images, D = `num_features`, the width of the output.
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pipeline.common.errors import UserError
-from pipeline.model.backbones import BACKBONES, Trunk
+from pipeline.model.backbones import BACKBONES
 from pipeline.model.batchnorm import GroupedBatchNorm1d, GroupedBatchNorm2d
 from pipeline.model.drop_path import no_drop_path
 from pipeline.model.freezing import freeze_
@@ -26,6 +26,9 @@ from pipeline.model.normalization import IMAGENET, STATISTICS
 from pipeline.model.pooling import POOLINGS, TOKEN_POOLINGS, TokenPool, no_class_token
 from pipeline.model.timm_backbones import PREFIX, Output, TimmTrunk, is_timm
 from pipeline.model.weights import LoadedWeights, load_weights_
+
+if TYPE_CHECKING:
+    from pipeline.model.trunk import Trunk
 
 
 def build(
@@ -90,7 +93,7 @@ class Network(nn.Module):
 
     loaded: LoadedWeights | None = None  # what its starting weights were, where `build` has loaded some
 
-    def __init__(self, trunk: Trunk | TimmTrunk, *, pooling: str, features: int, bn_group: int | None) -> None:
+    def __init__(self, trunk: "Trunk | TimmTrunk", *, pooling: str, features: int, bn_group: int | None) -> None:
         super().__init__()
         self.backbone = trunk
         self.pool = TokenPool() if pooling in TOKEN_POOLINGS else POOLINGS[pooling]()
@@ -135,7 +138,7 @@ def _trunk(
     normalize: str,
     image_size: tuple[int, int] | None,
     bn_group: int | None,
-) -> Trunk | TimmTrunk:
+) -> "Trunk | TimmTrunk":
     """What the backbone's name stands for, randomly initialized; the arguments are those of `build`."""
     statistics = STATISTICS.get(normalize)
     if is_timm(backbone):
@@ -151,5 +154,7 @@ def _trunk(
         raise no_class_token(backbone, pooling)
     if drop_path:
         raise no_drop_path(backbone)
+    from pipeline.model.trunk import Trunk  # here: torchvision takes more than a second
+
     norm_layer = partial(GroupedBatchNorm2d, group_size=bn_group)
     return Trunk(BACKBONES[backbone], norm_layer=norm_layer, statistics=statistics or IMAGENET)

@@ -13,7 +13,6 @@ import onnx
 import pytest
 import torch
 from safetensors.torch import save
-from torchvision.models.resnet import BasicBlock
 
 from pipeline.inference.embedder import Embedder
 from pipeline.inference.onnx_export import export_onnx
@@ -34,7 +33,7 @@ IMAGES = images_of(3)
 def network() -> Iterator[Any]:
     """Of a backbone that is small, so that damages hit what describes a file more often than its numbers."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(BACKBONES, "tiny", Backbone(BasicBlock, (1, 1, 1, 1), width=4))
+        patch.setitem(BACKBONES, "tiny", Backbone("BasicBlock", (1, 1, 1, 1), width=4))
         yield network_of(SETTINGS)
 
 

@@ -5,8 +5,9 @@ import torch
 import torchvision
 from torch import nn
 
-from pipeline.model.backbones import BACKBONES, Trunk
+from pipeline.model.backbones import BACKBONES
 from pipeline.model.ibn import IBN
+from pipeline.model.trunk import Trunk
 
 CLASSES = 1000
 # Parameters as published with the weights (torchvision's pages), classifier included, and width of the output.

