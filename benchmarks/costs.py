@@ -5,7 +5,8 @@
 
 The steps of an epoch beside the training itself, on drawn embeddings (256-d) and, for the extraction, on drawn images
 through the demo's network: every step at every size in a process of its own, so that its peak is its own. Memory is
-what a step holds beyond its inputs. A step above its largest size (`MOST`) is left out, since it would take too long.
+what a step holds beyond its inputs, which are what the steps before it have left in a folder. A step above its largest
+size (`MOST`) is left out, since it would take too long.
 """
 
 import json
@@ -15,15 +16,18 @@ import tempfile
 import time
 from collections.abc import Callable
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
+import scipy.sparse as sp
 import torch
 import typer
 
 from benchmarks.measuring import peak_bytes, synthetic_embeddings
 from pipeline.clustering import centroids, dbscan, jaccard_distance, nearest_neighbours
+from pipeline.clustering.signals import cluster_signals
 from pipeline.clustering.silhouette import silhouette
 from pipeline.common.files import replacing
 from pipeline.contrast import ClusterMemory
@@ -37,37 +41,77 @@ WIDTH, K1, K2, EPS, MIN_SAMPLES = 256, 30, 6, 0.6, 4
 BATCH = 256
 SIZES = (5_000, 10_000, 20_000, 40_000)
 BACKBONE, HEIGHT, IMAGE_WIDTH = "resnet10_w32", 64, 32  # the demo's
+NEEDED = {  # whose results a step reads
+    "Jaccard distance": ("approximate neighbours",),
+    "DBSCAN": ("approximate neighbours", "Jaccard distance"),
+    "signals": ("approximate neighbours", "Jaccard distance", "DBSCAN"),
+}
 MOST = {"extraction": 40_000, "exact neighbours": 200_000, "evaluation": 200_000}  # images
 
 
-def extraction(num_images: int) -> Callable[[], Any]:
+CAMERAS = 6
+
+# A step: given the number of images and a folder for what it takes from others and leaves to them, its inputs are made
+# or read, and the work is what is returned.
+Step = Callable[[int, Path], Callable[[], Any]]
+
+
+def extraction(num_images: int, folder: Path) -> Callable[[], Any]:
     """The demo's network on drawn images."""
     network = build(BACKBONE, pooling="avg", features=0).eval()
     images = np.random.default_rng(0).integers(0, 256, (num_images, HEIGHT, IMAGE_WIDTH, 3), dtype=np.uint8)
     return partial(embed, network, images, device=torch.device("cpu"))
 
 
-def search(num_images: int, method: str) -> Callable[[], Any]:
-    return partial(nearest_neighbours, synthetic_embeddings(num_images, WIDTH), K1, method=method, device="cpu")
+def exact_search(num_images: int, folder: Path) -> Callable[[], Any]:
+    return partial(nearest_neighbours, synthetic_embeddings(num_images, WIDTH), K1, method="exact", device="cpu")
 
 
-def distances(num_images: int) -> Callable[[], Any]:
+def search(num_images: int, folder: Path) -> Callable[[], Any]:
     embeddings = synthetic_embeddings(num_images, WIDTH)
-    method = "exact" if num_images < 100_000 else "approximate"
-    rank = nearest_neighbours(embeddings, K1, method=method, device="cpu")
-    return partial(jaccard_distance, embeddings, k1=K1, k2=K2, max_distance=EPS, neighbours=rank)
+
+    def find() -> None:
+        np.save(folder / "neighbours.npy", nearest_neighbours(embeddings, K1, method="approximate", device="cpu"))
+
+    return find
 
 
-def clusters(num_images: int) -> Callable[[], Any]:
-    return partial(dbscan, distances(num_images)(), eps=EPS, min_samples=MIN_SAMPLES)
+def distances(num_images: int, folder: Path) -> Callable[[], Any]:
+    embeddings, neighbours = synthetic_embeddings(num_images, WIDTH), np.load(folder / "neighbours.npy")
+
+    def measure() -> None:
+        found = jaccard_distance(embeddings, k1=K1, k2=K2, max_distance=EPS, neighbours=neighbours)
+        for name in ("data", "indices", "indptr"):
+            np.save(folder / f"{name}.npy", getattr(found, name))
+
+    return measure
 
 
-def silhouettes(num_images: int) -> Callable[[], Any]:
-    distance = distances(num_images)()
-    return partial(silhouette, dbscan(distance, eps=EPS, min_samples=MIN_SAMPLES), distance)
+def distances_there(folder: Path) -> sp.csr_array:
+    data, indices, indptr = (np.load(folder / f"{name}.npy") for name in ("data", "indices", "indptr"))
+    return sp.csr_array((data, indices, indptr), shape=(len(indptr) - 1, len(indptr) - 1))
 
 
-def memory(num_images: int) -> Callable[[], Any]:
+def clusters(num_images: int, folder: Path) -> Callable[[], Any]:
+    distance = distances_there(folder)
+    return lambda: np.save(folder / "labels.npy", dbscan(distance, eps=EPS, min_samples=MIN_SAMPLES))
+
+
+def signals(num_images: int, folder: Path) -> Callable[[], Any]:
+    """All that is told about the clusters of an epoch."""
+    distance, labels = distances_there(folder), np.load(folder / "labels.npy")
+    rng = np.random.default_rng(0)
+    cameras = rng.integers(0, CAMERAS, num_images)
+    before = np.where(rng.random(num_images) < 0.1, -1, labels)
+
+    def tell() -> None:
+        cluster_signals(labels, cameras=cameras, before=before)
+        silhouette(labels, distance)
+
+    return tell
+
+
+def memory(num_images: int, folder: Path) -> Callable[[], Any]:
     """A memory of a cluster for every 17 images, and as many updates as let each image come once."""
     embeddings = torch.from_numpy(synthetic_embeddings(num_images, WIDTH))
     labels = torch.arange(num_images) // 17
@@ -81,44 +125,45 @@ def memory(num_images: int) -> Callable[[], Any]:
     return update
 
 
-def checkpoint(num_images: int) -> Callable[[], Any]:
+def checkpoint(num_images: int, folder: Path) -> Callable[[], Any]:
     """What a checkpoint holds besides the networks: a centroid of every 17 images and a label of each image."""
     state = {"centroids": torch.ones(num_images // 17, WIDTH), "labels": torch.arange(num_images)}
 
     def save() -> None:
-        with tempfile.TemporaryDirectory() as folder:
-            save_checkpoint(Path(folder) / "checkpoint.pt", state)
+        save_checkpoint(folder / "checkpoint.pt", state)
 
     return save
 
 
-def evaluation(num_images: int) -> Callable[[], Any]:
+def evaluation(num_images: int, folder: Path) -> Callable[[], Any]:
     """A gallery of so many images, and a fifth as many queries."""
     rng = np.random.default_rng(0)
     queries = num_images // 5
     gallery = synthetic_embeddings(num_images, WIDTH)
-    ids, cams = np.arange(num_images) // 17, rng.integers(0, 6, num_images)
+    ids, cams = np.arange(num_images) // 17, rng.integers(0, CAMERAS, num_images)
     asked = rng.permutation(num_images)[:queries]
     return partial(evaluate, gallery[asked], ids[asked], cams[asked], gallery, ids, cams)
 
 
-STEPS: dict[str, Callable[[int], Callable[[], Any]]] = {
+STEPS: dict[str, Step] = {
     "extraction": extraction,
-    "exact neighbours": partial(search, method="exact"),
-    "approximate neighbours": partial(search, method="approximate"),
+    "exact neighbours": exact_search,
+    "approximate neighbours": search,
     "Jaccard distance": distances,
     "DBSCAN": clusters,
-    "silhouette": silhouettes,
+    "signals": signals,
     "memory": memory,
     "checkpoint": checkpoint,
     "evaluation": evaluation,
 }
 
 
-def report(step: str, num_images: int) -> None:
+def report(step: str, num_images: int, folder: Path) -> None:
     """What the process of one step and size runs: prints seconds, seconds of processor time, and bytes."""
-    STEPS[step](1000)()  # compiles
-    work = STEPS[step](num_images)
+    with tempfile.TemporaryDirectory() as small:
+        for needed in (*NEEDED.get(step, ()), step):
+            STEPS[needed](1000, Path(small))()  # compiles
+    work = STEPS[step](num_images, folder)
     before = peak_bytes(reset=True)
     began, spent = time.perf_counter(), time.process_time()
     work()
@@ -126,11 +171,25 @@ def report(step: str, num_images: int) -> None:
     print(json.dumps(cost))
 
 
-def apart(step: str, num_images: int) -> dict[str, float]:
+def apart(step: str, num_images: int, folder: Path) -> dict[str, float]:
     """`report` in a process of its own."""
-    call = f"from benchmarks.costs import report; report({step!r}, {num_images})"
-    done = subprocess.run([sys.executable, "-c", call], stdout=subprocess.PIPE, text=True, check=True)
+    code = f"import pathlib, benchmarks.costs as c; c.report({step!r}, {num_images}, pathlib.Path({str(folder)!r}))"
+    done = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, check=True)
     return json.loads(done.stdout)
+
+
+def growth(costs: dict[str, dict[int, dict[str, float]]]) -> list[str]:
+    """How the processor time of each step grows, a line each: time ~ images ^ power, between neighbouring sizes."""
+    lines = []
+    for step, rows in costs.items():
+        powers = [
+            np.log(after["cpu"] / before["cpu"]) / np.log(larger / smaller)
+            for (smaller, before), (larger, after) in pairwise(rows.items())
+            if before["cpu"] > 0.05  # what is less is the clock's
+        ]
+        if powers:
+            lines.append(f"{step}: CPU time grows by the power {', '.join(f'{each:.2f}' for each in powers)}")
+    return lines
 
 
 def drawn(costs: dict[str, dict[int, dict[str, float]]]) -> bytes:
@@ -155,17 +214,17 @@ def main(
     unknown = sorted(set(steps or ()) - set(STEPS))
     if unknown:
         raise typer.BadParameter(f"no step {unknown[0]!r}: there are {', '.join(STEPS)}", param_hint="--steps")
+    asked = set(steps or STEPS)
+    asked |= {needed for step in asked for needed in NEEDED.get(step, ())}
     costs: dict[str, dict[int, dict[str, float]]] = {}
     print(f"{'step':24}{'images':>10}{'seconds':>10}{'CPU s':>10}{'MiB':>8}")
     for num_images in sizes or SIZES:
-        for step in steps or STEPS:
-            if num_images > MOST.get(step, num_images):
-                continue
-            row = costs.setdefault(step, {})[num_images] = apart(step, num_images)
-            print(
-                f"{step:24}{num_images:10,}{row['seconds']:10.2f}{row['cpu']:10.2f}{row['bytes'] / 2**20:8.0f}",
-                flush=True,
-            )
+        with tempfile.TemporaryDirectory() as folder:
+            for step in (step for step in STEPS if step in asked and num_images <= MOST.get(step, num_images)):
+                row = costs.setdefault(step, {})[num_images] = apart(step, num_images, Path(folder))
+                numbers = f"{row['seconds']:10.2f}{row['cpu']:10.2f}{row['bytes'] / 2**20:8.0f}"
+                print(f"{step:24}{num_images:10,}{numbers}", flush=True)
+    print("\n".join(growth(costs)))
     with replacing(output) as temporary:
         temporary.write_bytes(drawn(costs))
 
