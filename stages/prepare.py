@@ -34,6 +34,11 @@ def prepare() -> None:
         print(note)
     train = list(source.catalogue["path"][source.catalogue["split"] == "train"])
     links = consistent_links(train, source.links, table=paths.checkout() / paths.CONTRADICTIONS)
+
+    def finish(folder: Path) -> None:
+        require_as_recorded(source.folder)
+        settings.write(folder / "settings.yaml", DATA_SECTIONS)
+
     with Progress("packing images", total=len(source.catalogue), unit="image") as progress:
         summary = write_prepared_folder(
             source.catalogue,
@@ -46,10 +51,9 @@ def prepare() -> None:
             skip_bad=settings.prepare.skip_bad,
             follow_links=settings.prepare.follow_links,
             list_if_refused=paths.checkout() / paths.BAD_IMAGES,
-            check=lambda: require_as_recorded(source.folder),
+            finish=finish,
             progress=progress.advance,
         )
-    settings.write(paths.PREPARED / "settings.yaml", DATA_SECTIONS)
     _report(settings.data_name, summary)
 
 

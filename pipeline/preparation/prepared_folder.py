@@ -48,7 +48,7 @@ def write_prepared_folder(
     follow_links: bool = False,
     list_if_refused: Path | None = None,
     workers: int | None = None,
-    check: Callable[[], object] | None = None,
+    finish: Callable[[Path], object] | None = None,
     progress: Callable[[int], object] | None = None,
 ) -> dict[str, Any]:
     """Packs the images of `catalogue` into the folder `target`, in one step.
@@ -70,7 +70,8 @@ def write_prepared_folder(
         follow_links: read images that links place outside `source`, too.
         list_if_refused: where to list the unreadable images if they stop it (None: beside `target`); removed if not.
         workers: processes; None = one per core, fewer for a small data set.
-        check: called when all is written, before it takes the place of `target`; what it raises stops that.
+        finish: called with the folder when all of the above is written, before it takes the place of `target`: writes
+            more, or raises what stops that.
         progress: called with the number of images done since the last call, such as `tqdm.update`.
 
     Returns:
@@ -129,8 +130,8 @@ def write_prepared_folder(
             counts = {"units": links.num_groups, "apart": len(links.apart), "outliers": len(links.outliers)}
             summary["links"] = {"digest": sha256(temporary / LINKS), **counts}
         write_json(temporary / SUMMARY, summary)
-        if check is not None:
-            check()
+        if finish is not None:
+            finish(temporary)
     return summary
 
 

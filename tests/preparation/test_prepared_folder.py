@@ -2,7 +2,10 @@
 
 import errno
 import io
+import multiprocessing
 import os
+import random
+import time
 from pathlib import Path
 from typing import Any
 
@@ -80,16 +83,17 @@ def test_write_prepared_folder_replaces_what_was_there(
     assert [path.name for path in target.parent.iterdir()] == ["prepared"]
 
 
-def test_write_prepared_folder_keeps_the_old_folder_if_the_check_fails(
+def test_write_prepared_folder_keeps_the_old_folder_if_its_end_fails(
     market_folder: Path, catalogue: pd.DataFrame, target: Path
 ) -> None:
-    def check() -> None:
+    def finish(folder: Path) -> None:
+        assert (folder / "images.npy").is_file()
         raise UserError("the images were changed")
 
     write_prepared_folder(catalogue, market_folder, target, **SIZE)
     before = contents(target)
     with pytest.raises(UserError, match="the images were changed"):
-        write_prepared_folder(catalogue[:1], market_folder, target, **SIZE, check=check)
+        write_prepared_folder(catalogue[:1], market_folder, target, **SIZE, finish=finish)
     assert contents(target) == before and [path.name for path in target.parent.iterdir()] == ["prepared"]
 
 
@@ -151,6 +155,56 @@ def test_write_prepared_folder_leaves_nothing_when_interrupted(
     with pytest.raises(KeyboardInterrupt):
         write_prepared_folder(catalogue, market_folder, target, **SIZE, progress=interrupt)
     assert list(target.parent.iterdir()) == []
+
+
+def pack(catalogue: pd.DataFrame, source: Path, target: Path) -> None:
+    write_prepared_folder(catalogue, source, target, **SIZE, workers=2, finish=note)
+
+
+def note(folder: Path) -> None:
+    (folder / "settings.yaml").write_text("dataset: drawn\n", encoding="utf-8")
+
+
+@pytest.mark.parametrize("before", [False, True], ids=["nothing there", "another one there"])
+def test_packing_killed_at_any_moment_leaves_no_half_folder(before: bool, tmp_path: Path) -> None:
+    """By SIGKILL: there is the folder of before, or the whole new one; the next packing removes what was left."""
+    source, target = tmp_path / "images", tmp_path / "data" / "prepared"
+    source.mkdir()
+    rng, moments = np.random.default_rng(0), random.Random(before)
+    names = [f"{number:03}.jpg" for number in range(300)]
+    for name in names[:50]:
+        Image.fromarray(rng.integers(0, 256, (96, 48, 3), dtype=np.uint8)).save(source / name)
+    for name in names[50:]:
+        (source / name).symlink_to(names[int(name[:3]) % 50])
+    catalogue = from_rows([(name, number // 6, number % 3, "train") for number, name in enumerate(names)])
+    pack(catalogue, source, tmp_path / "whole")
+    whole, old = contents(tmp_path / "whole"), {}
+    if before:
+        pack(catalogue[:60], source, target)
+        old = contents(target)
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__, "pipeline.preparation.prepared_folder"])
+
+    def start(target: Path) -> Any:
+        process = context.Process(target=pack, args=(catalogue, source, target))
+        process.start()
+        return process
+
+    for _ in range(2):  # the first one waits for the server
+        began = time.monotonic()
+        start(tmp_path / "timed").join()
+    seconds, killed = time.monotonic() - began, 0
+    for _ in range(12):
+        process = start(target)
+        process.join(moments.uniform(0, seconds))
+        killed += process.is_alive()
+        process.kill()
+        process.join()
+        assert (contents(target) if target.is_dir() else {}) in (old, whole)
+    assert killed >= 3
+    pack(catalogue, source, target)
+    assert contents(target) == whole
+    assert [path.name for path in target.parent.iterdir()] == ["prepared"]
 
 
 def test_write_prepared_folder_says_when_the_disk_is_too_small(
