@@ -4,15 +4,13 @@ The page shows the same as thumbnails, so these are files beside it alone.
 The results of a search are drawn by `pipeline.search.sheets` with the same functions.
 """
 
-import io
 from typing import Any
 
 import numpy as np
 from matplotlib.patches import Rectangle
-from PIL import Image
 
 from pipeline.report.contents import RankedList, ReportData
-from pipeline.report.figures.drawing import INK, Picture, canvas, png_bytes
+from pipeline.report.figures.drawing import INK, Picture, canvas, photographs_bytes
 from pipeline.report.wording import VERDICTS, cluster_caption, confusion_caption, count, query_caption
 
 VERDICT_COLOURS = {"right": "#1A7F37", "wrong": "#C62828", "distractor": "#6B7280"}
@@ -35,7 +33,7 @@ def ranked_lists_sheet(data: ReportData) -> Picture | None:
         ax.set_axis_off()
         for row, ranked in enumerate(lists):
             _draw_list(ax, ranked, top=0.42 + row * row_height, aspect=aspect)
-        png = fewer_colours(png_bytes(figure, dpi=128))
+        png = photographs_bytes(figure, dpi=128)
     shown = sum(entry.verdict == "right" for ranked in lists for entry in ranked.entries)
     total = sum(len(ranked.entries) for ranked in lists)
     return Picture(
@@ -67,7 +65,7 @@ def clusters_sheet(data: ReportData) -> Picture | None:
             ax.text(left, top - 0.1, cluster_caption(sample), fontsize=6.5)
             for place, image in enumerate(sample.images):
                 draw_image(ax, image, left=left + 1.06 * place, top=top, aspect=aspect)
-        png = fewer_colours(png_bytes(figure, dpi=128))
+        png = photographs_bytes(figure, dpi=128)
     shown = sum(sample.number is not None for sample in samples)
     return Picture(
         name="cluster_sheet",
@@ -99,7 +97,7 @@ def confused_pairs_sheet(data: ReportData) -> Picture | None:
             for place, (image, other, _) in enumerate(pair.examples):
                 draw_image(ax, image, left=left + 2.4 * place, top=top, aspect=aspect)
                 draw_image(ax, other, left=left + 2.4 * place + 1.04, top=top, aspect=aspect)
-        png = fewer_colours(png_bytes(figure, dpi=128))
+        png = photographs_bytes(figure, dpi=128)
     worst = pairs[0]
     return Picture(
         name="confused_pairs",
@@ -110,13 +108,6 @@ def confused_pairs_sheet(data: ReportData) -> Picture | None:
         section="failures",
         on_page=False,
     )
-
-
-def fewer_colours(png: bytes) -> bytes:
-    """The picture with 256 colours: far fewer bytes, and enough for pictures of this size."""
-    buffer = io.BytesIO()
-    Image.open(io.BytesIO(png)).convert("RGB").quantize(256).save(buffer, format="PNG", optimize=True)
-    return buffer.getvalue()
 
 
 def _draw_list(ax: Any, ranked: RankedList, *, top: float, aspect: float) -> None:

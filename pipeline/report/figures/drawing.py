@@ -20,6 +20,7 @@ import pandas as pd
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
+from PIL import Image
 
 from pipeline.report.wording import shortened
 
@@ -188,5 +189,16 @@ def canvas(*, rows: int = 1, size: tuple[float, float] = _SIZE, grid: bool = Tru
 def png_bytes(figure: Any, *, dpi: int = _DPI) -> bytes:
     """The figure as a PNG file without a date or a version in it."""
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=dpi, metadata={"Software": None})
+    figure.set_dpi(dpi)
+    figure.canvas.print_png(buffer, metadata={"Software": None})  # `savefig` would draw it twice
+    return buffer.getvalue()
+
+
+def photographs_bytes(figure: Any, *, dpi: int) -> bytes:
+    """Likewise, with 256 colours: far fewer bytes, and enough for small photographs."""
+    buffer = io.BytesIO()
+    figure.set_dpi(dpi)
+    figure.canvas.draw()
+    image = Image.fromarray(np.asarray(figure.canvas.buffer_rgba())).convert("RGB").quantize(256)
+    image.save(buffer, format="PNG", optimize=True)
     return buffer.getvalue()

@@ -10,8 +10,7 @@ import pandas as pd
 from matplotlib.patches import Rectangle
 
 from pipeline.report.contents import EmbeddingMap, ReportData
-from pipeline.report.figures.contact_sheets import fewer_colours
-from pipeline.report.figures.drawing import BLUE, GREEN, ORANGE, PURPLE, Picture, canvas, png_bytes
+from pipeline.report.figures.drawing import BLUE, GREEN, ORANGE, PURPLE, Picture, canvas, photographs_bytes
 from pipeline.report.illustrations import MAP_THUMBNAIL
 from pipeline.report.wording import count
 
@@ -60,7 +59,7 @@ def draw_map(embedding: EmbeddingMap) -> Picture:
             _thumbnail(ax, embedding.points[row], image, styles.get(int(labels[row]), _OTHERS))
         ax.set_title(f"The embedding on a plane (t-SNE): {shown}")
         figure.legend(*zip(*handles, strict=True), loc="outside lower center", ncols=5, markerscale=1.6)
-        png = fewer_colours(png_bytes(figure, dpi=144))
+        png = photographs_bytes(figure, dpi=144)
     number = count(len(sizes), embedding.groups)
     return Picture(
         name="embedding_map",
