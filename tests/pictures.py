@@ -1,7 +1,8 @@
 """The pictures of the README and docs/, taken anew of what the commands show now: `make pictures [names]`.
 
-Needs Chromium and a run of the demo (`make repro`); comparison, table and MLflow show the ablation as it was trained
-last (`python -m stages.study studies/ablation.yaml`). A picture whose state is not there stays as it is.
+Needs Chromium and a run of the demo (`make repro`); comparison, table and MLflow show the study of cameras
+(`python -m stages.study studies/cameras.yaml --output reports/cameras`). A picture whose state is not there stays as it
+is.
 """
 
 import html
@@ -25,9 +26,10 @@ from tests.browser import Browser, Tab
 
 DOCS = Path("docs")
 LARGEST = 300_000  # bytes
-# Of the ablation: its first seed, and the curves in which its parts differ.
-RUNS = 'tags.study = "ablation" and params.seed = "1"'
-CURVES = "^epoch/(student_mAP|num_clusters|num_outliers|ari|purity|eps)$"
+STUDY = "cameras"
+# Its first seed, and the curves in which its parts differ.
+RUNS = f'tags.study = "{STUDY}" and params.seed = "1"'
+CURVES = "^epoch/(student_mAP|num_clusters|num_outliers|ari|purity|single_camera)$"
 _TERMINAL = "margin: 0; padding: 14px; width: max-content; font: 13px/1.5 monospace; background: #fff; color: #1f2328"
 
 
@@ -37,8 +39,8 @@ def report(browser: Browser) -> None:
 
 
 def comparison(browser: Browser) -> None:
-    """Table and figure of the ablation."""
-    _page(browser, "comparison", Path("reports/comparison.html"), width=1100, height=1240)
+    """Table and figure of the study."""
+    _page(browser, "comparison", Path(f"reports/{STUDY}.html"), width=1100, height=1240)
 
 
 def browse(browser: Browser) -> None:
@@ -64,7 +66,7 @@ def table(browser: Browser) -> None:
 
 
 def mlflow(browser: Browser) -> None:
-    """MLflow's charts of the ablation."""
+    """MLflow's charts of the study."""
     _require(Path("mlflow.db"))
     with _served("stages.ui") as address:
         shown = f"compareRunsMode=CHART&searchFilter={quote(RUNS)}&orderByKey={quote('metrics.`mAP`')}&orderByAsc=false"

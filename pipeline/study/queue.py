@@ -5,6 +5,7 @@ they are found again: a study ends when none is left. All experiments are queued
 first one starts, so the working copy may be edited meanwhile.
 """
 
+import contextlib
 import os
 import re
 import subprocess
@@ -145,6 +146,15 @@ def marked_processes(variable: str, value: str) -> list[psutil.Process]:
         for process in psutil.process_iter(["environ"])
         if (process.info["environ"] or {}).get(variable) == value and process.pid != os.getpid()
     ]
+
+
+def num_workers(variable: str, value: str) -> int:
+    """How many of the marked processes are workers of DVC's queue."""
+    number = 0
+    for process in marked_processes(variable, value):
+        with contextlib.suppress(psutil.Error):  # it has just ended
+            number += "queue-worker" in process.cmdline()
+    return number
 
 
 def wait_for_end(variable: str, value: str, *, seconds: float) -> bool:

@@ -10,12 +10,13 @@ from types import FrameType
 from pipeline.common.errors import UserError
 from pipeline.study.experiments import Experiment, existing, head
 from pipeline.study.guard import guarded
-from pipeline.study.queue import Queue, Task, kill_marked, marked_processes, wait_for_end
+from pipeline.study.queue import Queue, Task, kill_marked, marked_processes, num_workers, wait_for_end
 
 _LOOK = 1.0  # seconds between two looks at git, which has the experiments that ended well
 # Seconds between two looks at the queue, which has those that failed; each is a process of some seconds.
 _SHORTEST_LOOK, _LONGEST_LOOK = 5.0, 60.0
 _IDLE = 60.0  # seconds for workers that have nothing to do
+_RESTARTS = 3  # of workers, between two experiments that end
 
 
 class Stop:
@@ -37,6 +38,43 @@ class Stop:
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
+
+
+class _Workers:
+    """Those of DVC's queue, started anew where one ends before its work.
+
+    DVC's queue hands messages on as files, and a worker ends by one that another process has half written.
+    """
+
+    def __init__(
+        self,
+        queue: Queue,
+        jobs: int,
+        *,
+        marker: tuple[str, str],
+        environment: Mapping[str, str],
+        say: Callable[[str], None],
+    ) -> None:
+        self._queue, self._jobs, self._marker, self._say = queue, jobs, marker, say
+        self._environment = {**environment, marker[0]: marker[1]}
+        self._restarts = _RESTARTS
+
+    def start(self) -> None:
+        self._queue.start(self._jobs, environment=self._environment)
+
+    def replace(self, *, queued: int) -> bool:
+        """Starts those that are missing for `queued` experiments; whether there were any."""
+        there = num_workers(*self._marker)
+        if not queued or there >= self._jobs or not self._restarts:
+            return False
+        self._restarts -= 1
+        self._say(f"{there} of {self._jobs} workers of DVC's queue are left: starting the others again")
+        self.start()
+        return True
+
+    def has_ended_one(self) -> None:
+        """An experiment has ended: they do work."""
+        self._restarts = _RESTARTS
 
 
 def run_all(
@@ -77,9 +115,10 @@ def run_all(
             return False
         queue.add(each.name, each.changes, target=target)
     with guarded(checkout, *marker):
-        queue.start(jobs, environment={**environment, marker[0]: marker[1]})
+        workers = _Workers(queue, jobs, marker=marker, environment=environment, say=say)
+        workers.start()
         try:
-            _wait(queue, waiting, revision=revision, marker=marker, stop=stop, ended=ended)
+            _wait(queue, waiting, revision=revision, marker=marker, workers=workers, stop=stop, ended=ended)
             if waiting:
                 say("stopping: the trainings that run write a checkpoint (once more: at once)")
                 _interrupt(queue, set(waiting), marker=marker, stop=stop)
@@ -99,6 +138,7 @@ def _wait(
     *,
     revision: str,
     marker: tuple[str, str],
+    workers: _Workers,
     stop: Stop,
     ended: Callable[[Experiment, str | None], None],
 ) -> None:
@@ -108,9 +148,9 @@ def _wait(
     while waiting and not stop.asked:
         time.sleep(_LOOK)
         done: dict[str, str | None] = {name: commit for name, commit in existing(revision).items() if name in waiting}
-        now, workers = time.monotonic(), bool(marked_processes(*marker))
+        now, at_work = time.monotonic(), bool(marked_processes(*marker))
         pause = min(max((now - last_event) / 5, _SHORTEST_LOOK), _LONGEST_LOOK)
-        if not workers or now - last_look >= pause:
+        if not at_work or now - last_look >= pause:
             states = {task.name: task.state for task in queue.tasks()}
             found = existing(revision)  # after the states: what is not running any more has left its experiment
             absent = {name for name in waiting if name not in states}  # for a moment, between queued and running
@@ -118,10 +158,12 @@ def _wait(
             done |= {name: found.get(name) for name in ended_now}
             lost = absent
             last_look = time.monotonic()
-            if not workers and not done and not lost:
+            queued = sum(states.get(name) == "Queued" for name in waiting)
+            if not workers.replace(queued=queued) and not at_work and not done and not lost:
                 raise UserError("the workers of DVC's queue ended before their work: see `dvc queue status`")
         for name, commit in done.items():
             ended(waiting.pop(name), commit)
+            workers.has_ended_one()
             last_event = time.monotonic()
 
 
