@@ -79,6 +79,8 @@ def read_report(*, prepared: Path, pretrained: Path, model: Path, evaluation: Pa
 def _made(run: Mapping[str, str], *, seconds: float) -> tuple[str, ...]:
     """When, how long, from which code and on what; a model of before this was recorded says only how long."""
     took = f"{seconds / 60:.1f} minutes" if seconds < 7200 else f"{seconds / 3600:.1f} hours"
+    if seconds < 60:
+        took = f"{seconds:.0f} seconds"
     parts = (
         run.get("finished"),
         f"trained in {took}",

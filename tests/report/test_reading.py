@@ -34,4 +34,5 @@ def test_made_says_what_the_training_has_recorded():
     assert " · ".join(_made(run, seconds=168)) == (
         "2026-01-31 12:00 UTC · trained in 2.8 minutes · revision 1a2b3c4d5e · CPU, 1 process, 2 threads"
     )
+    assert _made({}, seconds=2.4)[0] == "trained in 2 seconds"
     assert _made({}, seconds=9000) == ("trained in 2.5 hours", "revision unknown")
