@@ -1,7 +1,7 @@
 """How the time and the memory of the steps grow with the number of images, as a table and a figure.
 
     python -m benchmarks.costs --output docs/costs.png
-    python -m benchmarks.costs --sizes 200000 --sizes 1000000 --output costs.png    (long)
+    python -m benchmarks.costs --sizes 5000 --sizes 100000 --sizes 1000000 --output docs/costs.png    (long)
 
 The steps of an epoch beside the training itself, on drawn embeddings (256-d) and, for the extraction, on drawn images
 through the demo's network: every step at every size in a process of its own, so that its peak is its own. Memory is
@@ -39,14 +39,14 @@ from pipeline.report.figures.drawing import canvas, png_bytes
 
 WIDTH, K1, K2, EPS, MIN_SAMPLES = 256, 30, 6, 0.6, 4
 BATCH = 256
-SIZES = (5_000, 10_000, 20_000, 40_000)
+SIZES = (5_000, 20_000, 100_000)
 BACKBONE, HEIGHT, IMAGE_WIDTH = "resnet10_w32", 64, 32  # the demo's
 NEEDED = {  # whose results a step reads
     "Jaccard distance": ("approximate neighbours",),
     "DBSCAN": ("approximate neighbours", "Jaccard distance"),
     "signals": ("approximate neighbours", "Jaccard distance", "DBSCAN"),
 }
-MOST = {"extraction": 40_000, "exact neighbours": 200_000, "evaluation": 200_000}  # images
+MOST = {"extraction": 20_000, "exact neighbours": 100_000, "evaluation": 100_000}  # images
 
 
 CAMERAS = 6
