@@ -24,6 +24,7 @@ import numpy as np
 import scipy.sparse as sp
 import torch
 import typer
+from matplotlib.ticker import NullFormatter
 
 from benchmarks.measuring import peak_bytes, synthetic_embeddings
 from pipeline.clustering import centroids, dbscan, jaccard_distance, nearest_neighbours
@@ -46,7 +47,7 @@ NEEDED = {  # whose results a step reads
     "DBSCAN": ("approximate neighbours", "Jaccard distance"),
     "signals": ("approximate neighbours", "Jaccard distance", "DBSCAN"),
 }
-MOST = {"extraction": 20_000, "exact neighbours": 100_000, "evaluation": 100_000}  # images
+MOST = {"extraction": 100_000, "exact neighbours": 100_000, "evaluation": 100_000}  # images
 
 
 CAMERAS = 6
@@ -194,14 +195,17 @@ def growth(costs: dict[str, dict[int, dict[str, float]]]) -> list[str]:
 
 def drawn(costs: dict[str, dict[int, dict[str, float]]]) -> bytes:
     """A PNG file: seconds of processor time and MiB of each step over the number of images, on logarithmic axes."""
-    with canvas(rows=2, size=(6.4, 7.0)) as (figure, (above, below)):
+    with canvas(rows=2, size=(6.4, 7.4)) as (figure, (above, below)):
         for number, (step, rows) in enumerate(costs.items()):
             look = {"marker": "osD^vPX*<"[number], "linestyle": ("-", "--", ":")[number % 3], "label": step}
             above.plot(list(rows), [max(row["cpu"], 1e-3) for row in rows.values()], **look)
             below.plot(list(rows), [max(row["bytes"] / 2**20, 0.1) for row in rows.values()], **look)
         for panel, name in ((above, "CPU seconds"), (below, "MiB beyond the inputs")):
             panel.set(xscale="log", yscale="log", xlabel="images", ylabel=name)
-        above.legend(ncols=2, fontsize=8)
+            for axis in (panel.xaxis, panel.yaxis):
+                axis.set_major_formatter(lambda value, _: f"{value:,g}" if value < 1 else f"{value:,.0f}")
+                axis.set_minor_formatter(NullFormatter())
+        figure.legend(*above.get_legend_handles_labels(), loc="outside lower center", ncols=3)
         return png_bytes(figure, dpi=110)
 
 
