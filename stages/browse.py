@@ -65,13 +65,14 @@ def _discovery(folder: Path) -> tuple["Run", Path]:
 def _socket(port: int) -> socket.socket:
     """Where the page is served; raises UserError if it cannot be."""
     try:
+        if not 0 <= port < 2**16:  # such a socket would be made, and left open
+            raise OSError(0, "no port has this number")
         taken = socket.create_server((HOST, port))
         # Connections inherit it. Without, each answer waits 40 ms for the receipt of its head before its body goes.
         taken.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return taken
-    except (OSError, OverflowError) as error:
-        reason = getattr(error, "strerror", None) or "no port has this number"
-        raise UserError(f"{HOST}:{port} cannot be had ({reason}): name another port with --port") from error
+    except OSError as error:
+        raise UserError(f"{HOST}:{port} cannot be had ({error.strerror}): name another port with --port") from error
 
 
 if __name__ == "__main__":

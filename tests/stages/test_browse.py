@@ -1,5 +1,6 @@
 """The page's command, on a finished run: from a decision to the next run's links."""
 
+import gc
 import os
 import re
 import shutil
@@ -11,8 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pytest
 import requests
 
+from pipeline.common.errors import UserError
 from stages.browse import _socket
 from tests.stages.conftest import ROOT
 
@@ -64,6 +67,13 @@ def test_decisions_of_the_page_become_links_of_the_next_run(copied: Any) -> None
 def test_answers_do_not_wait_for_the_receipt_of_their_heads() -> None:
     with _socket(0) as taken, socket.create_connection(taken.getsockname()), taken.accept()[0] as accepted:
         assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+
+@pytest.mark.parametrize("port", [-1, 2**16, 99_999])
+def test_port_that_there_is_not_is_one_line_and_leaves_no_socket(port: int) -> None:
+    with pytest.raises(UserError, match="no port has this number"):
+        _socket(port)
+    gc.collect()  # tells of a socket that was left open, which fails this test rather than some other
 
 
 def test_page_without_a_run_is_one_line(new_project: Any) -> None:
