@@ -5,8 +5,8 @@
 
 The steps of an epoch beside the training itself, on drawn embeddings (256-d) and, for the extraction, on drawn images
 through the demo's network: every step at every size in a process of its own, so that its peak is its own. Memory is
-what a step holds beyond its inputs, which are what the steps before it have left in a folder. A step above its largest
-size (`MOST`) is left out, since it would take too long.
+what a step holds beyond its inputs, which are what the steps before it have left in a folder; to leave it there is part
+of a step's time. A step above its largest size (`MOST`) is left out, since it would take too long.
 """
 
 import json
@@ -48,8 +48,6 @@ NEEDED = {  # whose results a step reads
     "signals": ("approximate neighbours", "Jaccard distance", "DBSCAN"),
 }
 MOST = {"extraction": 100_000, "exact neighbours": 100_000, "evaluation": 100_000}  # images
-
-
 CAMERAS = 6
 
 # A step: given the number of images and a folder for what it takes from others and leaves to them, its inputs are made

@@ -64,15 +64,16 @@ def _discovery(folder: Path) -> tuple["Run", Path]:
 
 def _socket(port: int) -> socket.socket:
     """Where the page is served; raises UserError if it cannot be."""
-    try:
-        if not 0 <= port < 2**16:  # such a socket would be made, and left open
-            raise OSError(0, "no port has this number")
-        taken = socket.create_server((HOST, port))
-        # Connections inherit it. Without, each answer waits 40 ms for the receipt of its head before its body goes.
-        taken.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        return taken
-    except OSError as error:
-        raise UserError(f"{HOST}:{port} cannot be had ({error.strerror}): name another port with --port") from error
+    reason = "no port has this number"
+    if 0 <= port < 2**16:  # of another number, `create_server` would leave a socket open
+        try:
+            taken = socket.create_server((HOST, port))
+            # Connections inherit it. Without, each answer waits 40 ms for the receipt of its head before its body goes.
+            taken.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            return taken
+        except OSError as error:
+            reason = str(error.strerror)
+    raise UserError(f"{HOST}:{port} cannot be had ({reason}): name another port with --port")
 
 
 if __name__ == "__main__":

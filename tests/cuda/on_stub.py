@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, library
 
 _STUB = ctypes.CDLL(os.environ["STUB_LIBRARY"])
-_KEPT: list[torch.library.Library] = []  # what is registered lasts as long as the library object
+_KEPT: list[library.Library] = []  # what is registered lasts as long as this object
 
 
 @dataclass(frozen=True)
@@ -48,14 +48,14 @@ def counts() -> Counts:
 
 def replace_convolutions() -> None:
     """cuDNN cannot run: functions take its place that are true in shape, type and layout."""
-    library = torch.library.Library("aten", "IMPL")
+    ours = library.Library("aten", "IMPL")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that there are others
-        library.impl("cudnn_convolution", _convolution, "CUDA")
-        library.impl("convolution_backward", _convolution_backward, "CUDA")
-        library.impl("cudnn_convolution_relu", _convolution_relu, "CUDA")
-        library.impl("cudnn_convolution_add_relu", _convolution_add_relu, "CUDA")
-    _KEPT.append(library)
+        ours.impl("cudnn_convolution", _convolution, "CUDA")
+        ours.impl("convolution_backward", _convolution_backward, "CUDA")
+        ours.impl("cudnn_convolution_relu", _convolution_relu, "CUDA")
+        ours.impl("cudnn_convolution_add_relu", _convolution_add_relu, "CUDA")
+    _KEPT.append(ours)
 
 
 def _layout(images: Tensor, weight: Tensor) -> torch.memory_format:
