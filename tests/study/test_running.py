@@ -13,15 +13,18 @@ from pipeline.study.experiments import Experiment
 from pipeline.study.queue import Task
 from pipeline.study.running import Stop, run_all
 
-NAMES = ("toy-one-1", "toy-two-1", "toy-three-1")
+NAMES = tuple(f"toy-run-{seed}" for seed in range(12))
 
 
 class FakeQueue:
-    """Each worker trains one experiment per look; the workers of the first `deaths` starts end at once."""
+    """Each worker trains one experiment per look; the workers of the first `deaths` starts end at once.
 
-    def __init__(self, deaths: int) -> None:
+    Those that are `tired` end after an experiment each.
+    """
+
+    def __init__(self, deaths: int = 0, *, tired: bool = False) -> None:
         self.states: dict[str, str] = {}
-        self.workers, self.started, self._deaths = 0, 0, deaths
+        self.workers, self.started, self._deaths, self._tired = 0, 0, deaths, tired
 
     def add(self, name: str, changes: Mapping[str, Any], *, target: str) -> None:
         self.states[name] = "Queued"
@@ -37,6 +40,7 @@ class FakeQueue:
         told = [Task(name, name, state) for name, state in self.states.items()]  # type: ignore[arg-type]
         for name in [name for name, state in self.states.items() if state == "Queued"][: self.workers]:
             self.states[name] = "Success"
+        self.workers = 0 if self._tired else self.workers
         return told
 
     def interrupt(self, names: Any) -> None:
@@ -74,6 +78,14 @@ def test_worker_that_ended_early_is_started_again(monkeypatch: pytest.MonkeyPatc
     ended, said = run(queue, monkeypatch, tmp_path)
     assert sorted(ended) == sorted(NAMES) and queue.started == 3
     assert said == ["0 of 2 workers of DVC's queue are left: starting the others again"] * 2
+
+
+def test_workers_that_work_are_started_again_as_often_as_it_takes(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    queue = FakeQueue(tired=True)
+    ended, _ = run(queue, monkeypatch, tmp_path)
+    assert sorted(ended) == sorted(NAMES) and queue.started > 1 + running._RESTARTS
 
 
 def test_workers_that_never_work_end_the_study(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
